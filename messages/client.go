@@ -1,0 +1,161 @@
+package messages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Client reads and publishes the messages of roomlink. A subscriber needs
+// [Client.Links] and [Client.Watch], and the permissions for those alone; the
+// other methods are for the parts of roomlink and its operator. It may be used
+// by many goroutines at once.
+type Client struct {
+	js jetstream.JetStream
+	nc *nats.Conn
+}
+
+// NewClient returns a client on a connection. The connection stays the caller's.
+func NewClient(js jetstream.JetStream) *Client {
+	return &Client{js: js, nc: js.Conn()}
+}
+
+// JetStream returns the connection that the client was made with.
+func (c *Client) JetStream() jetstream.JetStream { return c.js }
+
+// Links returns the last links of a conversation. It returns [ErrNotFound] if
+// there are none (yet), an error that wraps [ErrInvalid] for an impossible name,
+// and else the broker's error or the context's.
+func (c *Client) Links(ctx context.Context, conversation Conversation, from Consistency) (Stored[Links], error) {
+	return last[Links](ctx, c.nc, LinksStream, conversation, from)
+}
+
+// DeadLetter returns the dead letter of a conversation, with the errors of
+// [Client.Links].
+func (c *Client) DeadLetter(
+	ctx context.Context, conversation Conversation, from Consistency,
+) (Stored[DeadLetter], error) {
+	return last[DeadLetter](ctx, c.nc, DeadLettersStream, conversation, from)
+}
+
+// Waiting returns the event of a conversation that waits for its room or is
+// being worked on, with the errors of [Client.Links].
+func (c *Client) Waiting(ctx context.Context, conversation Conversation) (Stored[Started], error) {
+	return last[Started](ctx, c.nc, ConversationsStream, conversation, Leader)
+}
+
+// waitingSince tells when the event of a conversation was stored that waits or is
+// being worked on, be it readable or not; zero if there is none.
+func (c *Client) waitingSince(ctx context.Context, conversation Conversation) (time.Time, error) {
+	m, err := readLast(ctx, c.nc, ConversationsStream, conversation.EventSubject(), Leader)
+	if errors.Is(err, ErrNotFound) {
+		return time.Time{}, nil
+	}
+	return m.storedAt, err
+}
+
+func last[T Data](
+	ctx context.Context, nc *nats.Conn, stream string, conversation Conversation, from Consistency,
+) (Stored[T], error) {
+	if err := conversation.Validate(); err != nil {
+		return Stored[T]{}, err
+	}
+	m, err := readLast(ctx, nc, stream, subjectIn(stream, conversation), from)
+	if err != nil {
+		return Stored[T]{}, err
+	}
+	return decodeStored[T](m)
+}
+
+func subjectIn(stream string, conversation Conversation) string {
+	switch stream {
+	case LinksStream:
+		return conversation.LinksSubject()
+	case DeadLettersStream:
+		return conversation.DeadLetterSubject()
+	}
+	return conversation.EventSubject()
+}
+
+// WatchOptions choose what [Client.Watch] tells of.
+type WatchOptions struct {
+	// FromNow leaves out the links that are stored already.
+	FromNow bool
+}
+
+// Watch calls fn with the links of an account as they are stored, one after the
+// other and until the context ends or fn returns an error, which it returns. It
+// begins with the links that are there, unless told otherwise. A message that
+// breaks the contract is passed over. It survives a restart of the broker. Its
+// other errors are the broker's, and say that the watch could not begin.
+func (c *Client) Watch(
+	ctx context.Context, account string, options WatchOptions, fn func(Stored[Links]) error,
+) error {
+	if err := ValidateAccount(account); err != nil {
+		return err
+	}
+	consumer, err := c.orderedLinks(ctx, account, options)
+	if err != nil {
+		return fmt.Errorf("watching the links of %q: %w", account, err)
+	}
+	iterator, err := consumer.Messages(jetstream.PullHeartbeat(pullHeartbeat))
+	if err != nil {
+		return fmt.Errorf("watching the links of %q: %w", account, err)
+	}
+	defer iterator.Stop()
+	for {
+		msg, err := iterator.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return err
+		}
+		stored, err := fromMessage[Links](msg)
+		if err != nil {
+			continue
+		}
+		if err := fn(stored); err != nil {
+			return err
+		}
+	}
+}
+
+// orderedLinks returns a consumer of the links of an account. From now on it
+// starts at a sequence and not at "new": one that the client resets before its
+// first message would begin at a later "new" than the first one. Where the stream
+// ends a consumer at "new" tells, for a subscriber may not ask the stream.
+func (c *Client) orderedLinks(
+	ctx context.Context, account string, options WatchOptions,
+) (jetstream.Consumer, error) {
+	config := jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{linksSubjects + account + ".*"},
+		DeliverPolicy:  jetstream.DeliverAllPolicy,
+	}
+	if options.FromNow {
+		probe := config
+		probe.DeliverPolicy, probe.InactiveThreshold = jetstream.DeliverNewPolicy, time.Second
+		consumer, err := c.js.OrderedConsumer(ctx, LinksStream, probe)
+		if err != nil {
+			return nil, err
+		}
+		config.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
+		config.OptStartSeq = consumer.CachedInfo().Delivered.Stream + 1
+	}
+	return c.js.OrderedConsumer(ctx, LinksStream, config)
+}
+
+// fromMessage decodes what a consumer delivered.
+func fromMessage[T Data](msg jetstream.Msg) (Stored[T], error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return Stored[T]{}, fmt.Errorf("%w: not delivered by a stream", ErrInvalid)
+	}
+	return decodeStored[T](raw{
+		subject:  msg.Subject(),
+		data:     msg.Data(),
+		sequence: meta.Sequence.Stream,
+		storedAt: meta.Timestamp,
+	})
+}
