@@ -1,0 +1,63 @@
+// Package secret keeps configured secrets out of sight. A [String] goes from the
+// environment or a file to the header or form field that needs it, and prints as
+// "[redacted]" on every way between.
+package secret
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// redacted stands where a secret would.
+const redacted = "[redacted]"
+
+// maxFile bounds a file that holds a secret, in bytes.
+const maxFile = 16 << 10
+
+// ErrEmpty says that a secret's file holds nothing.
+var ErrEmpty = errors.New("the file is empty")
+
+// String is a secret. The zero value is no secret at all, and prints as "".
+type String string
+
+// Reveal returns the secret itself.
+func (s String) Reveal() string { return string(s) }
+
+// Format implements [fmt.Formatter] for every verb and flag.
+func (s String) Format(f fmt.State, _ rune) {
+	if s != "" {
+		_, _ = io.WriteString(f, redacted)
+	}
+}
+
+// String implements [fmt.Stringer] for whoever asks without fmt.
+func (s String) String() string { return fmt.Sprint(s) }
+
+// MarshalText implements [encoding.TextMarshaler], and so keeps it out of JSON.
+func (s String) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// ReadFile reads a secret from a file, without the line end behind it. It
+// returns [ErrEmpty] for a file that holds nothing, and an error for one of more
+// than 16 KiB; any other error is the file system's.
+func ReadFile(path string) (String, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return "", fmt.Errorf("reading %q: %w", path, err)
+	}
+	if len(data) > maxFile {
+		return "", fmt.Errorf("reading %q: more than %d bytes are no secret", path, maxFile)
+	}
+	text := strings.TrimRight(string(data), "\r\n")
+	if text == "" {
+		return "", fmt.Errorf("reading %q: %w", path, ErrEmpty)
+	}
+	return String(text), nil
+}
