@@ -1,0 +1,207 @@
+package broker_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"roomlink/internal/broker"
+	"roomlink/internal/brokertest"
+	"roomlink/messages"
+)
+
+func TestTheDataDirectoryIsLocked(t *testing.T) {
+	dir := t.TempDir()
+	b := embed(t, config(dir))
+	if _, err := broker.Embed(limited(t), config(dir)); !errors.Is(err, broker.ErrLocked) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("a second broker: got error %v, want %v that names the directory", err, broker.ErrLocked)
+	}
+	if err := b.Health(); err != nil {
+		t.Errorf("health of the first: got error %v, want none", err)
+	}
+	b.Close()
+	b.Close()
+	embed(t, config(dir))
+}
+
+func TestMessagesSurviveARestart(t *testing.T) {
+	h := newHouse(t, "acme")
+	publishLinks(t, h.parts, "acme", "a")
+	if _, err := h.parts.Publish(limited(t), startedOf("acme", "b")); err != nil {
+		t.Fatalf("publishing an event: %v", err)
+	}
+	publishDeadLetter(t, h.parts, "acme", "c")
+	h.Close()
+	client := brokertest.Client(t, embed(t, config(h.dir, "acme")))
+	for id, want := range map[string]messages.Status{
+		"a": messages.StatusReady, "b": messages.StatusPending, "c": messages.StatusFailed,
+	} {
+		state, err := client.State(limited(t), conversation("acme", id), noon.Time)
+		if err != nil || state.Status != want {
+			t.Errorf("state of %q: got %q and error %v, want %q", id, state.Status, err, want)
+		}
+	}
+}
+
+func TestAStoreWithSyncAlways(t *testing.T) {
+	c := config(t.TempDir(), "acme")
+	c.Sync = 0
+	b := brokertest.StartWith(t, c, messages.StreamSettings{})
+	publishLinks(t, brokertest.Client(t, b), "acme", "a")
+}
+
+func TestAStreamThatCannotBeRecovered(t *testing.T) {
+	for name, damage := range map[string]func(t *testing.T, stream string){
+		"its description is gone": func(t *testing.T, stream string) {
+			remove(t, filepath.Join(stream, "meta.inf"))
+			remove(t, filepath.Join(stream, "meta.sum"))
+		},
+		"its checksum is gone": func(t *testing.T, stream string) { remove(t, filepath.Join(stream, "meta.sum")) },
+		"its description is damaged": func(t *testing.T, stream string) {
+			write(t, filepath.Join(stream, "meta.inf"), []byte("{}"))
+		},
+		"its description is empty": func(t *testing.T, stream string) {
+			write(t, filepath.Join(stream, "meta.inf"), nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, "acme")
+			publishLinks(t, h.parts, "acme", "a")
+			h.Close()
+			stream := filepath.Join(h.dir, "jetstream", "ROOMLINK", "streams", messages.LinksStream)
+			whole := files(t, stream)
+			damage(t, stream)
+			damaged := files(t, stream)
+
+			b, err := broker.Embed(limited(t), config(h.dir, "acme"))
+			if !errors.Is(err, broker.ErrStore) || !strings.Contains(err.Error(), messages.LinksStream) {
+				t.Fatalf("embedding: got %v and error %v, want %v that names the stream", b, err, broker.ErrStore)
+			}
+			wantFiles(t, stream, damaged)
+
+			// An administrator brings the files back, and nothing was lost.
+			for path, content := range whole {
+				write(t, path, content)
+			}
+			client := brokertest.Client(t, embed(t, config(h.dir, "acme")))
+			if _, err := client.Links(limited(t), conversation("acme", "a"), messages.Leader); err != nil {
+				t.Errorf("links: got error %v, want none", err)
+			}
+		})
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatalf("removing: %v", err)
+	}
+}
+
+func write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatalf("writing: %v", err)
+	}
+}
+
+// files returns what a folder holds, by path.
+func files(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	found := map[string][]byte{}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			found[path], err = os.ReadFile(path)
+		}
+		return err
+	})
+	if err != nil || len(found) == 0 {
+		t.Fatalf("reading %q: got %d files and error %v, want some", dir, len(found), err)
+	}
+	return found
+}
+
+func wantFiles(t *testing.T, dir string, want map[string][]byte) {
+	t.Helper()
+	got := files(t, dir)
+	for path, content := range want {
+		if !bytes.Equal(got[path], content) {
+			t.Errorf("file %q: got %d bytes, want the %d that were there", path, len(got[path]), len(content))
+		}
+	}
+}
+
+func TestDirectoriesThatCannotBeUsed(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	write(t, file, nil)
+	store := filepath.Join(dir, "store")
+	if err := os.Mkdir(store, 0o700); err != nil {
+		t.Fatalf("making a directory: %v", err)
+	}
+	write(t, filepath.Join(store, "jetstream"), []byte("a file in its place"))
+	for what, test := range map[string]struct{ path, named string }{
+		"a file":               {file, file},
+		"below a file":         {filepath.Join(file, "data"), file},
+		"a file for the store": {store, store},
+	} {
+		b, err := broker.Embed(limited(t), config(test.path))
+		if err == nil || !strings.Contains(err.Error(), test.named) {
+			t.Errorf("embedding in %s: got %v and error %v, want one that names %q", what, b, err, test.named)
+		}
+	}
+}
+
+func TestAnAddressInUse(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("listening: %v", err)
+	}
+	defer listener.Close()
+	c := config(t.TempDir())
+	c.Listen = listener.Addr().String()
+	_, err = broker.Embed(limited(t), c)
+	if err == nil || errors.Is(err, broker.ErrStore) ||
+		!strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), c.Listen) {
+		t.Errorf("embedding: got error %v, want one that says %s is in use", err, c.Listen)
+	}
+	c.Listen = broker.ListenOff
+	embed(t, c)
+}
+
+func TestAddresses(t *testing.T) {
+	for _, listen := range []string{"nonsense", "127.0.0.1:nats", ":"} {
+		c := config(t.TempDir())
+		c.Listen = listen
+		if _, err := broker.Embed(limited(t), c); err == nil || !strings.Contains(err.Error(), listen) {
+			t.Errorf("listening on %q: got error %v, want one that names it", listen, err)
+		}
+	}
+	for _, listen := range []string{"", broker.ListenOff} {
+		c := config(t.TempDir())
+		c.Listen = listen
+		b := embed(t, c)
+		if got := b.Address(); got != "" || !b.Embedded() {
+			t.Errorf("address with %q: got %q, embedded %t, want none, true", listen, got, b.Embedded())
+		}
+		if _, err := b.Connect("test"); err != nil {
+			t.Errorf("connecting with %q: got error %v, want none", listen, err)
+		}
+	}
+}
+
+func TestHealth(t *testing.T) {
+	h := newHouse(t, "acme")
+	if err := h.Health(); err != nil {
+		t.Errorf("health: got error %v, want none", err)
+	}
+	h.parts.JetStream().Conn().Close()
+	if err := h.Health(); !errors.Is(err, broker.ErrUnhealthy) || !strings.Contains(err.Error(), "roomlink test") {
+		t.Errorf("health without a connection: got error %v, want %v that names it", err, broker.ErrUnhealthy)
+	}
+}

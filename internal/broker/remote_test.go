@@ -1,0 +1,167 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+
+	"roomlink/internal/broker"
+)
+
+// lines tells the lines of a log.
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
+}
+
+// dialled is what Dial returned.
+type dialled struct {
+	broker *broker.Broker
+	err    error
+}
+
+// dial dials in the background; each attempt that fails tells a line.
+func dial(ctx context.Context, c broker.RemoteConfig) (<-chan dialled, lines) {
+	log := make(lines, 64)
+	c.Logger = zerolog.New(log)
+	done := make(chan dialled, 1)
+	go func() {
+		b, err := broker.Dial(ctx, c)
+		done <- dialled{b, err}
+	}()
+	return done, log
+}
+
+// freeAddress is one that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("listening: %v", err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func TestDialWaitsForTheBroker(t *testing.T) {
+	dir := t.TempDir()
+	first := house{Broker: embed(t, config(dir, "acme")), dir: dir}
+	password := first.password(t, broker.OperatorUser)
+	first.Close()
+
+	address := freeAddress(t)
+	done, log := dial(limited(t), broker.RemoteConfig{
+		URL: "nats://" + address, User: broker.OperatorUser, Password: password, Operator: true,
+	})
+	if line := receive(t, log, "an attempt"); !strings.Contains(line, address) || strings.Contains(line, password.Reveal()) {
+		t.Errorf("log: got %q, want the address and no password", line)
+	}
+	c := config(dir, "acme")
+	c.Listen = address
+	embed(t, c)
+	got := receive(t, done, "the broker")
+	if got.err != nil {
+		t.Fatalf("dialling: got error %v, want none", got.err)
+	}
+	defer got.broker.Close()
+	if got.broker.Embedded() || got.broker.Address() != "nats://"+address {
+		t.Errorf("broker: got %q, embedded %t, want %q, false", got.broker.Address(), got.broker.Embedded(), "nats://"+address)
+	}
+	if err := got.broker.Health(); err != nil {
+		t.Errorf("health: got error %v, want none", err)
+	}
+}
+
+func TestDialEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(limited(t))
+	stopped := errors.New("stopped")
+	done, log := dial(ctx, broker.RemoteConfig{URL: "nats://" + freeAddress(t)})
+	receive(t, log, "an attempt")
+	cancel(stopped)
+	got := receive(t, done, "the end")
+	if !errors.Is(got.err, stopped) || !errors.Is(got.err, nats.ErrNoServers) || got.broker != nil {
+		t.Errorf("dialling: got %v and error %v, want %v with %v", got.broker, got.err, stopped, nats.ErrNoServers)
+	}
+}
+
+func TestDialDoesNotWaitInVain(t *testing.T) {
+	h := newHouse(t, "acme")
+	missing := filepath.Join(t.TempDir(), "missing")
+	for what, test := range map[string]struct {
+		config broker.RemoteConfig
+		want   error
+	}{
+		"wrong password":      {broker.RemoteConfig{User: broker.OperatorUser, Password: "wrong"}, nats.ErrAuthorization},
+		"missing credentials": {broker.RemoteConfig{CredentialsFile: missing}, fs.ErrNotExist},
+		"missing authorities": {broker.RemoteConfig{CAFile: missing}, fs.ErrNotExist},
+		"missing certificate": {broker.RemoteConfig{CertFile: missing, KeyFile: missing}, fs.ErrNotExist},
+	} {
+		test.config.URL = h.Address()
+		done, log := dial(limited(t), test.config)
+		got := receive(t, done, "the end")
+		if !errors.Is(got.err, test.want) || got.broker != nil || len(log) > 0 {
+			t.Errorf("dialling with %s: got %v, error %v after %d attempts, want %v at once",
+				what, got.broker, got.err, len(log), test.want)
+		}
+	}
+}
+
+func TestDialKeepsPasswordsToItself(t *testing.T) {
+	const word = "invented-password"
+	address := freeAddress(t)
+	ctx, cancel := context.WithCancel(limited(t))
+	done, log := dial(ctx, broker.RemoteConfig{URL: "nats://u:" + word + "@" + address + ",nats://u:" + word + "@" + address})
+	line := receive(t, log, "an attempt")
+	cancel()
+	got := receive(t, done, "the end")
+	if strings.Contains(line, word) || strings.Contains(got.err.Error(), word) {
+		t.Errorf("dialling: got %q and error %v, want no password", line, got.err)
+	}
+	if !strings.Contains(line, "nats://"+address+",nats://"+address) {
+		t.Errorf("log: got %q, want both addresses", line)
+	}
+	for _, url := range []string{"nats://u:" + word + "@host:port", "nats://u:" + word + " @host:4222", "://u:" + word + "@host"} {
+		_, err := broker.Dial(limited(t), broker.RemoteConfig{URL: url})
+		if err == nil || strings.Contains(err.Error(), word) {
+			t.Errorf("dialling a bad address: got error %v, want one without password", err)
+		}
+	}
+	h := newHouse(t, "acme")
+	b, err := broker.Dial(limited(t), broker.RemoteConfig{Operator: true, URL: strings.Replace(h.Address(), "//",
+		"//"+broker.OperatorUser+":"+h.password(t, broker.OperatorUser).Reveal()+"@", 1)})
+	if err != nil {
+		t.Fatalf("dialling with a password in the address: %v", err)
+	}
+	defer b.Close()
+	if b.Address() != h.Address() {
+		t.Errorf("address: got %q, want %q", b.Address(), h.Address())
+	}
+}
+
+// A publish while the broker is away fails at once, and is kept in no buffer.
+func TestPublishesAreNotKept(t *testing.T) {
+	h := newHouse(t, "acme")
+	operator := h.operator(t)
+	gone := make(chan struct{})
+	nc := operator.JetStream().Conn()
+	tell := sync.OnceFunc(func() { close(gone) })
+	nc.SetDisconnectErrHandler(func(*nats.Conn, error) { tell() })
+	h.Close()
+	receive(t, gone, "the end of the connection")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := operator.Publish(ctx, startedOf("acme", "a")); err == nil || ctx.Err() != nil {
+		t.Errorf("publishing: got error %v, want one at once", err)
+	}
+}

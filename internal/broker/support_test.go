@@ -1,0 +1,149 @@
+package broker_test
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"roomlink/internal/broker"
+	"roomlink/internal/brokertest"
+	"roomlink/internal/secret"
+	"roomlink/messages"
+)
+
+var noon = messages.At(time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC))
+
+// limited is the test's context with an end, so that no wait hangs.
+func limited(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// config is that of a broker in a directory, on a free port.
+func config(dir string, accounts ...string) broker.EmbeddedConfig {
+	return broker.EmbeddedConfig{
+		Dir: dir, Sync: time.Minute, Listen: "127.0.0.1:0", Accounts: accounts, Logger: zerolog.New(io.Discard),
+	}
+}
+
+func embed(t *testing.T, c broker.EmbeddedConfig) *broker.Broker {
+	t.Helper()
+	b, err := broker.Embed(limited(t), c)
+	if err != nil {
+		t.Fatalf("embedding a broker: %v", err)
+	}
+	t.Cleanup(b.Close)
+	return b
+}
+
+// house is a broker with streams and its data directory.
+type house struct {
+	*broker.Broker
+	dir   string
+	parts *messages.Client
+}
+
+func newHouse(t *testing.T, accounts ...string) house {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	b := brokertest.StartWith(t, config(dir, accounts...), messages.StreamSettings{})
+	return house{b, dir, brokertest.Client(t, b)}
+}
+
+// outsider is a connection over TCP, with what the broker refused it.
+type outsider struct {
+	*messages.Client
+	nc      *nats.Conn
+	refused chan error
+}
+
+// user connects as one of the broker's users, with the password of its file.
+func (h house) user(t *testing.T, name string, options ...nats.Option) outsider {
+	t.Helper()
+	refused := make(chan error, 64)
+	options = append([]nats.Option{
+		nats.UserInfo(name, h.password(t, name).Reveal()),
+		nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }),
+	}, options...)
+	nc, err := nats.Connect(h.Address(), options...)
+	if err != nil {
+		t.Fatalf("connecting as %q: %v", name, err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatalf("connecting as %q: %v", name, err)
+	}
+	return outsider{messages.NewClient(js), nc, refused}
+}
+
+func (h house) password(t *testing.T, name string) secret.String {
+	t.Helper()
+	password, err := secret.ReadFile(broker.PasswordFile(h.dir, name))
+	if err != nil {
+		t.Fatalf("reading the password of %q: %v", name, err)
+	}
+	return password
+}
+
+func conversation(account, id string) messages.Conversation {
+	return messages.Conversation{Account: account, InteractionID: id}
+}
+
+func linksOf(account, id string) messages.Event[messages.Links] {
+	return messages.NewEvent(noon, messages.Links{
+		Account: account, InteractionID: id, CustomerID: "contact-42", AgentURL: "https://video.example/agent",
+		TicketURL: "https://video.example/t/invented-ticket", CreatedAt: noon, Generation: 1,
+	})
+}
+
+func startedOf(account, id string) messages.Event[messages.Started] {
+	return messages.NewEvent(noon, messages.Started{
+		Account: account, InteractionID: id, CustomerID: "contact-42",
+		Channel: messages.ChannelVoice, Source: messages.SourceAutomation, ReceivedAt: noon,
+	})
+}
+
+// publishLinks stores links that are the first of their conversation.
+func publishLinks(t *testing.T, client *messages.Client, account, id string) {
+	t.Helper()
+	if _, err := client.PublishLinks(limited(t), linksOf(account, id), 0); err != nil {
+		t.Fatalf("publishing the links of %q: %v", id, err)
+	}
+}
+
+// publishDeadLetter stores the dead letter of an event.
+func publishDeadLetter(t *testing.T, client *messages.Client, account, id string) {
+	t.Helper()
+	original, err := startedOf(account, id).Encode()
+	if err != nil {
+		t.Fatalf("encoding: %v", err)
+	}
+	e := messages.NewEvent(noon, messages.DeadLetter{
+		Account: account, InteractionID: id, Reason: messages.ReasonRejected, Attempts: 1, Event: original,
+	})
+	if err := client.PublishDeadLetter(limited(t), e, conversation(account, id).Token()); err != nil {
+		t.Fatalf("publishing the dead letter of %q: %v", id, err)
+	}
+}
+
+// receive waits for a value.
+func receive[T any](t *testing.T, from <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-limited(t).Done():
+	}
+	t.Fatalf("waiting for %s: got none, want one", what)
+	panic("unreachable")
+}

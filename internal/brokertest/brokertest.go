@@ -1,0 +1,57 @@
+// Package brokertest gives tests the real embedded broker: on a free port, in a
+// temporary directory, with the streams in place. It is for tests alone.
+package brokertest
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"roomlink/internal/broker"
+	"roomlink/messages"
+)
+
+// Start runs a broker with the streams for the length of a test or benchmark.
+// Tests need no power cut, so its store is not synced on every write.
+func Start(tb testing.TB, accounts ...string) *broker.Broker {
+	tb.Helper()
+	return StartWith(tb, broker.EmbeddedConfig{
+		Dir: tb.TempDir(), Sync: time.Minute, Listen: "127.0.0.1:0", Accounts: accounts,
+	}, messages.StreamSettings{})
+}
+
+// StartWith runs a broker with a configuration of the test's own.
+func StartWith(
+	tb testing.TB, config broker.EmbeddedConfig, settings messages.StreamSettings,
+) *broker.Broker {
+	tb.Helper()
+	config.Logger = zerolog.New(io.Discard)
+	b, err := broker.Embed(tb.Context(), config)
+	if err != nil {
+		tb.Fatalf("embedding a broker: %v", err)
+	}
+	tb.Cleanup(b.Close)
+	if err := messages.Provision(tb.Context(), Connect(tb, b), settings); err != nil {
+		tb.Fatalf("provisioning: %v", err)
+	}
+	return b
+}
+
+// Connect opens a connection that ends with the broker.
+func Connect(tb testing.TB, b *broker.Broker) jetstream.JetStream {
+	tb.Helper()
+	js, err := b.Connect("test")
+	if err != nil {
+		tb.Fatalf("connecting: %v", err)
+	}
+	return js
+}
+
+// Client returns a client of the messages on a connection of its own.
+func Client(tb testing.TB, b *broker.Broker) *messages.Client {
+	tb.Helper()
+	return messages.NewClient(Connect(tb, b))
+}
