@@ -1,0 +1,117 @@
+package messages_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/internal/broker"
+	"roomlink/internal/secret"
+	"roomlink/messages"
+)
+
+// exampleBroker runs what "roomlink serve" runs, with the links of one
+// conversation, and returns its address and its data directory.
+func exampleBroker(ctx context.Context) (address, dir string, stop func()) {
+	dir, err := os.MkdirTemp("", "roomlink")
+	if err != nil {
+		log.Fatal(err)
+	}
+	b, err := broker.Embed(ctx, broker.EmbeddedConfig{
+		Dir: dir, Sync: time.Minute, Listen: "127.0.0.1:0", Accounts: []string{"acme"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	js, err := b.Connect("example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := messages.Provision(ctx, js, messages.StreamSettings{}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := messages.NewClient(js).PublishLinks(ctx, linksOf("conversation-17", 1), 0); err != nil {
+		log.Fatal(err)
+	}
+	return b.Address(), dir, func() {
+		b.Close()
+		_ = os.RemoveAll(dir)
+	}
+}
+
+// subscribe connects as a subscriber, with the password that the first start of
+// roomlink wrote to its data directory.
+func subscribe(address, dir string) (jetstream.JetStream, error) {
+	password, err := secret.ReadFile(broker.PasswordFile(dir, broker.SubscriberUser))
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(address, nats.UserInfo(broker.SubscriberUser, password.Reveal()))
+	if err != nil {
+		return nil, err
+	}
+	return jetstream.New(nc)
+}
+
+// A subscriber reads the links of a conversation. The ticket does not show when
+// the links are printed.
+func ExampleClient_Links() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	address, dir, stop := exampleBroker(ctx)
+	defer stop()
+
+	js, err := subscribe(address, dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer js.Conn().Close()
+	client := messages.NewClient(js)
+	for _, id := range []string{"conversation-17", "conversation-18"} {
+		conversation := messages.Conversation{Account: "acme", InteractionID: id}
+		links, err := client.Links(ctx, conversation, messages.Any)
+		switch {
+		case errors.Is(err, messages.ErrNotFound):
+			fmt.Println(id, "has no links yet")
+		case err != nil:
+			log.Fatal(err)
+		default:
+			fmt.Println(id, links.Data.AgentURL, links.Data.TicketURL)
+		}
+	}
+	// Output:
+	// conversation-17 https://video.example/agent [redacted]
+	// conversation-18 has no links yet
+}
+
+// A subscriber is told of links as they are stored, beginning with those that
+// are there.
+func ExampleClient_Watch() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	address, dir, stop := exampleBroker(ctx)
+	defer stop()
+
+	js, err := subscribe(address, dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer js.Conn().Close()
+	enough := errors.New("enough")
+	err = messages.NewClient(js).Watch(ctx, "acme", messages.WatchOptions{},
+		func(links messages.Stored[messages.Links]) error {
+			fmt.Println(links.Data.InteractionID, "generation", links.Data.Generation)
+			return enough
+		})
+	if !errors.Is(err, enough) {
+		log.Fatal(err)
+	}
+	// Output:
+	// conversation-17 generation 1
+}

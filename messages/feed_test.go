@@ -1,0 +1,225 @@
+package messages_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"roomlink/messages"
+)
+
+// startFeed runs a feed until the test ends.
+func startFeed(t *testing.T, feed *messages.Feed) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- feed.Run(ctx, func(err error) { t.Errorf("feed: got error %v, want none", err) })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("end of the feed: got error %v, want none", err)
+		}
+	})
+}
+
+// liveFeed runs a feed, and returns once it has its consumers. What is made after
+// that comes on the channels.
+func liveFeed(t *testing.T, client *messages.Client) (feed *messages.Feed, links, letters <-chan string) {
+	t.Helper()
+	links = consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
+	letters = consumersCreated(t, client.JetStream().Conn(), messages.DeadLettersStream)
+	feed = messages.NewFeed(client)
+	startFeed(t, feed)
+	receive(t, links, "the consumer of links")
+	receive(t, letters, "the consumer of dead letters")
+	return feed, links, letters
+}
+
+// follow follows a conversation until it is in a wanted status, and returns the
+// states that it was told, and the channel on which the end comes.
+func follow(
+	t *testing.T, feed *messages.Feed, id string, refresh time.Duration, until messages.Status,
+) (<-chan messages.State, <-chan error) {
+	t.Helper()
+	states, done := make(chan messages.State, 1024), make(chan error, 1)
+	ctx := limited(t)
+	go func() {
+		done <- feed.Follow(ctx, conversation(id), refresh, func(state messages.State) bool {
+			states <- state
+			return state.Status == until
+		})
+	}()
+	return states, done
+}
+
+// wantEnd waits for the end of a follow, and returns the state it ended with.
+func wantEnd(t *testing.T, states <-chan messages.State, done <-chan error, want messages.Status) messages.State {
+	t.Helper()
+	if err := receive(t, done, "the end"); err != nil {
+		t.Fatalf("following: got error %v, want none", err)
+	}
+	var last messages.State
+	for len(states) > 0 {
+		last = <-states
+	}
+	wantState(t, last, want)
+	return last
+}
+
+func TestFollowKnownLinks(t *testing.T) {
+	client := newClient(t)
+	mustPublishLinks(t, client, linksOf("a", 1), 0)
+	states, done := follow(t, messages.NewFeed(client), "a", 0, messages.StatusReady)
+	wantEnd(t, states, done, messages.StatusReady)
+}
+
+func TestFollowIsToldOfLinks(t *testing.T) {
+	client := newClient(t)
+	feed, _, _ := liveFeed(t, client)
+	mustPublish(t, client, startedOf("a"))
+	states, done := follow(t, feed, "a", 0, messages.StatusReady)
+	wantState(t, receive(t, states, "the first state"), messages.StatusPending)
+	e := linksOf("a", 1)
+	mustPublishLinks(t, client, linksOf("another", 1), 0)
+	mustPublishLinks(t, client, e, 0)
+	if last := wantEnd(t, states, done, messages.StatusReady); last.Links == nil || last.Links.ID != e.ID {
+		t.Errorf("links: got %+v, want those of id %q", last.Links, e.ID)
+	}
+}
+
+func TestFollowIsToldOfADeadLetter(t *testing.T) {
+	client := newClient(t)
+	feed, _, _ := liveFeed(t, client)
+	mustPublishLinks(t, client, linksOf("a", 1), 0)
+	mustPublish(t, client, startedOf("a"))
+	states, done := follow(t, feed, "a", 0, messages.StatusFailed)
+	wantState(t, receive(t, states, "the first state"), messages.StatusReady)
+	letter := mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
+	last := wantEnd(t, states, done, messages.StatusFailed)
+	if last.DeadLetter == nil || last.DeadLetter.Sequence != letter.Sequence || last.Links == nil {
+		t.Errorf("state: got dead letter %v and links %v, want %d and the older ones",
+			last.DeadLetter, last.Links, letter.Sequence)
+	}
+}
+
+// Between the dead letter and the acknowledgement of its event both are there,
+// and nothing tells of the acknowledgement.
+func TestFollowFromBetweenDeadLetterAndAcknowledgement(t *testing.T) {
+	client := newClient(t)
+	feed, _, _ := liveFeed(t, client)
+	mustPublish(t, client, startedOf("a"))
+	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
+	states, done := follow(t, feed, "a", 0, messages.StatusFailed)
+	wantEnd(t, states, done, messages.StatusFailed)
+}
+
+func TestFollowIsToldOfARenewal(t *testing.T) {
+	client := newClient(t)
+	feed, _, _ := liveFeed(t, client)
+	e := expiredLinksOf("a")
+	sequence := mustPublishLinks(t, client, e, 0)
+	states, done := follow(t, feed, "a", 0, messages.StatusReady)
+	wantState(t, receive(t, states, "the first state"), messages.StatusExpired)
+	mustPublishLinks(t, client, linksOf("a", 2), sequence)
+	if last := wantEnd(t, states, done, messages.StatusReady); last.Links.Data.Generation != 2 {
+		t.Errorf("generation: got %d, want 2", last.Links.Data.Generation)
+	}
+}
+
+func TestManyFollowOneConversation(t *testing.T) {
+	const followers = 50
+	client := newClient(t)
+	feed, _, _ := liveFeed(t, client)
+	ctx := limited(t)
+	errs := make([]error, followers)
+	var begun, group sync.WaitGroup
+	begun.Add(followers)
+	for i := range followers {
+		group.Go(func() {
+			var once sync.Once
+			errs[i] = feed.Follow(ctx, conversation("a"), 0, func(state messages.State) bool {
+				once.Do(begun.Done)
+				return state.Status == messages.StatusReady
+			})
+		})
+	}
+	begun.Wait()
+	mustPublishLinks(t, client, linksOf("a", 1), 0)
+	group.Wait()
+	for i, err := range errs {
+		if err != nil {
+			t.Errorf("follower %d: got error %v, want none", i, err)
+		}
+	}
+}
+
+// What is stored before the feed runs is read when it begins.
+func TestFollowBeforeTheFeedRuns(t *testing.T) {
+	client := newClient(t)
+	feed := messages.NewFeed(client)
+	states, done := follow(t, feed, "a", 0, messages.StatusReady)
+	wantState(t, receive(t, states, "the first state"), messages.StatusUnknown)
+	mustPublishLinks(t, client, linksOf("a", 1), 0)
+	startFeed(t, feed)
+	wantEnd(t, states, done, messages.StatusReady)
+}
+
+func TestFollowSurvivesTheFeedsConsumers(t *testing.T) {
+	client := newClient(t)
+	feed, linksConsumers, letterConsumers := liveFeed(t, client)
+	links, linksDone := follow(t, feed, "a", 0, messages.StatusReady)
+	letters, lettersDone := follow(t, feed, "b", 0, messages.StatusFailed)
+	receive(t, links, "the first state")
+	receive(t, letters, "the first state")
+
+	deleteConsumers(t, client.JetStream(), messages.LinksStream)
+	deleteConsumers(t, client.JetStream(), messages.DeadLettersStream)
+	mustPublishLinks(t, client, linksOf("a", 1), 0)
+	mustPublishDeadLetter(t, client, deadLetterOf(t, "b"))
+	wantEnd(t, links, linksDone, messages.StatusReady)
+	wantEnd(t, letters, lettersDone, messages.StatusFailed)
+
+	receive(t, linksConsumers, "another consumer of links")
+	receive(t, letterConsumers, "another consumer of dead letters")
+	states, done := follow(t, feed, "c", 0, messages.StatusReady)
+	receive(t, states, "the first state")
+	mustPublishLinks(t, client, linksOf("c", 1), 0)
+	wantEnd(t, states, done, messages.StatusReady)
+}
+
+// Nothing tells of an event or of the end of a ticket; reading again does.
+func TestFollowReadsAgain(t *testing.T) {
+	client := newClient(t)
+	feed := messages.NewFeed(client)
+	states, done := follow(t, feed, "a", 10*time.Millisecond, messages.StatusPending)
+	wantState(t, receive(t, states, "the first state"), messages.StatusUnknown)
+	mustPublish(t, client, startedOf("a"))
+	wantEnd(t, states, done, messages.StatusPending)
+
+	e := linksOf("b", 1)
+	e.Data.ExpiresAt = messages.At(time.Now().Add(300 * time.Millisecond))
+	mustPublishLinks(t, client, e, 0)
+	states, done = follow(t, feed, "b", 10*time.Millisecond, messages.StatusExpired)
+	wantEnd(t, states, done, messages.StatusExpired)
+}
+
+func TestFollowEndsWithItsContext(t *testing.T) {
+	client := newClient(t)
+	feed := messages.NewFeed(client)
+	ctx, cancel := context.WithCancel(limited(t))
+	err := feed.Follow(ctx, conversation("a"), 0, func(messages.State) bool {
+		cancel()
+		return false
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelling: got error %v, want %v", err, context.Canceled)
+	}
+	err = feed.Follow(limited(t), conversation("{{x}}"), 0, nil)
+	if !errors.Is(err, messages.ErrInvalid) {
+		t.Errorf("impossible name: got error %v, want %v", err, messages.ErrInvalid)
+	}
+}

@@ -1,0 +1,284 @@
+package messages_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"roomlink/internal/broker"
+	"roomlink/internal/brokertest"
+	"roomlink/messages"
+)
+
+func TestPublishStoresAnEvent(t *testing.T) {
+	client := newClient(t)
+	e := startedOf("two words")
+	mustPublish(t, client, e)
+	stored, err := client.Waiting(limited(t), conversation("two words"))
+	if err != nil {
+		t.Fatalf("reading the event: %v", err)
+	}
+	if stored.ID != e.ID || stored.Subject != e.Data.Conversation().EventSubject() || stored.Sequence != 1 {
+		t.Errorf("stored: got id %q on %q at %d, want %q on %q at 1", stored.ID, stored.Subject, stored.Sequence,
+			e.ID, e.Data.Conversation().EventSubject())
+	}
+	if age := time.Since(stored.StoredAt); age < 0 || age > time.Minute {
+		t.Errorf("stored: got %v ago, want just now", age)
+	}
+}
+
+func TestPublishRefusesWhatBreaksTheContract(t *testing.T) {
+	client := newClient(t)
+	_, err := client.Publish(limited(t), startedOf("{{interaction_id}}"))
+	if !errors.Is(err, messages.ErrInvalid) {
+		t.Errorf("publishing a template: got error %v, want %v", err, messages.ErrInvalid)
+	}
+	wantMessages(t, client, messages.ConversationsStream, 0)
+}
+
+func TestPublishKnowsDuplicates(t *testing.T) {
+	t.Run("of an id while the event waits", func(t *testing.T) {
+		client := newClient(t)
+		mustPublish(t, client, startedOf("a"))
+		wantOutcome(t, client, startedOf("a"), messages.Duplicate)
+	})
+	t.Run("of an id after it was done", func(t *testing.T) {
+		client := newClient(t)
+		mustPublish(t, client, startedOf("a"))
+		settleNext(t, client)
+		wantOutcome(t, client, startedOf("a"), messages.Duplicate)
+		wantMessages(t, client, messages.ConversationsStream, 0)
+	})
+	t.Run("of a place while another event waits", func(t *testing.T) {
+		client := newClient(t)
+		mustPublish(t, client, startedOf("a"))
+		wantOutcome(t, client, renewalOf("a", 1), messages.Duplicate)
+		wantMessages(t, client, messages.ConversationsStream, 1)
+	})
+	t.Run("of a place that is free again", func(t *testing.T) {
+		client := newClient(t)
+		mustPublish(t, client, startedOf("a"))
+		wantOutcome(t, client, renewalOf("a", 1), messages.Duplicate)
+		settleNext(t, client)
+		wantOutcome(t, client, renewalOf("a", 1), messages.Accepted)
+	})
+	t.Run("of a place that something unreadable takes", func(t *testing.T) {
+		client := newClient(t)
+		if _, err := client.JetStream().Publish(limited(t), conversation("a").EventSubject(), []byte("x")); err != nil {
+			t.Fatalf("publishing something unreadable: %v", err)
+		}
+		wantOutcome(t, client, startedOf("a"), messages.Duplicate)
+	})
+}
+
+func TestPublishWhileTheEventIsWorkedOn(t *testing.T) {
+	client := newClient(t)
+	mustPublish(t, client, startedOf("a"))
+	consumer, err := messages.ProvisionConsumer(limited(t), client.JetStream(), account)
+	if err != nil {
+		t.Fatalf("providing the consumer: %v", err)
+	}
+	msg, err := consumer.Next()
+	if err != nil {
+		t.Fatalf("pulling the event: %v", err)
+	}
+	wantOutcome(t, client, renewalOf("a", 1), messages.Duplicate)
+	if err := msg.DoubleAck(limited(t)); err != nil {
+		t.Fatalf("acknowledging: %v", err)
+	}
+	wantOutcome(t, client, renewalOf("a", 1), messages.Accepted)
+}
+
+func TestAccountsDoNotMeet(t *testing.T) {
+	client := newClient(t)
+	mustPublish(t, client, startedOf("a"))
+	other := startedOf("a")
+	other.Data.Account = "other"
+	mustPublish(t, client, other)
+	wantMessages(t, client, messages.ConversationsStream, 2)
+}
+
+// A full queue is refused with the same code as a duplicate; taken for one, the
+// event would be lost.
+func TestPublishToAFullQueue(t *testing.T) {
+	client := brokertest.Client(t, brokertest.StartWith(t,
+		broker.EmbeddedConfig{Dir: t.TempDir(), Sync: time.Minute}, messages.StreamSettings{MaxBytes: 4096}))
+	accepted := fill(t, client)
+	for i := range 10 {
+		outcome, err := client.Publish(limited(t), startedOf(fmt.Sprintf("late-%d", i)))
+		if !errors.Is(err, messages.ErrQueueFull) || outcome == messages.Duplicate {
+			t.Fatalf("publishing to a full queue: got %v and error %v, want %v", outcome, err, messages.ErrQueueFull)
+		}
+	}
+	wantOutcome(t, client, startedOf("early-0"), messages.Duplicate)
+	wantMessages(t, client, messages.ConversationsStream, uint64(accepted))
+	settleNext(t, client)
+	mustPublish(t, client, startedOf("late-0"))
+}
+
+// fill publishes until the queue is full, and returns how many it took.
+func fill(t *testing.T, client *messages.Client) int {
+	t.Helper()
+	for i := range 100 {
+		outcome, err := client.Publish(limited(t), startedOf(fmt.Sprintf("early-%d", i)))
+		if errors.Is(err, messages.ErrQueueFull) && i > 0 {
+			return i
+		}
+		if err != nil || outcome != messages.Accepted {
+			t.Fatalf("filling the queue: got %v and error %v, want %v", outcome, err, messages.Accepted)
+		}
+	}
+	t.Fatal("filling the queue: got 100 events in, want it full")
+	return 0
+}
+
+func TestConcurrentPublishesOfOneConversation(t *testing.T) {
+	for name, event := range map[string]func(int) messages.Event[messages.Started]{
+		"with one message id": func(int) messages.Event[messages.Started] { return startedOf("a") },
+		"each with its own":   func(i int) messages.Event[messages.Started] { return renewalOf("a", i) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			const publishers = 100
+			client := newClient(t)
+			var accepted, duplicates int
+			for _, outcome := range publishAtOnce(t, client, publishers, event) {
+				switch outcome {
+				case messages.Accepted:
+					accepted++
+				case messages.Duplicate:
+					duplicates++
+				}
+			}
+			if accepted != 1 || duplicates != publishers-1 {
+				t.Errorf("outcomes: got %d accepted and %d duplicates, want 1 and %d",
+					accepted, duplicates, publishers-1)
+			}
+			wantMessages(t, client, messages.ConversationsStream, 1)
+		})
+	}
+}
+
+func publishAtOnce(
+	t *testing.T, client *messages.Client, publishers int, event func(int) messages.Event[messages.Started],
+) []messages.Outcome {
+	t.Helper()
+	ctx := limited(t)
+	start := make(chan struct{})
+	outcomes := make([]messages.Outcome, publishers)
+	var group sync.WaitGroup
+	for i := range publishers {
+		group.Go(func() {
+			<-start
+			var err error
+			if outcomes[i], err = client.Publish(ctx, event(i)); err != nil {
+				t.Errorf("publisher %d: got error %v, want none", i, err)
+			}
+		})
+	}
+	close(start)
+	group.Wait()
+	return outcomes
+}
+
+func TestPublishLinksExpectsTheLastOnes(t *testing.T) {
+	client := newClient(t)
+	first := linksOf("a", 1)
+	sequence := mustPublishLinks(t, client, first, 0)
+	for what, after := range map[string]uint64{"none": 0, "later ones": sequence + 1} {
+		if _, err := client.PublishLinks(limited(t), linksOf("a", 2), after); !errors.Is(err, messages.ErrSuperseded) {
+			t.Errorf("publishing after %s: got error %v, want %v", what, err, messages.ErrSuperseded)
+		}
+	}
+	wantLinks(t, client, "a", first.ID)
+	second := linksOf("a", 2)
+	if got := mustPublishLinks(t, client, second, sequence); got <= sequence {
+		t.Errorf("sequence: got %d, want more than %d", got, sequence)
+	}
+	wantLinks(t, client, "a", second.ID)
+	wantMessages(t, client, messages.LinksStream, 1)
+	mustPublishLinks(t, client, linksOf("b", 1), 0)
+}
+
+// After a lost PubAck the same event is refused like another's would be; the
+// leader tells whose links are there.
+func TestPublishLinksAgain(t *testing.T) {
+	client := newClient(t)
+	e := linksOf("a", 1)
+	mustPublishLinks(t, client, e, 0)
+	if _, err := client.PublishLinks(limited(t), e, 0); !errors.Is(err, messages.ErrSuperseded) {
+		t.Errorf("publishing again: got error %v, want %v", err, messages.ErrSuperseded)
+	}
+	wantLinks(t, client, "a", e.ID)
+	wantMessages(t, client, messages.LinksStream, 1)
+}
+
+func TestConcurrentPublishesOfLinks(t *testing.T) {
+	const workers = 20
+	client, ctx := newClient(t), limited(t)
+	errs := make([]error, workers)
+	var group sync.WaitGroup
+	for i := range workers {
+		group.Go(func() { _, errs[i] = client.PublishLinks(ctx, linksOf("a", 1), 0) })
+	}
+	group.Wait()
+	won := 0
+	for _, err := range errs {
+		if err == nil {
+			won++
+		} else if !errors.Is(err, messages.ErrSuperseded) {
+			t.Errorf("publishing: got error %v, want %v", err, messages.ErrSuperseded)
+		}
+	}
+	if won != 1 {
+		t.Errorf("workers that stored links: got %d, want 1", won)
+	}
+}
+
+func wantLinks(t *testing.T, client *messages.Client, id, want string) {
+	t.Helper()
+	for _, from := range []messages.Consistency{messages.Any, messages.Leader} {
+		stored, err := client.Links(limited(t), conversation(id), from)
+		if err != nil || stored.ID != want {
+			t.Errorf("links of %q from %v: got %q and error %v, want %q", id, from, stored.ID, err, want)
+		}
+		if stored.Subject != conversation(id).LinksSubject() || stored.StoredAt.IsZero() {
+			t.Errorf("links of %q from %v: got %q stored at %v, want %q", id, from,
+				stored.Subject, stored.StoredAt, conversation(id).LinksSubject())
+		}
+	}
+}
+
+func TestReadingWhatIsNotThere(t *testing.T) {
+	client, ctx := newClient(t), limited(t)
+	for _, from := range []messages.Consistency{messages.Any, messages.Leader} {
+		_, linksErr := client.Links(ctx, conversation("a"), from)
+		_, letterErr := client.DeadLetter(ctx, conversation("a"), from)
+		_, waitingErr := client.Waiting(ctx, conversation("a"))
+		for what, err := range map[string]error{"links": linksErr, "dead letter": letterErr, "event": waitingErr} {
+			if !errors.Is(err, messages.ErrNotFound) {
+				t.Errorf("%s: got error %v, want %v", what, err, messages.ErrNotFound)
+			}
+		}
+		if _, err := client.Links(ctx, conversation(""), from); !errors.Is(err, messages.ErrInvalid) {
+			t.Errorf("links of no id: got error %v, want %v", err, messages.ErrInvalid)
+		}
+	}
+}
+
+func TestReadingWhatBreaksTheContract(t *testing.T) {
+	client, ctx := newClient(t), limited(t)
+	if _, err := client.JetStream().Publish(ctx, conversation("a").LinksSubject(), []byte("{}")); err != nil {
+		t.Fatalf("publishing: %v", err)
+	}
+	if _, err := client.Links(ctx, conversation("a"), messages.Any); !errors.Is(err, messages.ErrInvalid) {
+		t.Errorf("links: got error %v, want %v", err, messages.ErrInvalid)
+	}
+}
+
+func TestOutcomePrints(t *testing.T) {
+	if got := fmt.Sprint(messages.Accepted, messages.Duplicate); got != "accepted duplicate" {
+		t.Errorf("outcomes: got %q, want %q", got, "accepted duplicate")
+	}
+}

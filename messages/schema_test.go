@@ -1,0 +1,197 @@
+package messages_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"roomlink/messages"
+)
+
+// object is what the tests read of a schema.
+type object struct {
+	Description string            `json:"description"`
+	Required    []string          `json:"required"`
+	Properties  map[string]object `json:"properties"`
+	Additional  bool              `json:"additionalProperties"`
+}
+
+func readSchema(tb testing.TB, eventType string) object {
+	tb.Helper()
+	var schema object
+	if err := json.Unmarshal(schemaFile(tb, eventType), &schema); err != nil {
+		tb.Fatalf("reading the schema of %q: %v", eventType, err)
+	}
+	return schema
+}
+
+func schemaFile(tb testing.TB, eventType string) []byte {
+	tb.Helper()
+	data, err := messages.Schemas.ReadFile(eventType + ".schema.json")
+	if err != nil {
+		tb.Fatalf("reading a schema: %v", err)
+	}
+	return data
+}
+
+func compileSchema(tb testing.TB, eventType string) *jsonschema.Schema {
+	tb.Helper()
+	compiler := jsonschema.NewCompiler()
+	compiler.DefaultDraft(jsonschema.Draft2020)
+	if err := compiler.AddResource("schema.json", instance(tb, schemaFile(tb, eventType))); err != nil {
+		tb.Fatalf("adding the schema of %q: %v", eventType, err)
+	}
+	schema, err := compiler.Compile("schema.json")
+	if err != nil {
+		tb.Fatalf("compiling the schema of %q: %v", eventType, err)
+	}
+	return schema
+}
+
+// instance parses JSON as the schema library wants it.
+func instance(tb testing.TB, data []byte) any {
+	tb.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		tb.Fatalf("parsing: %v", err)
+	}
+	return doc
+}
+
+func TestThereIsOneSchemaForEachType(t *testing.T) {
+	files, err := fs.Glob(messages.Schemas, "*")
+	if err != nil {
+		t.Fatalf("listing: %v", err)
+	}
+	var want []string
+	for _, c := range contracts {
+		want = append(want, c.eventType+".schema.json")
+	}
+	slices.Sort(want)
+	if !slices.Equal(files, want) {
+		t.Errorf("schemas: got %q, want %q", files, want)
+	}
+}
+
+func TestFixturesKeepTheSchema(t *testing.T) {
+	for _, c := range contracts {
+		schema := compileSchema(t, c.eventType)
+		for name, data := range fixtures(t, c.eventType) {
+			if err := schema.Validate(instance(t, data)); err != nil {
+				t.Errorf("%s: got %v, want no error", name, err)
+			}
+		}
+	}
+}
+
+// The least that Encode takes, and values at the edge.
+func TestEncodedMessagesKeepTheSchema(t *testing.T) {
+	zero := int64(0)
+	full := renewalOf("διάλογος", 2)
+	full.TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	full.Data.StartedAt, full.Data.Replays = noon, 1
+	full.Data.RoomOptions = messages.RoomOptions{"app", "standalone", "org", &zero, "https://video.example"}
+	text := deadLetterOf(t, "a")
+	text.Data.Event = json.RawMessage(`"no JSON"`)
+	keepsSchema(t, messages.TypeStarted, full)
+	keepsSchema(t, messages.TypeStarted, messages.NewEvent(noon, messages.Started{
+		Account: account, InteractionID: strings.Repeat("x", messages.MaxInteractionID), CustomerID: "c",
+	}))
+	keepsSchema(t, messages.TypeLinks, expiredLinksOf("a.b"))
+	keepsSchema(t, messages.TypeLinks, messages.NewEvent(noon, messages.Links{
+		Account: account, InteractionID: "a", AgentURL: "a", TicketURL: "t", Generation: 1,
+	}))
+	keepsSchema(t, messages.TypeDeadLetter, deadLetterOf(t, "{id}"))
+	keepsSchema(t, messages.TypeDeadLetter, text)
+	keepsSchema(t, messages.TypeDeadLetter, messages.NewEvent(noon, messages.DeadLetter{
+		Account: account, InteractionID: "a", Reason: "r", Event: json.RawMessage(`{}`),
+	}))
+}
+
+func keepsSchema[T messages.Data](t *testing.T, eventType string, e messages.Event[T]) {
+	t.Helper()
+	data := encode(t, e)
+	if err := compileSchema(t, eventType).Validate(instance(t, data)); err != nil {
+		t.Errorf("schema of %q: got %v for %s, want no error", eventType, err, data)
+	}
+}
+
+func TestSchemasAgreeWithTheGoTypes(t *testing.T) {
+	for _, c := range contracts {
+		t.Run(c.eventType, func(t *testing.T) {
+			schema := readSchema(t, c.eventType)
+			always, optional := fieldsOf(c.data)
+			wantFields(t, "data", schema.Properties["data"], always, optional)
+			wantFields(t, "envelope", schema, []string{
+				"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data",
+			}, []string{"traceparent"})
+		})
+	}
+}
+
+func wantFields(t *testing.T, what string, schema object, always, optional []string) {
+	t.Helper()
+	slices.Sort(always)
+	if got := slices.Sorted(slices.Values(schema.Required)); !slices.Equal(got, always) {
+		t.Errorf("required fields of the %s: got %q, want %q", what, got, always)
+	}
+	all := slices.Sorted(slices.Values(append(slices.Clone(always), optional...)))
+	if got := slices.Sorted(maps.Keys(schema.Properties)); !slices.Equal(got, all) {
+		t.Errorf("fields of the %s: got %q, want %q", what, got, all)
+	}
+	if !schema.Additional {
+		t.Errorf("additional fields of the %s: got none, want any", what)
+	}
+	for name, property := range schema.Properties {
+		if !strings.HasSuffix(property.Description, ".") {
+			t.Errorf("description of %q: got %q, want a sentence", name, property.Description)
+		}
+	}
+}
+
+// fieldsOf returns the JSON names of a struct's fields, those of embedded
+// structs with them.
+func fieldsOf(data reflect.Type) (always, optional []string) {
+	for _, field := range reflect.VisibleFields(data) {
+		if field.Anonymous {
+			continue
+		}
+		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if options == "omitempty" || options == "omitzero" {
+			optional = append(optional, name)
+		} else {
+			always = append(always, name)
+		}
+	}
+	return always, optional
+}
+
+// What Encode always writes is seen, and not only believed of the tags.
+func TestMinimalFixturesHoldWhatIsRequired(t *testing.T) {
+	for _, c := range contracts {
+		schema := readSchema(t, c.eventType)
+		files := fixtures(t, c.eventType)
+		minimal := parse(t, files[c.eventType+".minimal.json"])
+		full := parse(t, files[c.eventType+".full.json"])
+		wantKeys(t, c.eventType+" minimal", minimal, schema.Required)
+		wantKeys(t, c.eventType+" minimal data", minimal["data"], schema.Properties["data"].Required)
+		wantKeys(t, c.eventType+" full", full, slices.Collect(maps.Keys(schema.Properties)))
+		wantKeys(t, c.eventType+" full data", full["data"],
+			slices.Collect(maps.Keys(schema.Properties["data"].Properties)))
+	}
+}
+
+func wantKeys(t *testing.T, what string, doc any, want []string) {
+	t.Helper()
+	got := slices.Sorted(maps.Keys(doc.(map[string]any)))
+	if slices.Sort(want); !slices.Equal(got, want) {
+		t.Errorf("fields of %s: got %q, want %q", what, got, want)
+	}
+}

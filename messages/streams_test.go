@@ -1,0 +1,270 @@
+package messages_test
+
+import (
+	"errors"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/internal/broker"
+	"roomlink/internal/brokertest"
+	"roomlink/messages"
+)
+
+// bareBroker returns a connection to a broker without our streams.
+func bareBroker(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	b, err := broker.Embed(limited(t), broker.EmbeddedConfig{Dir: t.TempDir(), Sync: time.Minute})
+	if err != nil {
+		t.Fatalf("embedding a broker: %v", err)
+	}
+	t.Cleanup(b.Close)
+	return brokertest.Connect(t, b)
+}
+
+func provision(t *testing.T, js jetstream.JetStream, settings messages.StreamSettings) {
+	t.Helper()
+	if err := messages.Provision(limited(t), js, settings); err != nil {
+		t.Fatalf("provisioning: %v", err)
+	}
+}
+
+// streamConfig is what the broker says of a stream.
+func streamConfig(t *testing.T, js jetstream.JetStream, name string) jetstream.StreamConfig {
+	t.Helper()
+	stream, err := js.Stream(limited(t), name)
+	if err != nil {
+		t.Fatalf("opening stream %q: %v", name, err)
+	}
+	return stream.CachedInfo().Config
+}
+
+// streamTable is the table of the design.
+var streamTable = []jetstream.StreamConfig{{
+	Name:                 "ROOMLINK_CONVERSATIONS",
+	Subjects:             []string{"roomlink.conversations.*.*"},
+	Retention:            jetstream.WorkQueuePolicy,
+	Storage:              jetstream.FileStorage,
+	Replicas:             1,
+	MaxBytes:             1 << 30,
+	MaxMsgsPerSubject:    1,
+	Discard:              jetstream.DiscardNew,
+	DiscardNewPerSubject: true,
+	Duplicates:           2 * time.Minute,
+	AllowAtomicPublish:   true,
+}, {
+	Name:               "ROOMLINK_LINKS",
+	Subjects:           []string{"roomlink.links.*.*"},
+	Retention:          jetstream.LimitsPolicy,
+	Storage:            jetstream.FileStorage,
+	Replicas:           1,
+	MaxBytes:           -1,
+	MaxMsgsPerSubject:  1,
+	MaxAge:             30 * 24 * time.Hour,
+	Duplicates:         2 * time.Minute,
+	AllowDirect:        true,
+	AllowAtomicPublish: true,
+}, {
+	Name:              "ROOMLINK_DEAD_LETTERS",
+	Subjects:          []string{"roomlink.deadletters.*.*"},
+	Retention:         jetstream.LimitsPolicy,
+	Storage:           jetstream.FileStorage,
+	Replicas:          1,
+	MaxBytes:          -1,
+	MaxMsgsPerSubject: 1,
+	MaxAge:            30 * 24 * time.Hour,
+	Duplicates:        2 * time.Minute,
+	AllowDirect:       true,
+}}
+
+func TestStreamsAreWhatTheDesignSays(t *testing.T) {
+	js := bareBroker(t)
+	provision(t, js, messages.StreamSettings{})
+	for _, want := range streamTable {
+		have := streamConfig(t, js, want.Name)
+		if have.Metadata["roomlink"] != "managed" || have.Description == "" || have.MaxMsgs != -1 {
+			t.Errorf("stream %q: got metadata %v, description %q, at most %d messages, want our mark, some, any number",
+				want.Name, have.Metadata, have.Description, have.MaxMsgs)
+		}
+		got := jetstream.StreamConfig{
+			Name: have.Name, Subjects: have.Subjects, Retention: have.Retention, Storage: have.Storage,
+			Replicas: have.Replicas, MaxBytes: have.MaxBytes, MaxMsgsPerSubject: have.MaxMsgsPerSubject,
+			Discard: have.Discard, DiscardNewPerSubject: have.DiscardNewPerSubject,
+			MaxAge: have.MaxAge, Duplicates: have.Duplicates,
+			AllowDirect: have.AllowDirect, AllowAtomicPublish: have.AllowAtomicPublish,
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("stream %q: got %+v, want %+v", want.Name, got, want)
+		}
+	}
+}
+
+func TestProvisionTwiceChangesNothing(t *testing.T) {
+	js := bareBroker(t)
+	provision(t, js, messages.StreamSettings{})
+	updates := streamsUpdated(t, js)
+	provision(t, js, messages.StreamSettings{})
+	provision(t, js, messages.StreamSettings{Replicas: 1, MaxBytes: messages.DefaultMaxBytes})
+	if got := updates(); got != 0 {
+		t.Errorf("updates: got %d, want 0", got)
+	}
+}
+
+// streamsUpdated counts the requests to change a stream from now on.
+func streamsUpdated(t *testing.T, js jetstream.JetStream) (count func() int) {
+	t.Helper()
+	sub, err := js.Conn().SubscribeSync("$JS.API.STREAM.UPDATE.*")
+	if err != nil {
+		t.Fatalf("subscribing to updates: %v", err)
+	}
+	return func() int {
+		if err := js.Conn().FlushWithContext(limited(t)); err != nil {
+			t.Fatalf("waiting for updates: %v", err)
+		}
+		pending, _, err := sub.Pending()
+		if err != nil {
+			t.Fatalf("counting updates: %v", err)
+		}
+		return pending
+	}
+}
+
+func TestProvisionFromManyProcesses(t *testing.T) {
+	js, ctx := bareBroker(t), limited(t)
+	errs := make([]error, 8)
+	var group sync.WaitGroup
+	for i := range errs {
+		settings := messages.StreamSettings{}
+		if i%2 == 1 {
+			settings = messages.StreamSettings{MaxBytes: 1 << 20, LinksMaxAge: time.Hour}
+		}
+		group.Go(func() { errs[i] = messages.Provision(ctx, js, settings) })
+	}
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatalf("provisioning: got error %v, want none", err)
+	}
+	// Half of them say nothing of it, and so undo nothing.
+	if got := streamConfig(t, js, messages.ConversationsStream).MaxBytes; got != 1<<20 {
+		t.Errorf("max bytes: got %d, want %d", got, 1<<20)
+	}
+}
+
+func TestProvisionChangesAManagedStream(t *testing.T) {
+	js := bareBroker(t)
+	provision(t, js, messages.StreamSettings{})
+	settings := messages.StreamSettings{
+		MaxBytes: 1 << 20, DuplicateWindow: 10 * time.Minute, LinksMaxAge: time.Minute,
+	}
+	updates := streamsUpdated(t, js)
+	provision(t, js, settings)
+	if got := updates(); got != 2 {
+		t.Errorf("updates: got %d, want those of two streams", got)
+	}
+	wantSettings(t, js, settings)
+	// Zero settings leave what an operator chose.
+	provision(t, js, messages.StreamSettings{})
+	wantSettings(t, js, settings)
+}
+
+func wantSettings(t *testing.T, js jetstream.JetStream, want messages.StreamSettings) {
+	t.Helper()
+	queue, links := streamConfig(t, js, messages.ConversationsStream), streamConfig(t, js, messages.LinksStream)
+	got := messages.StreamSettings{
+		MaxBytes: queue.MaxBytes, DuplicateWindow: queue.Duplicates, LinksMaxAge: links.MaxAge,
+	}
+	if got != want {
+		t.Errorf("settings: got %+v, want %+v", got, want)
+	}
+	if letters := streamConfig(t, js, messages.DeadLettersStream); letters.MaxAge != 30*24*time.Hour {
+		t.Errorf("age of dead letters: got %v, want 30 days", letters.MaxAge)
+	}
+}
+
+func TestProvisionBringsAManagedStreamBack(t *testing.T) {
+	js := bareBroker(t)
+	provision(t, js, messages.StreamSettings{})
+	config := streamConfig(t, js, messages.LinksStream)
+	config.Description, config.AllowDirect, config.MaxMsgsPerSubject, config.MaxBytes = "mine", false, 5, 1<<20
+	if _, err := js.UpdateStream(limited(t), config); err != nil {
+		t.Fatalf("changing the stream: %v", err)
+	}
+	provision(t, js, messages.StreamSettings{})
+	got := streamConfig(t, js, messages.LinksStream)
+	if !got.AllowDirect || got.MaxMsgsPerSubject != 1 || got.Description == "mine" {
+		t.Errorf("stream: got direct %t, %d a subject, %q, want true, 1, our own",
+			got.AllowDirect, got.MaxMsgsPerSubject, got.Description)
+	}
+	if got.MaxBytes != 1<<20 {
+		t.Errorf("max bytes: got %d, want the operator's %d", got.MaxBytes, 1<<20)
+	}
+}
+
+func TestProvisionLeavesAnAdministratorsStreamAlone(t *testing.T) {
+	js := bareBroker(t)
+	own := jetstream.StreamConfig{
+		Name: messages.LinksStream, Subjects: []string{"roomlink.links.*.*"}, MaxAge: time.Hour,
+		Storage: jetstream.MemoryStorage, Description: "mine",
+	}
+	if _, err := js.CreateStream(limited(t), own); err != nil {
+		t.Fatalf("creating a stream: %v", err)
+	}
+	want := streamConfig(t, js, messages.LinksStream)
+	provision(t, js, messages.StreamSettings{LinksMaxAge: 2 * time.Hour})
+	if got := streamConfig(t, js, messages.LinksStream); !reflect.DeepEqual(got, want) {
+		t.Errorf("stream: got %+v, want %+v", got, want)
+	}
+	if got := streamConfig(t, js, messages.ConversationsStream); got.Metadata["roomlink"] != "managed" {
+		t.Errorf("the other stream: got metadata %v, want our mark", got.Metadata)
+	}
+}
+
+func TestProvisionConsumer(t *testing.T) {
+	js := bareBroker(t)
+	provision(t, js, messages.StreamSettings{})
+	for range 2 {
+		consumer, err := messages.ProvisionConsumer(limited(t), js, account)
+		if err != nil {
+			t.Fatalf("providing the consumer: %v", err)
+		}
+		have := consumer.CachedInfo().Config
+		got := jetstream.ConsumerConfig{
+			Durable: have.Durable, FilterSubject: have.FilterSubject, AckPolicy: have.AckPolicy,
+			AckWait: have.AckWait, MaxDeliver: have.MaxDeliver, MaxAckPending: have.MaxAckPending,
+			DeliverPolicy: have.DeliverPolicy, BackOff: have.BackOff, InactiveThreshold: have.InactiveThreshold,
+		}
+		want := jetstream.ConsumerConfig{
+			Durable: "rooms-acme", FilterSubject: "roomlink.conversations.acme.*",
+			AckPolicy: jetstream.AckExplicitPolicy, AckWait: 5 * time.Second, MaxDeliver: -1, MaxAckPending: -1,
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("consumer: got %+v, want %+v", got, want)
+		}
+	}
+	if _, err := messages.ProvisionConsumer(limited(t), js, "other"); err != nil {
+		t.Errorf("another account's consumer: got error %v, want none", err)
+	}
+}
+
+func TestProvisionConsumerWithoutStreams(t *testing.T) {
+	_, err := messages.ProvisionConsumer(limited(t), bareBroker(t), account)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("providing the consumer: got error %v, want %v", err, jetstream.ErrStreamNotFound)
+	}
+}
+
+// The consumers of two accounts work side by side on the work queue.
+func TestConsumersTakeTheirOwnAccountsEvents(t *testing.T) {
+	client := newClient(t)
+	other := startedOf("b")
+	other.Data.Account = "other"
+	mustPublish(t, client, other)
+	mustPublish(t, client, startedOf("a"))
+	if got, want := settleNext(t, client).Subject(), conversation("a").EventSubject(); got != want {
+		t.Errorf("subject: got %q, want %q", got, want)
+	}
+	wantMessages(t, client, messages.ConversationsStream, 1)
+}

@@ -1,0 +1,209 @@
+package messages_test
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/internal/brokertest"
+	"roomlink/messages"
+)
+
+// account is the one that the tests speak of.
+const account = "acme"
+
+// noon is when the invented conversations take place.
+var noon = messages.At(time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC))
+
+// limited is the test's context with an end, so that no wait hangs.
+func limited(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	tb.Cleanup(cancel)
+	return ctx
+}
+
+// newClient returns a client on a broker of its own.
+func newClient(tb testing.TB) *messages.Client {
+	tb.Helper()
+	return brokertest.Client(tb, brokertest.Start(tb, account))
+}
+
+func conversation(id string) messages.Conversation {
+	return messages.Conversation{Account: account, InteractionID: id}
+}
+
+func startedOf(id string) messages.Event[messages.Started] {
+	return messages.NewEvent(noon, messages.Started{
+		Account:       account,
+		InteractionID: id,
+		CustomerID:    "contact-42",
+		Channel:       messages.ChannelVoice,
+		Source:        messages.SourceAutomation,
+		ReceivedAt:    noon,
+	})
+}
+
+// renewalOf asks for the links after a generation.
+func renewalOf(id string, generation int) messages.Event[messages.Started] {
+	e := startedOf(id)
+	e.Data.Renews = generation
+	return e
+}
+
+// linksOf never expire.
+func linksOf(id string, generation int) messages.Event[messages.Links] {
+	return messages.NewEvent(noon, messages.Links{
+		Account:       account,
+		InteractionID: id,
+		CustomerID:    "contact-42",
+		AgentURL:      "https://video.example/agent",
+		TicketURL:     "https://video.example/t/invented-ticket",
+		CreatedAt:     noon,
+		Generation:    generation,
+	})
+}
+
+// expiredLinksOf have expired long before the tests run.
+func expiredLinksOf(id string) messages.Event[messages.Links] {
+	e := linksOf(id, 1)
+	e.Data.ExpiresAt = messages.At(time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC))
+	return e
+}
+
+func deadLetterOf(tb testing.TB, id string) messages.Event[messages.DeadLetter] {
+	tb.Helper()
+	return messages.NewEvent(noon, messages.DeadLetter{
+		Account:       account,
+		InteractionID: id,
+		Reason:        messages.ReasonRejected,
+		Detail:        "auvious answered 422",
+		HTTPStatus:    422,
+		Attempts:      1,
+		AcceptedAt:    noon,
+		LastAttemptAt: noon,
+		Event:         encode(tb, startedOf(id)),
+	})
+}
+
+func encode[T messages.Data](tb testing.TB, e messages.Event[T]) json.RawMessage {
+	tb.Helper()
+	data, err := e.Encode()
+	if err != nil {
+		tb.Fatalf("encoding: %v", err)
+	}
+	return data
+}
+
+// mustPublish publishes an event that must be accepted.
+func mustPublish(tb testing.TB, client *messages.Client, e messages.Event[messages.Started]) {
+	tb.Helper()
+	wantOutcome(tb, client, e, messages.Accepted)
+}
+
+func wantOutcome(
+	tb testing.TB, client *messages.Client, e messages.Event[messages.Started], want messages.Outcome,
+) {
+	tb.Helper()
+	got, err := client.Publish(limited(tb), e)
+	if err != nil || got != want {
+		tb.Fatalf("publishing the event of %q: got %v and error %v, want %v", e.Data.InteractionID, got, err, want)
+	}
+}
+
+func mustPublishLinks(
+	tb testing.TB, client *messages.Client, e messages.Event[messages.Links], after uint64,
+) uint64 {
+	tb.Helper()
+	sequence, err := client.PublishLinks(limited(tb), e, after)
+	if err != nil {
+		tb.Fatalf("publishing the links of %q: %v", e.Data.InteractionID, err)
+	}
+	return sequence
+}
+
+// mustPublishDeadLetter stores a dead letter and reads it back.
+func mustPublishDeadLetter(
+	tb testing.TB, client *messages.Client, e messages.Event[messages.DeadLetter],
+) messages.Stored[messages.DeadLetter] {
+	tb.Helper()
+	named := e.Data.Conversation()
+	if err := client.PublishDeadLetter(limited(tb), e, named.Token()); err != nil {
+		tb.Fatalf("publishing the dead letter of %q: %v", e.Data.InteractionID, err)
+	}
+	stored, err := client.DeadLetter(limited(tb), named, messages.Leader)
+	if err != nil {
+		tb.Fatalf("reading the dead letter of %q: %v", e.Data.InteractionID, err)
+	}
+	return stored
+}
+
+// settleNext takes the next event of the account out of the queue, as a worker
+// does, and returns it.
+func settleNext(tb testing.TB, client *messages.Client) jetstream.Msg {
+	tb.Helper()
+	ctx := limited(tb)
+	consumer, err := messages.ProvisionConsumer(ctx, client.JetStream(), account)
+	if err != nil {
+		tb.Fatalf("providing the consumer: %v", err)
+	}
+	msg, err := consumer.Next(jetstream.FetchContext(ctx))
+	if err != nil {
+		tb.Fatalf("pulling an event: %v", err)
+	}
+	if err := msg.DoubleAck(ctx); err != nil {
+		tb.Fatalf("acknowledging an event: %v", err)
+	}
+	return msg
+}
+
+// wantMessages compares how many messages a stream holds.
+func wantMessages(tb testing.TB, client *messages.Client, stream string, want uint64) {
+	tb.Helper()
+	handle, err := client.JetStream().Stream(limited(tb), stream)
+	if err != nil {
+		tb.Fatalf("opening stream %q: %v", stream, err)
+	}
+	if got := handle.CachedInfo().State.Msgs; got != want {
+		tb.Fatalf("messages in stream %q: got %d, want %d", stream, got, want)
+	}
+}
+
+// receive waits for a value.
+func receive[T any](tb testing.TB, from <-chan T, what string) T {
+	tb.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-limited(tb).Done():
+	}
+	tb.Fatalf("waiting for %s: got none, want one", what)
+	panic("unreachable")
+}
+
+// consumersCreated returns the names of the consumers that are made on a stream
+// from now on, as the broker tells them.
+func consumersCreated(tb testing.TB, nc *nats.Conn, stream string) <-chan string {
+	tb.Helper()
+	names := make(chan string, 64)
+	sub, err := nc.Subscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED."+stream+".*", func(msg *nats.Msg) {
+		var advisory struct {
+			Consumer string `json:"consumer"`
+		}
+		if err := json.Unmarshal(msg.Data, &advisory); err == nil {
+			names <- advisory.Consumer
+		}
+	})
+	if err != nil {
+		tb.Fatalf("subscribing to advisories: %v", err)
+	}
+	tb.Cleanup(func() { _ = sub.Unsubscribe() })
+	if err := nc.FlushWithContext(limited(tb)); err != nil {
+		tb.Fatalf("subscribing to advisories: %v", err)
+	}
+	return names
+}

@@ -1,0 +1,140 @@
+package messages_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/messages"
+)
+
+// watch runs a watch until the test ends, and returns what it tells.
+func watch(
+	t *testing.T, client *messages.Client, options messages.WatchOptions,
+) <-chan messages.Stored[messages.Links] {
+	t.Helper()
+	told := make(chan messages.Stored[messages.Links], 64)
+	ctx, cancel := context.WithCancel(limited(t))
+	done := make(chan error, 1)
+	go func() {
+		done <- client.Watch(ctx, account, options, func(links messages.Stored[messages.Links]) error {
+			told <- links
+			return nil
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("end of the watch: got %v, want %v", err, context.Canceled)
+		}
+	})
+	return told
+}
+
+func wantTold(t *testing.T, told <-chan messages.Stored[messages.Links], id string, generation int) {
+	t.Helper()
+	links := receive(t, told, "links of "+id)
+	if links.Data.InteractionID != id || links.Data.Generation != generation {
+		t.Errorf("told: got %q, generation %d, want %q, generation %d",
+			links.Data.InteractionID, links.Data.Generation, id, generation)
+	}
+	if links.Sequence == 0 || links.StoredAt.IsZero() || links.Subject != conversation(id).LinksSubject() {
+		t.Errorf("told: got %q at %d, stored %v, want all of it", links.Subject, links.Sequence, links.StoredAt)
+	}
+}
+
+func TestWatchFromTheStart(t *testing.T) {
+	client := newClient(t)
+	first := mustPublishLinks(t, client, linksOf("a", 1), 0)
+	mustPublishLinks(t, client, linksOf("b", 1), 0)
+	mustPublishLinks(t, client, linksOf("a", 2), first)
+	told := watch(t, client, messages.WatchOptions{})
+	wantTold(t, told, "b", 1)
+	wantTold(t, told, "a", 2)
+	mustPublishLinks(t, client, linksOf("c", 1), 0)
+	wantTold(t, told, "c", 1)
+}
+
+func TestWatchFromNow(t *testing.T) {
+	client := newClient(t)
+	mustPublishLinks(t, client, linksOf("before", 1), 0)
+	begun := consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
+	told := watch(t, client, messages.WatchOptions{FromNow: true})
+	receive(t, begun, "the consumer that tells where the stream ends")
+	mustPublishLinks(t, client, linksOf("after", 1), 0)
+	wantTold(t, told, "after", 1)
+}
+
+func TestWatchPassesOverOthersAndTheUnreadable(t *testing.T) {
+	client := newClient(t)
+	other := linksOf("a", 1)
+	other.Data.Account = "other"
+	mustPublishLinks(t, client, other, 0)
+	if _, err := client.JetStream().Publish(limited(t), conversation("x").LinksSubject(), []byte("{}")); err != nil {
+		t.Fatalf("publishing: %v", err)
+	}
+	mustPublishLinks(t, client, linksOf("b", 1), 0)
+	wantTold(t, watch(t, client, messages.WatchOptions{}), "b", 1)
+}
+
+// The broker may forget a watch's consumer; what is stored before the client
+// has made another must be told too.
+func TestWatchSurvivesItsConsumer(t *testing.T) {
+	for _, options := range []messages.WatchOptions{{}, {FromNow: true}} {
+		t.Run(fmt.Sprintf("%+v", options), func(t *testing.T) {
+			client := newClient(t)
+			begun := consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
+			told := watch(t, client, options)
+			if options.FromNow {
+				receive(t, begun, "the consumer that tells where the stream ends")
+			}
+			for generation := 1; generation <= 3; generation++ {
+				receive(t, begun, "the watch's consumer")
+				deleteConsumers(t, client.JetStream(), messages.LinksStream)
+				id := fmt.Sprintf("a-%d", generation)
+				mustPublishLinks(t, client, linksOf(id, 1), 0)
+				wantTold(t, told, id, 1)
+			}
+		})
+	}
+}
+
+// deleteConsumers takes the consumers of a stream away, as the broker may.
+func deleteConsumers(t *testing.T, js jetstream.JetStream, stream string) {
+	t.Helper()
+	handle, err := js.Stream(limited(t), stream)
+	if err != nil {
+		t.Fatalf("opening stream %q: %v", stream, err)
+	}
+	names := handle.ConsumerNames(limited(t))
+	for name := range names.Name() {
+		if err := handle.DeleteConsumer(limited(t), name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			t.Fatalf("deleting consumer %q: %v", name, err)
+		}
+	}
+	if err := names.Err(); err != nil {
+		t.Fatalf("listing consumers: %v", err)
+	}
+}
+
+func TestWatchEnds(t *testing.T) {
+	client := newClient(t)
+	mustPublishLinks(t, client, linksOf("a", 1), 0)
+	enough := errors.New("enough")
+	err := client.Watch(limited(t), account, messages.WatchOptions{},
+		func(messages.Stored[messages.Links]) error { return enough })
+	if !errors.Is(err, enough) {
+		t.Errorf("stopping: got error %v, want %v", err, enough)
+	}
+	if err := client.Watch(limited(t), "A B", messages.WatchOptions{}, nil); !errors.Is(err, messages.ErrInvalid) {
+		t.Errorf("bad account: got error %v, want %v", err, messages.ErrInvalid)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := client.Watch(cancelled, account, messages.WatchOptions{}, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: got error %v, want %v", err, context.Canceled)
+	}
+}
