@@ -1,0 +1,80 @@
+package simulator
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+)
+
+// settings is the body of GET and PUT /simulator/faults.
+type settings struct {
+	Faults
+	// Latency is left as it is if absent.
+	Latency *Latency `json:"latency,omitempty"`
+}
+
+// serveStats answers GET /simulator/stats.
+func (s *Simulator) serveStats(w http.ResponseWriter, _ *http.Request) {
+	write(w, jsonAnswer(http.StatusOK, s.Stats()))
+}
+
+// serveRooms answers GET /simulator/rooms/{interactionId}.
+func (s *Simulator) serveRooms(w http.ResponseWriter, r *http.Request) {
+	interactionID := r.PathValue("interactionId")
+	write(w, jsonAnswer(http.StatusOK, struct {
+		InteractionID string `json:"interactionId"`
+		Rooms         int    `json:"rooms"`
+	}{interactionID, s.Rooms(interactionID)}))
+}
+
+// serveFaults answers GET /simulator/faults.
+func (s *Simulator) serveFaults(w http.ResponseWriter, _ *http.Request) {
+	write(w, jsonAnswer(http.StatusOK, settings{*s.faults.Load(), s.latency.Load()}))
+}
+
+// serveSetFaults answers PUT /simulator/faults.
+func (s *Simulator) serveSetFaults(w http.ResponseWriter, r *http.Request) {
+	var wanted settings
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&wanted)
+	if err == nil && !errors.Is(decoder.Decode(&struct{}{}), io.EOF) {
+		err = errors.New("the body is more than one JSON value")
+	}
+	if err == nil {
+		err = s.SetFaults(wanted.Faults)
+	}
+	if err != nil {
+		write(w, refusal(http.StatusBadRequest, err.Error()))
+		return
+	}
+	if wanted.Latency != nil {
+		s.SetLatency(*wanted.Latency)
+	}
+	s.serveFaults(w, r)
+}
+
+// serveAgent answers GET /agent/{room}.
+func (s *Simulator) serveAgent(w http.ResponseWriter, _ *http.Request) {
+	writePage(w, "The agent's side of a simulated room.")
+}
+
+// serveTicket answers anything under /t/, and counts it: in the real auvious it
+// could burn the ticket.
+func (s *Simulator) serveTicket(w http.ResponseWriter, _ *http.Request) {
+	s.ledger.ticketFetches.Add(1)
+	writePage(w, "The customer's side of a simulated room.")
+}
+
+// writePage sends a small page.
+func writePage(w http.ResponseWriter, text string) {
+	page := "<!doctype html>\n<meta charset=\"utf-8\">\n<title>Simulated auvious</title>\n<p>" + text + "</p>\n"
+	write(w, Answer{Status: http.StatusOK, Body: page}.
+		with("Content-Type", "text/html; charset=utf-8").with("Cache-Control", "no-store"))
+}
+
+// serveNotFound answers everything that auvious does not have.
+func serveNotFound(w http.ResponseWriter, _ *http.Request) {
+	write(w, refusal(http.StatusNotFound, "not found"))
+}

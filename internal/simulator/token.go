@@ -1,0 +1,177 @@
+package simulator
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxTokens is how many tokens are good at once; one more forgets the oldest.
+const maxTokens = 10_000
+
+// The error codes of RFC 6749, section 5.2, that the token endpoint uses.
+const (
+	invalidClient        = "invalid_client"
+	invalidRequest       = "invalid_request"
+	unsupportedGrantType = "unsupported_grant_type"
+)
+
+// issuer knows the credentials and the tokens that were issued for them.
+type issuer struct {
+	lifetime time.Duration // negative: for ever
+	now      func() time.Time
+
+	mu         sync.RWMutex
+	id, secret [sha256.Size]byte // hashed, so that comparing tells no length
+	expiries   map[string]time.Time
+	order      []string // the tokens, oldest first, which is also by expiry
+}
+
+func newIssuer(config Config) *issuer {
+	i := &issuer{lifetime: config.TokenLifetime, now: config.Now}
+	i.setCredentials(config.ClientID, config.ClientSecret)
+	return i
+}
+
+// setCredentials replaces the credentials and revokes all tokens.
+func (i *issuer) setCredentials(id, secret string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.id, i.secret = sha256.Sum256([]byte(id)), sha256.Sum256([]byte(secret))
+	i.expiries, i.order = map[string]time.Time{}, nil
+}
+
+// revoke forgets all tokens.
+func (i *issuer) revoke() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.expiries, i.order = map[string]time.Time{}, nil
+}
+
+// issue returns a new token, and whether the credentials are right.
+func (i *issuer) issue(id, secret string) (token string, ok bool) {
+	gotID, gotSecret := sha256.Sum256([]byte(id)), sha256.Sum256([]byte(secret))
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if subtle.ConstantTimeCompare(gotID[:], i.id[:])&
+		subtle.ConstantTimeCompare(gotSecret[:], i.secret[:]) != 1 {
+		return "", false
+	}
+	now := i.now()
+	i.forget(now)
+	token = rand.Text()
+	i.expiries[token] = now.Add(i.lifetime)
+	i.order = append(i.order, token)
+	return token, true
+}
+
+// forget drops the tokens that expired, and the oldest where a new one needs room.
+func (i *issuer) forget(now time.Time) {
+	for len(i.order) > 0 {
+		oldest := i.order[0]
+		expired := i.lifetime >= 0 && !now.Before(i.expiries[oldest])
+		if !expired && len(i.order) < maxTokens {
+			return
+		}
+		delete(i.expiries, oldest)
+		i.order = i.order[1:]
+	}
+}
+
+// knows reports whether a request carries a token that is good now.
+func (i *issuer) knows(r *http.Request) bool {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return false
+	}
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	expiry, ok := i.expiries[token]
+	return ok && (i.lifetime < 0 || i.now().Before(expiry))
+}
+
+// serveToken answers POST /security/oauth/token.
+func (s *Simulator) serveToken(w http.ResponseWriter, r *http.Request) {
+	number := int(s.ledger.tokenCalls.Add(1))
+	statuses := &s.ledger.tokenStatuses
+	if script := s.tokenScript.Load(); script != nil && play(w, r, (*script)(number), statuses) {
+		return
+	}
+	if faults := s.faults.Load(); faults.TokenStatus != 0 {
+		s.finish(w, r, faults.refusal(faults.TokenStatus), statuses)
+		return
+	}
+	s.finish(w, r, s.grant(w, r).with("Cache-Control", "no-store"), statuses)
+}
+
+// grant decides over a token call that no script and no fault has taken.
+func (s *Simulator) grant(w http.ResponseWriter, r *http.Request) Answer {
+	if r.Header.Get("Authorization") != "" {
+		// HTTP Basic, right or wrong: auvious takes credentials in the body only.
+		return refusal(http.StatusUnauthorized, invalidClient).with("WWW-Authenticate", `Basic realm="auvious"`)
+	}
+	if query := r.URL.Query(); query.Has("client_id") || query.Has("client_secret") {
+		return refusal(http.StatusUnauthorized, invalidClient)
+	}
+	form, ok := readForm(w, r)
+	if !ok || form.Get("grant_type") == "" {
+		return refusal(http.StatusBadRequest, invalidRequest)
+	}
+	if form.Get("grant_type") != "client_credentials" {
+		return refusal(http.StatusBadRequest, unsupportedGrantType)
+	}
+	if form.Get("client_id") == "" || form.Get("client_secret") == "" {
+		return refusal(http.StatusUnauthorized, invalidClient)
+	}
+	token, ok := s.issuer.issue(form.Get("client_id"), form.Get("client_secret"))
+	if !ok {
+		return refusal(http.StatusUnauthorized, invalidClient)
+	}
+	return jsonAnswer(http.StatusOK, struct {
+		AccessToken string `json:"access_token"`
+		TokenType   string `json:"token_type"`
+		ExpiresIn   int64  `json:"expires_in,omitempty"`
+	}{token, "Bearer", expiresIn(s.config.TokenLifetime)})
+}
+
+// expiresIn is a lifetime in seconds, rounded up, or 0 for a token without end.
+func expiresIn(lifetime time.Duration) int64 {
+	if lifetime < 0 {
+		return 0
+	}
+	seconds := int64(lifetime / time.Second)
+	if lifetime%time.Second > 0 {
+		seconds++
+	}
+	return seconds
+}
+
+// readForm reads a form-encoded body, and reports whether it is one, with each
+// name at most once, as RFC 6749 wants it.
+func readForm(w http.ResponseWriter, r *http.Request) (url.Values, bool) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+		return nil, false
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		return nil, false
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, false
+	}
+	for _, values := range form {
+		if len(values) > 1 {
+			return nil, false
+		}
+	}
+	return form, true
+}
