@@ -29,7 +29,8 @@ func (c *Client) JetStream() jetstream.JetStream { return c.js }
 
 // Links returns the last links of a conversation. It returns [ErrNotFound] if
 // there are none (yet), an error that wraps [ErrInvalid] for an impossible name,
-// and else the broker's error or the context's.
+// and else the broker's error or the context's. A message that breaks the contract
+// is an error that wraps [ErrInvalid] too, and comes with its sequence.
 func (c *Client) Links(ctx context.Context, conversation Conversation, from Consistency) (Stored[Links], error) {
 	return last[Links](ctx, c.nc, LinksStream, conversation, from)
 }

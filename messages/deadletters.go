@@ -3,7 +3,6 @@ package messages
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -40,28 +39,40 @@ func (c *Client) DeadLetters(ctx context.Context, account string, fn func(Stored
 		if err != nil {
 			return fmt.Errorf("listing dead letters: %w", err)
 		}
-		count := 0
-		for msg := range batch.Messages() {
-			count++
-			stored, err := fromMessage[DeadLetter](msg)
-			// What fn replays may fail again at once, and must not come round again.
-			if err != nil || stored.Sequence > last {
-				continue
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := fn(stored); err != nil {
-				return err
-			}
-		}
-		if err := batch.Error(); err != nil {
-			return fmt.Errorf("listing dead letters: %w", err)
+		count, err := eachDeadLetter(ctx, batch, last, fn)
+		if err != nil {
+			return err
 		}
 		if count == 0 {
 			return ctx.Err()
 		}
 	}
+}
+
+// eachDeadLetter calls fn with those of a batch that are not newer than a
+// sequence, and counts them all.
+func eachDeadLetter(
+	ctx context.Context, batch jetstream.MessageBatch, last uint64, fn func(Stored[DeadLetter]) error,
+) (int, error) {
+	count := 0
+	for msg := range batch.Messages() {
+		count++
+		stored, err := fromMessage[DeadLetter](msg)
+		// What fn replays may fail again at once, and must not come round again.
+		if err != nil || stored.Sequence > last {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return count, err
+		}
+		if err := fn(stored); err != nil {
+			return count, err
+		}
+	}
+	if err := batch.Error(); err != nil {
+		return count, fmt.Errorf("listing dead letters: %w", err)
+	}
+	return count, nil
 }
 
 // Replay has the event of a dead letter worked on again: it publishes the
@@ -78,8 +89,7 @@ func (c *Client) Replay(ctx context.Context, letter Stored[DeadLetter]) (Outcome
 	event := NewEvent(At(time.Now()), original.Data)
 	event.TraceParent = original.TraceParent
 	event.Data.Replays++
-	id := event.Data.Conversation().MessageID(event.Data.Generation()) +
-		"/" + strconv.FormatUint(letter.Sequence, 10)
+	id := afterDeadLetter(event.Data.Conversation().MessageID(event.Data.Generation()), letter.Sequence)
 	since, err := c.waitingSince(ctx, event.Data.Conversation())
 	if err != nil {
 		return 0, err

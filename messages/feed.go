@@ -2,6 +2,7 @@ package messages
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -100,7 +101,7 @@ func (f *Feed) watch(ctx context.Context, stream string, tell func(jetstream.Msg
 		<-consuming.Closed()
 		return ctx.Err()
 	case <-consuming.Closed():
-		return fmt.Errorf("the consumer is closed")
+		return errors.New("the consumer is closed")
 	}
 }
 

@@ -13,9 +13,10 @@ import (
 type Outcome int
 
 const (
-	// Accepted: the event is stored.
+	// Accepted says that the event is stored.
 	Accepted Outcome = iota
-	// Duplicate: the conversation had its event already, and that one is stored.
+	// Duplicate says that the conversation had its event already, and that one is
+	// stored.
 	Duplicate
 )
 

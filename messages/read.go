@@ -42,13 +42,13 @@ type raw struct {
 }
 
 // decodeStored returns an error that wraps [ErrInvalid] for a message that
-// breaks the contract.
+// breaks the contract, beside what the stream says of it.
 func decodeStored[T Data](m raw) (Stored[T], error) {
 	e, err := Decode[T](m.data)
 	if err != nil {
-		return Stored[T]{}, fmt.Errorf("message %d on %q: %w", m.sequence, m.subject, err)
+		err = fmt.Errorf("message %d on %q: %w", m.sequence, m.subject, err)
 	}
-	return Stored[T]{Event: e, Subject: m.subject, Sequence: m.sequence, StoredAt: m.storedAt}, nil
+	return Stored[T]{Event: e, Subject: m.subject, Sequence: m.sequence, StoredAt: m.storedAt}, err
 }
 
 // readLast reads the last message of a subject. It returns [ErrNotFound] if

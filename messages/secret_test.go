@@ -18,8 +18,11 @@ func TestSecretNeverPrints(t *testing.T) {
 	secret := messages.Secret(ticket)
 	links := linksOf("a", 1).Data
 	for _, value := range []any{
-		secret, &secret, []messages.Secret{secret}, map[string]messages.Secret{"k": secret},
-		links, &links, linksOf("a", 1), struct{ Inner any }{secret},
+		secret, &secret,
+		[]messages.Secret{secret},
+		map[string]messages.Secret{"k": secret},
+		links, &links, linksOf("a", 1),
+		struct{ Inner any }{secret},
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%#q", "%d", "%t", "%10.3s", "%-9v", "%c", "%U", "%e"} {
 			wantNoTicket(t, fmt.Sprintf("%T with %s", value, verb), fmt.Sprintf(verb, value))

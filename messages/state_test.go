@@ -18,9 +18,11 @@ func stepSettled(t *testing.T, c *messages.Client) { settleNext(t, c) }
 func stepLinks(t *testing.T, c *messages.Client) {
 	mustPublishLinks(t, c, linksOf(stateID, 1), lastLinks(t, c))
 }
+
 func stepExpiredLinks(t *testing.T, c *messages.Client) {
 	mustPublishLinks(t, c, expiredLinksOf(stateID), lastLinks(t, c))
 }
+
 func stepDeadLetter(t *testing.T, c *messages.Client) {
 	mustPublishDeadLetter(t, c, deadLetterOf(t, stateID))
 }

@@ -19,7 +19,7 @@ type Call struct {
 }
 
 // Answer is what goes out on the wire for one call, raw.
-type Answer struct {
+type Answer struct { //nolint:recvcheck // with makes a copy, and normal takes no answer at all
 	// Room has a room made, and counted for the call's interaction, before
 	// anything is answered. It means nothing for a token call, with a zero
 	// Status that asks for normal behaviour, and with CloseBeforeReading.

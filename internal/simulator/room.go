@@ -65,8 +65,7 @@ func (s *Simulator) serveRoom(w http.ResponseWriter, r *http.Request) {
 
 // unreadable is the answer to a body that could not be read to its end.
 func unreadable(err error) Answer {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return refusal(http.StatusRequestEntityTooLarge, "the body is too large")
 	}
 	return Answer{Close: CloseAfterReading} // the client broke off

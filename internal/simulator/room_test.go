@@ -59,7 +59,7 @@ func TestRoomURLsFollowTheHost(t *testing.T) {
 
 func TestRoomSchema(t *testing.T) {
 	right := roomBody("1")
-	replace := func(old, new string) string { return strings.Replace(right, old, new, 1) }
+	replace := func(old, by string) string { return strings.Replace(right, old, by, 1) }
 	for _, test := range []struct {
 		name, body string
 		status     int
@@ -157,8 +157,11 @@ func TestOtherPaths(t *testing.T) {
 	a := serve(t, simulator.Config{})
 	wantStatus(t, mustDo(t, request(t, http.MethodGet, a.url+"/agent/x", "", "")), http.StatusOK)
 	for _, call := range [][2]string{
-		{http.MethodGet, "/"}, {http.MethodGet, "/security/oauth/token"},
-		{http.MethodPut, "/security/facades/room"}, {http.MethodPost, "/agent/x"}, {http.MethodGet, "/agent/x/y"},
+		{http.MethodGet, "/"},
+		{http.MethodGet, "/security/oauth/token"},
+		{http.MethodPut, "/security/facades/room"},
+		{http.MethodPost, "/agent/x"},
+		{http.MethodGet, "/agent/x/y"},
 	} {
 		answer := mustDo(t, request(t, call[0], a.url+call[1], "", ""))
 		wantStatus(t, answer, http.StatusNotFound)
