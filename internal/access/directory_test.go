@@ -1,0 +1,425 @@
+package access_test
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"roomlink/internal/access"
+	"roomlink/internal/secret"
+)
+
+func TestAuthenticate(t *testing.T) {
+	keys := newKeys(t, keyA)
+	directory := newDirectory(t, keys, acme(), globex())
+	acmeToken := issue(t, directory, "connections", acmeSecret)
+	globexToken := issue(t, directory, "connections", globexSecret)
+
+	basic := access.Identity{Account: "acme", Credential: "acme basic", Kind: access.KindBasic}
+	apiKey := access.Identity{Account: "acme", Credential: "acme key", Kind: access.KindAPIKey}
+	bearer := access.Identity{Account: "acme", Credential: "acme client", Kind: access.KindBearer}
+	for _, test := range []struct {
+		name    string
+		request *http.Request
+		want    access.Identity
+	}{
+		{"API key", with("X-API-Key", acmeKey.Reveal()), apiKey},
+		{"API key, header in lower case", with("x-api-key", acmeKey.Reveal()), apiKey},
+		{
+			"API key of the other", with("X-API-Key", globexKey.Reveal()),
+			access.Identity{Account: "globex", Credential: "globex key", Kind: access.KindAPIKey},
+		},
+		{"Basic", withBasic("talkdesk", acmePassword.Reveal()), basic},
+		{"Basic, scheme in lower case", with("Authorization", "basic "+base64.StdEncoding.EncodeToString(
+			[]byte("talkdesk:"+acmePassword.Reveal()))), basic},
+		{"bearer", withBearer(acmeToken), bearer},
+		{"bearer, scheme in lower case", with("Authorization", "bearer "+acmeToken), bearer},
+		{"bearer, more space", with("Authorization", "Bearer   "+acmeToken+" "), bearer},
+		{
+			"bearer of the other", withBearer(globexToken),
+			access.Identity{Account: "globex", Credential: "globex client", Kind: access.KindBearer},
+		},
+		{"API key before Basic", with("X-API-Key", acmeKey.Reveal(), "Authorization", "Basic Og=="), apiKey},
+	} {
+		got, err := directory.Authenticate(test.request, noon)
+		if err != nil || got != test.want {
+			t.Errorf("%s: got %+v and error %v, want %+v", test.name, got, err, test.want)
+		}
+	}
+}
+
+func TestAuthenticateRefuses(t *testing.T) {
+	keys := newKeys(t, keyA)
+	directory := newDirectory(t, keys, acme(), globex())
+	token := issue(t, directory, "connections", acmeSecret)
+	other := newDirectory(t, newKeys(t, keyB), acme())
+	page := keys.Sign(access.Claims{Purpose: access.PurposeCard, Account: "acme", Subject: "connections", Expires: noon.Add(time.Hour)})
+
+	for _, test := range []struct {
+		name    string
+		request *http.Request
+		want    error
+	}{
+		{"nothing", with(), access.ErrNoCredentials},
+		{"an empty API key", with("X-API-Key", ""), access.ErrNoCredentials},
+		{"an empty Authorization", with("Authorization", ""), access.ErrNoCredentials},
+		{"another API key", with("X-API-Key", "guess"), access.ErrBadCredentials},
+		{"part of an API key", with("X-API-Key", acmeKey.Reveal()[1:]), access.ErrBadCredentials},
+		{"a password as an API key", with("X-API-Key", acmePassword.Reveal()), access.ErrBadCredentials},
+		{"a wrong API key and good Basic", func() *http.Request {
+			r := withBasic("talkdesk", acmePassword.Reveal())
+			r.Header.Set("X-API-Key", "guess")
+			return r
+		}(), access.ErrBadCredentials},
+		{"another password", withBasic("talkdesk", "guess"), access.ErrBadCredentials},
+		{"an empty password", withBasic("talkdesk", ""), access.ErrBadCredentials},
+		{"nothing in Basic", withBasic("", ""), access.ErrBadCredentials},
+		{"another user", withBasic("Talkdesk", acmePassword.Reveal()), access.ErrBadCredentials},
+		{"the border moved", withBasic("talkdes", "k"+acmePassword.Reveal()), access.ErrBadCredentials},
+		{"an API key as a password", withBasic("", acmeKey.Reveal()), access.ErrBadCredentials},
+		{"a client in Basic", withBasic("connections", acmeSecret.Reveal()), access.ErrBadCredentials},
+		{"Basic that is no base64", with("Authorization", "Basic !!!"), access.ErrBadCredentials},
+		{"Basic without a colon", with("Authorization", "Basic YWNtZQ=="), access.ErrBadCredentials},
+		{"an empty bearer", with("Authorization", "Bearer"), access.ErrBadCredentials},
+		{"a blank bearer", with("Authorization", "Bearer  "), access.ErrBadCredentials},
+		{"a client's secret as a bearer", withBearer(acmeSecret.Reveal()), access.ErrBadCredentials},
+		{"a page's token", withBearer(page), access.ErrBadCredentials},
+		{"a token of another key", withBearer(issue(t, other, "connections", acmeSecret)), access.ErrBadCredentials},
+		{"a token without its end", withBearer(token[:len(token)-1]), access.ErrBadCredentials},
+		{"another scheme", with("Authorization", "Digest "+token), access.ErrBadCredentials},
+		{"a bare token", with("Authorization", token), access.ErrBadCredentials},
+	} {
+		got, err := directory.Authenticate(test.request, noon)
+		if !errors.Is(err, test.want) || got != (access.Identity{}) {
+			t.Errorf("%s: got %+v and error %v, want error %v", test.name, got, err, test.want)
+		}
+	}
+}
+
+func TestAccessTokenEnds(t *testing.T) {
+	directory := newDirectory(t, newKeys(t, keyA), acme())
+	token := issue(t, directory, "connections", acmeSecret)
+	for _, test := range []struct {
+		after time.Duration
+		want  error
+	}{
+		{0, nil},
+		{time.Hour - time.Second, nil},
+		{time.Hour, access.ErrBadCredentials},
+		{24 * time.Hour, access.ErrBadCredentials},
+	} {
+		if _, err := directory.Authenticate(withBearer(token), noon.Add(test.after)); !errors.Is(err, test.want) {
+			t.Errorf("after %v: got error %v, want %v", test.after, err, test.want)
+		}
+	}
+}
+
+// A token of the account that had the client's secret before is none of the
+// account that has the same client id.
+func TestAccessTokenIsOfOneAccount(t *testing.T) {
+	keys := newKeys(t, keyA)
+	token := issue(t, newDirectory(t, keys, acme()), "connections", acmeSecret)
+	if got, err := newDirectory(t, keys, globex()).Authenticate(withBearer(token), noon); !errors.Is(err, access.ErrBadCredentials) {
+		t.Errorf("token of acme at a directory of globex: got %+v and error %v, want %v", got, err, access.ErrBadCredentials)
+	}
+	moved := acme()
+	moved.Name = "globex"
+	if got, err := newDirectory(t, keys, moved).Authenticate(withBearer(token), noon); !errors.Is(err, access.ErrBadCredentials) {
+		t.Errorf("after the account was renamed: got %+v and error %v, want %v", got, err, access.ErrBadCredentials)
+	}
+}
+
+func TestAccessTokenDiesWithTheSecret(t *testing.T) {
+	keys := newKeys(t, keyA)
+	token := issue(t, newDirectory(t, keys, acme()), "connections", acmeSecret)
+	with := func(clients ...access.Credential) access.Account {
+		account := acme()
+		account.Clients = clients
+		return account
+	}
+	for _, test := range []struct {
+		name    string
+		account access.Account
+		want    error
+	}{
+		{"the same again", acme(), nil},
+		{"under another name", with(access.Credential{Name: "new name", ID: "connections", Secret: acmeSecret}), nil},
+		{"the secret is another", with(access.Credential{ID: "connections", Secret: "rotated"}), access.ErrBadCredentials},
+		{"the id is another", with(access.Credential{ID: "renamed", Secret: acmeSecret}), access.ErrBadCredentials},
+		{"the client is gone", with(), access.ErrBadCredentials},
+		{"both secrets, while Talkdesk changes over", with(
+			access.Credential{ID: "connections", Secret: acmeSecret},
+			access.Credential{ID: "connections", Secret: "rotated"}), nil},
+	} {
+		if _, err := newDirectory(t, keys, test.account).Authenticate(withBearer(token), noon); !errors.Is(err, test.want) {
+			t.Errorf("%s: got error %v, want %v", test.name, err, test.want)
+		}
+	}
+}
+
+// Two secrets of one client are two clients: a token tells which one it is of.
+func TestTwoSecretsOfOneClient(t *testing.T) {
+	keys := newKeys(t, keyA)
+	account := access.Account{Name: "acme", Clients: []access.Credential{
+		{Name: "old", ID: "connections", Secret: acmeSecret},
+		{Name: "new", ID: "connections", Secret: "rotated"},
+	}}
+	directory := newDirectory(t, keys, account)
+	for name, clientSecret := range map[string]secret.String{"old": acmeSecret, "new": "rotated"} {
+		token := issue(t, directory, "connections", clientSecret)
+		got, err := directory.Authenticate(withBearer(token), noon)
+		if err != nil || got.Credential != name {
+			t.Errorf("token of the %s secret: got %+v and error %v, want %q", name, got, err, name)
+		}
+	}
+	token := issue(t, directory, "connections", acmeSecret)
+	account.Clients = account.Clients[1:]
+	if _, err := newDirectory(t, keys, account).Authenticate(withBearer(token), noon); !errors.Is(err, access.ErrBadCredentials) {
+		t.Errorf("token of the old secret, which is gone: got error %v, want %v", err, access.ErrBadCredentials)
+	}
+}
+
+func TestAccessTokenOutlivesTheRotationOfTheKey(t *testing.T) {
+	token := issue(t, newDirectory(t, newKeys(t, keyA), acme()), "connections", acmeSecret)
+	both := newDirectory(t, newKeys(t, keyB, keyA), acme())
+	if _, err := both.Authenticate(withBearer(token), noon); err != nil {
+		t.Errorf("with the old key beside the new: got error %v, want none", err)
+	}
+	token = issue(t, both, "connections", acmeSecret)
+	after := newDirectory(t, newKeys(t, keyB), acme())
+	if _, err := after.Authenticate(withBearer(token), noon); err != nil {
+		t.Errorf("issued with both, with the new alone: got error %v, want none", err)
+	}
+}
+
+func TestTwoClients(t *testing.T) {
+	account := acme()
+	account.Clients = append(account.Clients, access.Credential{Name: "second client", ID: "studio", Secret: "invented-second"})
+	directory := newDirectory(t, newKeys(t, keyA), account)
+	for id, want := range map[string]struct {
+		secret     secret.String
+		credential string
+	}{
+		"connections": {acmeSecret, "acme client"},
+		"studio":      {"invented-second", "second client"},
+	} {
+		identity, token, lifetime, err := directory.Issue(id, want.secret.Reveal(), noon)
+		if err != nil || identity.Credential != want.credential || lifetime != time.Hour {
+			t.Fatalf("issuing to %q: got %+v for %v and error %v, want %q for an hour", id, identity, lifetime, err, want.credential)
+		}
+		got, err := directory.Authenticate(withBearer(token), noon)
+		if err != nil || got != identity {
+			t.Errorf("token of %q: got %+v and error %v, want %+v", id, got, err, identity)
+		}
+	}
+}
+
+func TestIssueRefuses(t *testing.T) {
+	directory := newDirectory(t, newKeys(t, keyA), acme(), globex())
+	for _, test := range []struct{ name, id, secret string }{
+		{"nothing", "", ""},
+		{"no secret", "connections", ""},
+		{"a wrong secret", "connections", "guess"},
+		{"another id", "talkdesk", acmeSecret.Reveal()},
+		{"HTTP Basic's", "talkdesk", acmePassword.Reveal()},
+		{"an API key", "", acmeKey.Reveal()},
+	} {
+		identity, token, lifetime, err := directory.Issue(test.id, test.secret, noon)
+		if !errors.Is(err, access.ErrBadCredentials) || identity != (access.Identity{}) || token != "" || lifetime != 0 {
+			t.Errorf("%s: got %+v, %q and error %v, want %v", test.name, identity, token, err, access.ErrBadCredentials)
+		}
+	}
+}
+
+func TestNewDirectoryRefuses(t *testing.T) {
+	key := func(name string, s secret.String) []access.Credential {
+		return []access.Credential{{Name: name, Secret: s}}
+	}
+	pair := func(name, id string, s secret.String) []access.Credential {
+		return []access.Credential{{Name: name, ID: id, Secret: s}}
+	}
+	const shared = secret.String("invented-and-shared")
+	for _, test := range []struct {
+		name     string
+		accounts []access.Account
+		want     error
+	}{
+		{"an API key under two accounts", []access.Account{
+			{Name: "acme", APIKeys: key("one", shared)}, {Name: "globex", APIKeys: key("two", shared)},
+		}, access.ErrShared},
+		{"Basic under two accounts", []access.Account{
+			{Name: "acme", Basic: pair("one", "u", shared)}, {Name: "globex", Basic: pair("two", "u", shared)},
+		}, access.ErrShared},
+		{"a client under two accounts", []access.Account{
+			{Name: "acme", Clients: pair("one", "u", shared)}, {Name: "globex", Clients: pair("two", "u", shared)},
+		}, access.ErrShared},
+		{"an API key twice in one account", []access.Account{
+			{Name: "acme", APIKeys: append(key("one", shared), key("two", shared)...)},
+		}, access.ErrShared},
+		{"an empty API key", []access.Account{{Name: "acme", APIKeys: key("one", "")}}, access.ErrNoSecret},
+		{"an empty password", []access.Account{{Name: "acme", Basic: pair("one", "u", "")}}, access.ErrNoSecret},
+		{"an empty client secret", []access.Account{{Name: "acme", Clients: pair("one", "u", "")}}, access.ErrNoSecret},
+		{"nobody", nil, access.ErrNobody},
+		{"an account without credentials", []access.Account{{Name: "acme"}}, access.ErrNobody},
+		{"one secret in three ways", []access.Account{
+			{Name: "acme", APIKeys: key("one", shared), Basic: pair("two", "u", shared), Clients: pair("three", "u", shared)},
+		}, nil},
+		{"one secret for two users", []access.Account{
+			{Name: "acme", Basic: pair("one", "u", shared)}, {Name: "globex", Basic: pair("two", "v", shared)},
+		}, nil},
+	} {
+		directory, err := access.NewDirectory(access.Config{Accounts: test.accounts, Keys: newKeys(t, keyA)})
+		if !errors.Is(err, test.want) || (directory != nil) != (test.want == nil) {
+			t.Errorf("%s: got error %v, want %v", test.name, err, test.want)
+		}
+		if err != nil && strings.Contains(err.Error(), shared.Reveal()) {
+			t.Errorf("%s: got error %q, want one without the secret", test.name, err)
+		}
+	}
+}
+
+// The error names both places, so that an operator finds them.
+func TestErrSharedNamesBoth(t *testing.T) {
+	two := acme()
+	two.Name = "globex"
+	two.APIKeys[0].Name = "globex key"
+	_, err := access.NewDirectory(access.Config{Accounts: []access.Account{acme(), two}, Keys: newKeys(t, keyA)})
+	const want = `the same credential is given twice: api_key "globex key" of account "globex" is also "acme key" of account "acme"`
+	if err == nil || err.Error() != want {
+		t.Errorf("got error %v, want %q", err, want)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	keys := newKeys(t, keyA)
+	open, err := access.NewDirectory(access.Config{Accounts: []access.Account{{Name: "acme"}}, Keys: keys, Open: "acme"})
+	if err != nil {
+		t.Fatalf("making an open directory: %v", err)
+	}
+	want := access.Identity{Account: "acme", Kind: access.KindNone}
+	for name, r := range map[string]*http.Request{
+		"nothing": with(), "an API key": with("X-API-Key", "any"), "a bearer": withBearer("any"),
+	} {
+		if got, err := open.Authenticate(r, noon); err != nil || got != want {
+			t.Errorf("open, with %s: got %+v and error %v, want %+v", name, got, err, want)
+		}
+	}
+	// Credentials close it.
+	closed, err := access.NewDirectory(access.Config{Accounts: []access.Account{acme()}, Keys: keys, Open: "acme"})
+	if err != nil {
+		t.Fatalf("making a directory: %v", err)
+	}
+	if got, err := closed.Authenticate(with(), noon); !errors.Is(err, access.ErrNoCredentials) {
+		t.Errorf("closed, with nothing: got %+v and error %v, want %v", got, err, access.ErrNoCredentials)
+	}
+}
+
+// FuzzAuthenticate holds that nobody gets in who does not have a credential as
+// it is.
+func FuzzAuthenticate(f *testing.F) {
+	directory := newDirectory(f, newKeys(f, keyA), acme(), globex())
+	token := issue(f, directory, "connections", acmeSecret)
+	basic := base64.StdEncoding.EncodeToString([]byte("talkdesk:" + acmePassword.Reveal()))
+	for _, seed := range [][2]string{
+		{"", ""},
+		{acmeKey.Reveal(), ""},
+		{"", "Basic " + basic},
+		{"", "Bearer " + token},
+		{"", "bearer  " + token},
+		{"", "Basic"},
+		{"", "Bearer"},
+		{"guess", "Bearer " + token},
+		{"", "Basic Og=="},
+		{"", "Bearer " + token + "A"},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, key, authorization string) {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header["X-Api-Key"] = []string{key}
+		r.Header["Authorization"] = []string{authorization}
+		got, err := directory.Authenticate(r, noon)
+		if err != nil {
+			if got != (access.Identity{}) {
+				t.Errorf("refused: got %+v, want nobody", got)
+			}
+			if !errors.Is(err, access.ErrNoCredentials) && !errors.Is(err, access.ErrBadCredentials) {
+				t.Errorf("got error %v, want none of its own", err)
+			}
+			return
+		}
+		_, sent, _ := strings.Cut(authorization, " ")
+		user, password, _ := r.BasicAuth()
+		good := false
+		switch got.Kind {
+		case access.KindAPIKey:
+			good = key == acmeKey.Reveal() || key == globexKey.Reveal()
+		case access.KindBasic:
+			good = key == "" && user == "talkdesk" && password == acmePassword.Reveal()
+		case access.KindBearer:
+			good = key == "" && strings.TrimSpace(sent) == token
+		}
+		if !good {
+			t.Errorf("key %q, authorization %q: got %+v, want a refusal", key, authorization, got)
+		}
+	})
+}
+
+func BenchmarkAuthenticate(b *testing.B) {
+	directory := newDirectory(b, newKeys(b, keyA), acme(), globex())
+	for name, r := range map[string]*http.Request{
+		"key":    with("X-API-Key", acmeKey.Reveal()),
+		"basic":  withBasic("talkdesk", acmePassword.Reveal()),
+		"bearer": withBearer(issue(b, directory, "connections", acmeSecret)),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := directory.Authenticate(r, noon); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func ExampleDirectory() {
+	keys, err := access.NewKeys("an invented key of at least 32 bytes")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	directory, err := access.NewDirectory(access.Config{
+		Accounts: []access.Account{{
+			Name:    "acme",
+			Clients: []access.Credential{{Name: "connections", ID: "talkdesk", Secret: "invented"}},
+		}},
+		Keys:          keys,
+		TokenLifetime: time.Hour,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	now := time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+	_, token, lifetime, err := directory.Issue("talkdesk", "invented", now)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	r := httptest.NewRequest(http.MethodPost, "/talkdesk/events", nil)
+	r.Header.Set("Authorization", "Bearer "+token)
+	identity, err := directory.Authenticate(r, now)
+	fmt.Println(identity.Account, identity.Credential, identity.Kind, err)
+	_, err = directory.Authenticate(r, now.Add(lifetime))
+	fmt.Println(err)
+	// Output:
+	// acme connections bearer <nil>
+	// the credentials are not valid
+}

@@ -1,0 +1,91 @@
+package access_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"roomlink/internal/access"
+	"roomlink/internal/secret"
+)
+
+// The invented keys and credentials of these tests.
+const (
+	keyA = secret.String("invented-link-key-A-0123456789abcdef")
+	keyB = secret.String("invented-link-key-B-0123456789abcdef")
+
+	acmeKey      = secret.String("acme-invented-api-key")
+	acmePassword = secret.String("acme-invented-password")
+	acmeSecret   = secret.String("acme-invented-client-secret")
+	globexKey    = secret.String("globex-invented-api-key")
+	globexSecret = secret.String("globex-invented-client-secret")
+)
+
+// noon is when the tests take place.
+var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+
+func newKeys(tb testing.TB, keys ...secret.String) *access.Keys {
+	tb.Helper()
+	made, err := access.NewKeys(keys...)
+	if err != nil {
+		tb.Fatalf("making keys: %v", err)
+	}
+	return made
+}
+
+// acme has one credential of each kind.
+func acme() access.Account {
+	return access.Account{
+		Name:    "acme",
+		APIKeys: []access.Credential{{Name: "acme key", Secret: acmeKey}},
+		Basic:   []access.Credential{{Name: "acme basic", ID: "talkdesk", Secret: acmePassword}},
+		Clients: []access.Credential{{Name: "acme client", ID: "connections", Secret: acmeSecret}},
+	}
+}
+
+// globex has a client of the same id as acme.
+func globex() access.Account {
+	return access.Account{
+		Name:    "globex",
+		APIKeys: []access.Credential{{Name: "globex key", Secret: globexKey}},
+		Clients: []access.Credential{{Name: "globex client", ID: "connections", Secret: globexSecret}},
+	}
+}
+
+// newDirectory gives out tokens that live for an hour.
+func newDirectory(tb testing.TB, keys *access.Keys, accounts ...access.Account) *access.Directory {
+	tb.Helper()
+	directory, err := access.NewDirectory(access.Config{Accounts: accounts, Keys: keys, TokenLifetime: time.Hour})
+	if err != nil {
+		tb.Fatalf("making a directory: %v", err)
+	}
+	return directory
+}
+
+// with makes a request with headers, given as name and value in turn.
+func with(headers ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "/talkdesk/events", nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	return r
+}
+
+func withBasic(user, password string) *http.Request {
+	r := with()
+	r.SetBasicAuth(user, password)
+	return r
+}
+
+func withBearer(token string) *http.Request { return with("Authorization", "Bearer "+token) }
+
+// issue returns an access token that was given out at noon.
+func issue(tb testing.TB, directory *access.Directory, id string, clientSecret secret.String) string {
+	tb.Helper()
+	_, token, _, err := directory.Issue(id, clientSecret.Reveal(), noon)
+	if err != nil {
+		tb.Fatalf("issuing a token to %q: %v", id, err)
+	}
+	return token
+}

@@ -1,0 +1,201 @@
+package access
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"roomlink/internal/secret"
+	"roomlink/messages"
+)
+
+var (
+	// ErrToken says that a token was not made by us, or for something else.
+	ErrToken = errors.New("the token is not valid")
+	// ErrTokenExpired says that a token was ours, and has ended.
+	ErrTokenExpired = errors.New("the token has expired")
+	// ErrKey says that a key is too short, or that there are too many.
+	ErrKey = errors.New("a link key has at least 32 bytes, and there are one or two of them")
+)
+
+// Purpose is the one thing that a token opens.
+type Purpose byte
+
+// The purposes of our tokens. Their numbers are in the tokens, and never change.
+const (
+	// PurposeAccess is an access token of our own token endpoint.
+	PurposeAccess Purpose = 1
+	// PurposeAgent opens the room as the agent.
+	PurposeAgent Purpose = 2
+	// PurposeCustomer opens the room as the customer.
+	PurposeCustomer Purpose = 3
+	// PurposeCard shows the canvas card.
+	PurposeCard Purpose = 4
+)
+
+const (
+	tokenVersion = 1
+	// macSize is half of the HMAC-SHA256, which RFC 2104 (section 5) allows and
+	// which keeps addresses short.
+	macSize = sha256.Size / 2
+	// headSize is version, purpose, expiry in Unix seconds, length of the account.
+	headSize = 1 + 1 + 8 + 1
+	// MinKey is the length of the shortest link key, in bytes.
+	MinKey = 32
+	// maxToken bounds a token's text before it is decoded.
+	maxToken = 1024
+)
+
+// Claims are what a token says.
+type Claims struct {
+	Purpose Purpose
+	Account string
+	// Subject is the interaction id, or the client of an access token.
+	Subject string
+	Expires time.Time
+}
+
+// Keys sign and check tokens. The first key signs; both are accepted, so that
+// keys can be rotated.
+type Keys struct {
+	keys [][]byte
+}
+
+// NewKeys takes one or two link keys. It returns [ErrKey] for others.
+func NewKeys(keys ...secret.String) (*Keys, error) {
+	if len(keys) < 1 || len(keys) > 2 {
+		return nil, ErrKey
+	}
+	k := &Keys{}
+	for _, key := range keys {
+		if len(key) < MinKey {
+			return nil, ErrKey
+		}
+		k.keys = append(k.keys, []byte(key.Reveal()))
+	}
+	return k, nil
+}
+
+// Sign makes a token, which may stand in an address as it is.
+func (k *Keys) Sign(c Claims) string {
+	body := make([]byte, 0, headSize+len(c.Account)+len(c.Subject)+macSize)
+	body = append(body, tokenVersion, byte(c.Purpose))
+	body = binary.BigEndian.AppendUint64(body, uint64(c.Expires.Unix()))
+	body = append(body, byte(len(c.Account)))
+	body = append(body, c.Account...)
+	body = append(body, c.Subject...)
+	body = append(body, mac(k.keys[0], c.Purpose, body)...)
+	return base64.RawURLEncoding.EncodeToString(body)
+}
+
+// Verify reads a token that was made for a purpose. It returns [ErrToken] or
+// [ErrTokenExpired]; with the latter the claims are those of the token.
+func (k *Keys) Verify(token string, purpose Purpose, now time.Time) (Claims, error) {
+	// The decoder passes over line ends, and so would take a token in many spellings.
+	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") {
+		return Claims{}, ErrToken
+	}
+	body, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	if err != nil || len(body) < headSize+macSize {
+		return Claims{}, ErrToken
+	}
+	body, sum := body[:len(body)-macSize], body[len(body)-macSize:]
+	if !k.signed(purpose, body, sum) || body[0] != tokenVersion || Purpose(body[1]) != purpose {
+		return Claims{}, ErrToken
+	}
+	length := int(body[headSize-1])
+	if len(body) < headSize+length {
+		return Claims{}, ErrToken
+	}
+	claims := Claims{
+		Purpose: purpose,
+		Account: string(body[headSize : headSize+length]),
+		Subject: string(body[headSize+length:]),
+		Expires: time.Unix(int64(binary.BigEndian.Uint64(body[2:10])), 0),
+	}
+	if !now.Before(claims.Expires) {
+		return claims, ErrTokenExpired
+	}
+	return claims, nil
+}
+
+func (k *Keys) signed(purpose Purpose, body, sum []byte) bool {
+	ok := false
+	for _, key := range k.keys {
+		ok = hmac.Equal(mac(key, purpose, body), sum) || ok
+	}
+	return ok
+}
+
+// mac signs with the subkey of a purpose, so that a token of one purpose is no
+// token of another whatever its body says.
+func mac(key []byte, purpose Purpose, body []byte) []byte {
+	h := hmac.New(sha256.New, subkey(key, fmt.Sprintf("roomlink token %d", purpose)))
+	h.Write(body)
+	return h.Sum(nil)[:macSize]
+}
+
+// fingerprints name a client's secret in its access tokens, one for each key. A
+// token tells nothing of the secret to whoever does not have the key.
+func (k *Keys) fingerprints(id string, clientSecret secret.String) []string {
+	prints := make([]string, len(k.keys))
+	for i, key := range k.keys {
+		h := hmac.New(sha256.New, subkey(key, "roomlink client "+id))
+		h.Write([]byte(clientSecret.Reveal()))
+		prints[i] = hex.EncodeToString(h.Sum(nil)[:8])
+	}
+	return prints
+}
+
+// subkey derives the key of one use (HKDF, RFC 5869).
+func subkey(key []byte, use string) []byte {
+	derived, err := hkdf.Key(sha256.New, key, nil, use, sha256.Size)
+	if err != nil {
+		panic(err) // HKDF refuses nothing but lengths beyond 8,160 bytes
+	}
+	return derived
+}
+
+// Pages makes the addresses of the pages of a conversation. They are valid
+// before the room exists.
+type Pages struct {
+	Keys *Keys
+	// BaseURL is where our viewer is reached, without a slash at the end.
+	BaseURL string
+	// Lifetime of the addresses.
+	Lifetime time.Duration
+}
+
+// Addresses of the pages of a conversation.
+type Addresses struct {
+	// Context is the agent's context link.
+	Context string
+	// Customer is the customer's link.
+	Customer string
+	// Card is the canvas card.
+	Card string
+}
+
+// For makes the addresses of a conversation, which end after the lifetime.
+func (p Pages) For(conversation messages.Conversation, now time.Time) Addresses {
+	sign := func(purpose Purpose) string {
+		return p.Keys.Sign(Claims{
+			Purpose: purpose,
+			Account: conversation.Account,
+			Subject: conversation.InteractionID,
+			Expires: now.Add(p.Lifetime),
+		})
+	}
+	return Addresses{
+		Context:  p.BaseURL + "/open/" + sign(PurposeAgent),
+		Customer: p.BaseURL + "/open/" + sign(PurposeCustomer),
+		Card:     p.BaseURL + "/card/" + sign(PurposeCard),
+	}
+}
