@@ -1,0 +1,150 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Limits of every public connection.
+const (
+	headerTimeout  = 10 * time.Second
+	bodyTimeout    = 30 * time.Second
+	answerTimeout  = time.Minute
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 16 << 10
+)
+
+// Serve answers on a listener until the context ends, then stops accepting and
+// lets those requests finish that are under way, for at most the grace time. It
+// returns nil after that, or the listener's error.
+func Serve(
+	ctx context.Context, listener net.Listener, handler http.Handler, grace time.Duration, log zerolog.Logger,
+) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       bodyTimeout,
+		WriteTimeout:      answerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          stdlog.New(io.Discard, "", 0), // it quotes what clients send
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.WithoutCancel(ctx), stoppingKey{}, ctx)
+		},
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving on %s: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	if err := server.Shutdown(deadline); err != nil {
+		log.Warn().Err(err).Msg("requests cut off")
+		_ = server.Close()
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving on %s: %w", listener.Addr(), err)
+	}
+	return nil
+}
+
+// stoppingKey is where a request's context holds the server's.
+type stoppingKey struct{}
+
+// UntilStopping returns the context of a request that also ends when the server
+// begins to stop, for what waits longer than a stop should.
+func UntilStopping(r *http.Request) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(r.Context())
+	server, ok := r.Context().Value(stoppingKey{}).(context.Context)
+	if !ok {
+		return ctx, cancel
+	}
+	release := context.AfterFunc(server, cancel)
+	return ctx, func() {
+		release()
+		cancel()
+	}
+}
+
+// Logged writes a line for each request, and turns a panic into 500; if an answer
+// has begun already, into a connection that breaks off.
+func Logged(log zerolog.Logger) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			began := time.Now()
+			recorder := &statusRecorder{ResponseWriter: w}
+			defer func() {
+				fault := recover()
+				abort := fault == http.ErrAbortHandler //nolint:errorlint // net/http compares it so
+				if fault != nil && !abort {
+					log.Error().Bytes("stack", debug.Stack()).Msg("request panicked")
+					abort = recorder.status != 0
+					if !abort {
+						Fail(recorder, errors.New("panic"))
+					}
+				}
+				log.Debug().
+					Str("method", r.Method).Str("path", maskPath(r.URL.Path)).Int("status", recorder.status).
+					Dur("took", time.Since(began)).Str("remote", r.RemoteAddr).Msg("request answered")
+				if abort {
+					// Half an answer must not look like a whole one.
+					panic(http.ErrAbortHandler)
+				}
+			}()
+			next.ServeHTTP(recorder, r)
+		})
+	}
+}
+
+// maskPath hides the token in the addresses of our pages, wherever they stand: it
+// is a key, in an address that leads nowhere too.
+func maskPath(path string) string {
+	for _, prefix := range []string{"/open/", "/card/"} {
+		if before, rest, ok := strings.Cut(path, prefix); ok {
+			_, behind, found := strings.Cut(rest, "/")
+			if found {
+				return before + prefix + "***/" + behind
+			}
+			return before + prefix + "***"
+		}
+	}
+	return path
+}
+
+// statusRecorder remembers the status of an answer.
+type statusRecorder struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (r *statusRecorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (r *statusRecorder) Write(data []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(data)
+}
+
+// Unwrap lets [http.ResponseController] reach the connection.
+func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

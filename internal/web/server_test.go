@@ -1,0 +1,301 @@
+package web_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"roomlink/internal/web"
+)
+
+const token = "AQLOinvented-token_0123456789"
+
+// logged has a handler answer behind the log, and returns what was logged.
+func logged(handler http.HandlerFunc, r *http.Request) (*http.Response, []byte, string) {
+	var log buffer
+	answer, body := record(web.Logged(zerolog.New(&log))(handler), r)
+	return answer, body, log.String()
+}
+
+func TestLoggedMasksTokens(t *testing.T) {
+	for path, want := range map[string]string{
+		"/open/" + token:                     "/open/***",
+		"/open/" + token + "/":               "/open/***/",
+		"/card/" + token:                     "/card/***",
+		"/card/" + token + "/events":         "/card/***/events",
+		"/card/" + token + "?from=x":         "/card/***",
+		"/open/" + token + "%2F" + token[:1]: "/open/***/A",
+		"/%6Fpen/" + token:                   "/open/***",
+		"//open/" + token:                    "//open/***",
+		"/base/card/" + token + "/events":    "/base/card/***/events",
+		"/links/interaction-1":               "/links/interaction-1",
+		"/links/interaction-1?key=" + token:  "/links/interaction-1",
+		"/talkdesk/events?api_key=" + token:  "/talkdesk/events",
+		"/assets/card.js":                    "/assets/card.js",
+		"/opened":                            "/opened",
+	} {
+		_, _, log := logged(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
+			httptest.NewRequest(http.MethodGet, path, nil))
+		var line struct {
+			Message, Method, Path, Remote string
+			Status                        int
+		}
+		if err := json.Unmarshal([]byte(log), &line); err != nil {
+			t.Fatalf("%s: reading the log %q: %v", path, log, err)
+		}
+		if line.Path != want || line.Method != http.MethodGet || line.Status != 204 || line.Message != "request answered" {
+			t.Errorf("%s: got %+v, want the path %q", path, line, want)
+		}
+		if strings.Contains(log, token) {
+			t.Errorf("%s: got %s, want no token", path, log)
+		}
+	}
+}
+
+func TestLoggedTurnsAPanicInto500(t *testing.T) {
+	answer, body, log := logged(func(http.ResponseWriter, *http.Request) { panic("the ticket is xyzzy") },
+		httptest.NewRequest(http.MethodGet, "/open/"+token, nil))
+	wantError(t, answer, body, 500, "internal")
+	for _, want := range []string{"request panicked", "server_test.go", `"status":500`} {
+		if !strings.Contains(log, want) {
+			t.Errorf("log: got %s, want %q in it", log, want)
+		}
+	}
+	if text := string(body) + log; strings.Contains(text, "xyzzy") || strings.Contains(text, token) {
+		t.Errorf("got %s, want neither what the panic said nor the token", text)
+	}
+}
+
+func TestServeSurvivesPanics(t *testing.T) {
+	var log buffer
+	mux := http.NewServeMux()
+	mux.HandleFunc("/good", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { panic("at once") })
+	mux.HandleFunc("/abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	mux.HandleFunc("/half", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "half of it")
+		_ = http.NewResponseController(w).Flush()
+		panic("in between")
+	})
+	server := serve(t, web.Logged(zerolog.New(&log))(mux), time.Second, zerolog.Nop())
+
+	answer, body, err := get(t, server.url+"/panic")
+	if err != nil {
+		t.Fatalf("panic at once: got error %v, want an answer", err)
+	}
+	wantError(t, answer, body, 500, "internal")
+	for _, path := range []string{"/half", "/abort"} {
+		if _, body, err := get(t, server.url+path); err == nil {
+			t.Errorf("%s: got the whole answer %q, want one that breaks off", path, body)
+		}
+	}
+	if answer, _, err := get(t, server.url+"/good"); err != nil || answer.StatusCode != http.StatusOK {
+		t.Errorf("after the panics: got %v and error %v, want 200", answer, err)
+	}
+	server.stop()
+	if err := receive(t, server.done, "the end"); err != nil {
+		t.Errorf("stopping: got error %v, want none", err)
+	}
+	if got := strings.Count(log.String(), "request answered"); got != 4 {
+		t.Errorf("log: got %d lines of answers, want 4 in:\n%s", got, log.String())
+	}
+}
+
+// hold is a handler that says when it is called, and answers when it is let go.
+type hold struct {
+	begun   chan struct{}
+	release chan struct{}
+}
+
+func newHold() *hold {
+	return &hold{begun: make(chan struct{}, 1), release: make(chan struct{})}
+}
+
+func (h *hold) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.begun <- struct{}{}
+	select {
+	case <-h.release:
+		_, _ = io.WriteString(w, "done")
+	case <-r.Context().Done():
+	}
+}
+
+type outcome struct {
+	body string
+	err  error
+}
+
+// ask gets an address in the background.
+func ask(t *testing.T, url string) <-chan outcome {
+	t.Helper()
+	outcomes := make(chan outcome, 1)
+	go func() {
+		_, body, err := get(t, url)
+		outcomes <- outcome{string(body), err}
+	}()
+	return outcomes
+}
+
+// wantClosed waits until nobody listens any more.
+func wantClosed(t *testing.T, address string) {
+	t.Helper()
+	for ctx := limited(t); ctx.Err() == nil; {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return
+		}
+		// One that came just before the end is closed without an answer.
+		_, _ = conn.Read(make([]byte, 1))
+		_ = conn.Close()
+	}
+	t.Fatalf("new connections to %s: got one, want none", address)
+}
+
+func TestServeLetsRequestsFinish(t *testing.T) {
+	handler := newHold()
+	server := serve(t, handler, 30*time.Second, zerolog.Nop())
+	asked := ask(t, server.url)
+	receive(t, handler.begun, "the request")
+	server.stop()
+	wantClosed(t, server.address)
+	select {
+	case err := <-server.done:
+		t.Fatalf("with a request under way: got the end with error %v, want a wait", err)
+	default:
+	}
+	close(handler.release)
+	if got := receive(t, asked, "the answer"); got.err != nil || got.body != "done" {
+		t.Errorf("request under way: got %q and error %v, want its answer", got.body, got.err)
+	}
+	if err := receive(t, server.done, "the end"); err != nil {
+		t.Errorf("stopping: got error %v, want none", err)
+	}
+}
+
+func TestServeCutsOffAfterTheGrace(t *testing.T) {
+	var log buffer
+	handler := newHold()
+	server := serve(t, handler, 20*time.Millisecond, zerolog.New(&log))
+	asked := ask(t, server.url)
+	receive(t, handler.begun, "the request")
+	server.stop()
+	if err := receive(t, server.done, "the end"); err != nil {
+		t.Errorf("stopping: got error %v, want none", err)
+	}
+	if got := receive(t, asked, "the answer"); got.err == nil {
+		t.Errorf("request under way: got %q, want it cut off", got.body)
+	}
+	if !strings.Contains(log.String(), "requests cut off") {
+		t.Errorf("log: got %q, want a line about it", log.String())
+	}
+}
+
+func TestServeReturnsTheListenersError(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("listening: %v", err)
+	}
+	if err := listener.Close(); err != nil {
+		t.Fatalf("closing: %v", err)
+	}
+	err = web.Serve(limited(t), listener, http.NotFoundHandler(), time.Second, zerolog.Nop())
+	if !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), listener.Addr().String()) {
+		t.Errorf("got error %v, want %v with the address", err, net.ErrClosed)
+	}
+}
+
+func TestUntilStopping(t *testing.T) {
+	began, ended := make(chan struct{}), make(chan error, 1)
+	server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, stop := web.UntilStopping(r)
+		defer stop()
+		close(began)
+		<-ctx.Done()
+		ended <- r.Context().Err()
+		_, _ = io.WriteString(w, "as far as it came")
+	}), 30*time.Second, zerolog.Nop())
+	asked := ask(t, server.url)
+	receive(t, began, "the request")
+	server.stop()
+	if err := receive(t, ended, "the end of the wait"); err != nil {
+		t.Errorf("the request's own context: got error %v, want none", err)
+	}
+	if got := receive(t, asked, "the answer"); got.err != nil || got.body != "as far as it came" {
+		t.Errorf("request under way: got %q and error %v, want its answer", got.body, got.err)
+	}
+	if err := receive(t, server.done, "the end"); err != nil {
+		t.Errorf("stopping: got error %v, want none", err)
+	}
+}
+
+func TestUntilStoppingEndsWithTheRequest(t *testing.T) {
+	for name, end := range map[string]func(request, own context.CancelFunc){
+		"the request":  func(request, _ context.CancelFunc) { request() },
+		"its own stop": func(_, own context.CancelFunc) { own() },
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		parent, cancel := context.WithCancel(t.Context())
+		ctx, stop := web.UntilStopping(r.WithContext(parent))
+		if ctx.Err() != nil {
+			t.Errorf("before %s ended: got error %v, want none", name, ctx.Err())
+		}
+		end(cancel, stop)
+		if ctx.Err() == nil {
+			t.Errorf("after %s ended: got no error, want one", name)
+		}
+		stop()
+		cancel()
+	}
+}
+
+// A client that says nothing, or half of something, holds up nobody.
+func TestServeWithIdleConnections(t *testing.T) {
+	server := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), time.Second, zerolog.Nop())
+	const idle = 500
+	for i := range idle {
+		conn, err := new(net.Dialer).DialContext(limited(t), "tcp", server.address)
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if i%2 == 0 {
+			continue
+		}
+		if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nX-Half: "); err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+	}
+	if answer, _, err := get(t, server.url); err != nil || answer.StatusCode != http.StatusOK {
+		t.Errorf("beside %d idle connections: got %v and error %v, want 200", idle, answer, err)
+	}
+}
+
+func TestServeBoundsHeaders(t *testing.T) {
+	server := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), time.Second, zerolog.Nop())
+	conn, err := new(net.Dialer).DialContext(limited(t), "tcp", server.address)
+	if err != nil {
+		t.Fatalf("connecting: %v", err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("x", 32<<10)+"\r\n\r\n"); err != nil {
+		t.Fatalf("writing: %v", err)
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("reading: %v", err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("headers of 32 KiB: got %d, want 431", answer.StatusCode)
+	}
+}

@@ -1,0 +1,216 @@
+package web_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"roomlink/internal/web"
+)
+
+func TestFail(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		err    error
+		status int
+		code   string
+		// retryAfter and challenge are headers.
+		retryAfter, challenge string
+	}{
+		{"bad request", web.BadRequest("bad_thing", "the thing is %d", 7), 400, "bad_thing", "", ""},
+		{"unauthorized", web.Unauthorized("who is there"), 401, "unauthorized", "", `Basic realm="roomlink", Bearer realm="roomlink"`},
+		{"not found", web.NotFound("nothing here"), 404, "not_found", "", ""},
+		{"unavailable", web.Unavailable("queue_full", "later", 10*time.Second), 503, "queue_full", "10", ""},
+		{"part of a second", web.Unavailable("queue_full", "later", 1200*time.Millisecond), 503, "queue_full", "2", ""},
+		{"at once", web.Unavailable("queue_full", "later", 0), 503, "queue_full", "", ""},
+		{"one's own", &web.Error{Status: 418, Code: "teapot", Description: "short and stout"}, 418, "teapot", "", ""},
+		{"wrapped", fmt.Errorf("reading: %w", web.NotFound("nothing here")), 404, "not_found", "", ""},
+		{"foreign", errors.New("the password is xyzzy"), 500, "internal", "", ""},
+		{"none", nil, 500, "internal", "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			answer, body := record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { web.Fail(w, test.err) }),
+				httptest.NewRequest(http.MethodGet, "/", nil))
+			wantError(t, answer, body, test.status, test.code)
+			for name, want := range map[string]string{
+				"Retry-After": test.retryAfter, "WWW-Authenticate": test.challenge,
+				"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+			} {
+				if got := answer.Header.Get(name); got != want {
+					t.Errorf("%s: got %q, want %q", name, got, want)
+				}
+			}
+			if strings.Contains(string(body), "xyzzy") {
+				t.Errorf("got %s, want no word of a foreign error", body)
+			}
+		})
+	}
+}
+
+func TestFailDescribes(t *testing.T) {
+	const want = `the "thing" is <b>7</b>`
+	answer, body := record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		web.Fail(w, web.BadRequest("bad_thing", "the %q is <b>%d</b>", "thing", 7))
+	}), httptest.NewRequest(http.MethodGet, "/", nil))
+	if got := wantError(t, answer, body, 400, "bad_thing")["error_description"]; got != want {
+		t.Errorf("description: got %q, want %q", got, want)
+	}
+}
+
+func TestJSONKeepsCacheControl(t *testing.T) {
+	answer, _ := record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		web.JSON(w, http.StatusOK, map[string]string{})
+	}), httptest.NewRequest(http.MethodGet, "/", nil))
+	if got := answer.Header.Get("Cache-Control"); got != "max-age=60" {
+		t.Errorf("Cache-Control: got %q, want what the handler set", got)
+	}
+}
+
+// slow is a read that ran into its deadline.
+type slow struct{}
+
+func (slow) Error() string { return "too slow" }
+func (slow) Timeout() bool { return true }
+
+func TestReadBody(t *testing.T) {
+	full := strings.Repeat("x", web.MaxBody)
+	for _, test := range []struct {
+		name   string
+		body   io.Reader
+		length int
+		status int
+		code   string
+	}{
+		{"empty", strings.NewReader(""), 0, 0, ""},
+		{"all that is taken", strings.NewReader(full), web.MaxBody, 0, ""},
+		{"byte by byte", iotest.OneByteReader(strings.NewReader(full)), web.MaxBody, 0, ""},
+		{"one byte more", strings.NewReader(full + "x"), 0, 413, "too_large"},
+		{"endless", endless{}, 0, 413, "too_large"},
+		{"cut off", io.MultiReader(strings.NewReader("{"), iotest.ErrReader(io.ErrUnexpectedEOF)), 0, 400, "truncated"},
+		{"too slow", io.MultiReader(strings.NewReader("{"), iotest.ErrReader(slow{})), 0, 408, "timeout"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var body []byte
+			answer, text := record(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				var err error
+				if body, err = web.ReadBody(w, r); err != nil {
+					web.Fail(w, err)
+				}
+			}), httptest.NewRequest(http.MethodPost, "/", test.body))
+			if test.status != 0 {
+				wantError(t, answer, text, test.status, test.code)
+			} else if answer.StatusCode != http.StatusOK {
+				t.Errorf("got %d %s, want the body", answer.StatusCode, text)
+			}
+			if len(body) != test.length {
+				t.Errorf("body: got %d bytes, want %d", len(body), test.length)
+			}
+		})
+	}
+}
+
+// endless is a body without an end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// echo is a router with one address that says what it was called with.
+func echo() http.Handler {
+	router := web.NewRouter()
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		name, err := web.PathValue(r, "name")
+		if err != nil {
+			web.Fail(w, err)
+			return
+		}
+		web.JSON(w, http.StatusOK, map[string]string{"name": name})
+	}
+	router.Get("/things/{name}", answer)
+	router.Put("/things/{name}", answer)
+	return router
+}
+
+func TestRouterRefuses(t *testing.T) {
+	for _, test := range []struct {
+		method, path string
+		status       int
+		code, allow  string
+	}{
+		{"GET", "/", 404, "not_found", ""},
+		{"GET", "/thing/a", 404, "not_found", ""},
+		{"GET", "/things/a/b", 404, "not_found", ""},
+		{"GET", "//things/a", 404, "not_found", ""},
+		{"GET", "/things/a/../b", 404, "not_found", ""},
+		{"POST", "/nowhere", 404, "not_found", ""},
+		{"POST", "/things/a", 405, "method_not_allowed", "GET,PUT"},
+		{"HEAD", "/things/a", 405, "method_not_allowed", "GET,PUT"},
+		{"DELETE", "/things/a%2Fb", 405, "method_not_allowed", "GET,PUT"},
+		{"OPTIONS", "/things/a", 405, "method_not_allowed", "GET,PUT"},
+		{"BREW", "/things/a", 405, "method_not_allowed", "GET,PUT"},
+	} {
+		answer, body := record(echo(), httptest.NewRequest(test.method, test.path, nil))
+		wantError(t, answer, body, test.status, test.code)
+		if got := strings.Join(answer.Header.Values("Allow"), ","); got != test.allow {
+			t.Errorf("%s %s: Allow: got %q, want %q", test.method, test.path, got, test.allow)
+		}
+	}
+}
+
+func TestPathValue(t *testing.T) {
+	for path, want := range map[string]string{
+		"/things/a":            "a",
+		"/things/a%2Fb":        "a/b",
+		"/things/a%2fb%20c":    "a/b c",
+		"/things/a%20b":        "a b",
+		"/things/a+b":          "a+b",
+		"/things/%61":          "a",
+		"/things/%2561":        "%61",
+		"/things/a%252Fb":      "a%2Fb",
+		"/things/..":           "..",
+		"/things/%2E%2E":       "..",
+		"/things/..%2F..%2Fb":  "../../b",
+		"/things/%E2%98%83":    "☃",
+		"/things/%FF":          "\xff",
+		"/things/a%00b":        "a\x00b",
+		"/things/a;b=c":        "a;b=c",
+		"/things/%3F%23%25%26": "?#%&",
+	} {
+		var got string
+		router := web.NewRouter()
+		router.Get("/things/{name}", func(w http.ResponseWriter, r *http.Request) {
+			var err error
+			if got, err = web.PathValue(r, "name"); err != nil {
+				web.Fail(w, err)
+			}
+		})
+		answer, body := record(router, httptest.NewRequest(http.MethodGet, path, nil))
+		if answer.StatusCode != http.StatusOK || got != want {
+			t.Errorf("%s: got %q with %d %s, want %q", path, got, answer.StatusCode, body, want)
+		}
+	}
+}
+
+// net/http takes no such path from a connection; a middleware might make one.
+func TestPathValueThatIsNotEncoded(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/things/a", nil)
+	r.URL.RawPath = "/things/%zz"
+	answer, body := record(echo(), r)
+	wantError(t, answer, body, 400, "bad_address")
+}
+
+func ExampleFail() {
+	w := httptest.NewRecorder()
+	web.Fail(w, web.Unavailable("queue_full", "the queue is full: send the event again later", 10*time.Second))
+	fmt.Println(w.Code, w.Header().Get("Retry-After"))
+	fmt.Print(w.Body)
+	// Output:
+	// 503 10
+	// {"error":"queue_full","error_description":"the queue is full: send the event again later"}
+}
