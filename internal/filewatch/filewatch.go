@@ -1,0 +1,98 @@
+// Package filewatch notices when files change, so that certificates, secrets and
+// accounts can be read again without a restart. One watcher serves them all.
+//
+// It looks at the files once in an interval instead of having the system tell:
+// that works alike on every file system, and for secrets that are swapped by a
+// link to another directory, as Kubernetes does it.
+package filewatch
+
+import (
+	"context"
+	"crypto/sha256"
+	"io"
+	"os"
+	"time"
+)
+
+// Interval is how often the files are looked at.
+const Interval = time.Second
+
+// maxFile bounds what is read of a file, in bytes.
+const maxFile = 4 << 20
+
+// Watcher looks at a set of files.
+type Watcher struct {
+	// Files returns the paths, anew each time: they may change with what is in them.
+	Files func() []string
+	// Changed is called after one of them has changed, appeared or disappeared. The
+	// calls come one after the other.
+	Changed func()
+	// Interval between looks; [Interval] if 0.
+	Interval time.Duration
+}
+
+// state is what is remembered of a file: its contents as a digest, so that a file
+// that was only touched does not count as changed.
+type state [sha256.Size]byte
+
+// Run watches until the context ends, and then returns nil. What the files were
+// when it began is what it compares with.
+func (w Watcher) Run(ctx context.Context) error {
+	interval := w.Interval
+	if interval == 0 {
+		interval = Interval
+	}
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	known := w.look()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		now := w.look()
+		if changed(known, now) {
+			w.Changed()
+			// What the change brought with it is no change of its own.
+			for path, s := range w.look() {
+				if _, there := now[path]; !there {
+					now[path] = s
+				}
+			}
+		}
+		known = now
+	}
+}
+
+// changed reports whether a file differs. One that is no longer watched does not.
+func changed(before, now map[string]state) bool {
+	for path, s := range now {
+		if old, there := before[path]; !there || old != s {
+			return true
+		}
+	}
+	return false
+}
+
+func (w Watcher) look() map[string]state {
+	found := map[string]state{}
+	for _, path := range w.Files() {
+		found[path] = read(path)
+	}
+	return found
+}
+
+// read digests a file. One that cannot be read is as an empty one.
+func read(path string) state {
+	file, err := os.Open(path)
+	if err != nil {
+		return state{}
+	}
+	defer file.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, io.LimitReader(file, maxFile)); err != nil {
+		return state{}
+	}
+	return state(hash.Sum(nil))
+}

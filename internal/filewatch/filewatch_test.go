@@ -1,0 +1,118 @@
+package filewatch_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"roomlink/internal/filewatch"
+)
+
+// within bounds the wait for a change to be noticed.
+const within = 30 * time.Second
+
+// watched runs a watcher on files and returns where it tells of changes.
+func watched(t *testing.T, files func() []string) <-chan struct{} {
+	t.Helper()
+	told := make(chan struct{}, 16)
+	began := make(chan struct{})
+	var looks int
+	w := filewatch.Watcher{
+		Files: func() []string {
+			if looks++; looks == 2 {
+				close(began) // the first look is done
+			}
+			return files()
+		},
+		Changed:  func() { told <- struct{}{} },
+		Interval: time.Millisecond,
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: got %v, want nil", err)
+		}
+	})
+	<-began
+	return told
+}
+
+func await(t *testing.T, told <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-told:
+	case <-time.After(within):
+		t.Fatalf("%s was not noticed", what)
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	// As careful programs do it: readers see the old file or the new one.
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRunNoticesChanges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	write(t, path, "one")
+	told := watched(t, func() []string { return []string{path} })
+	write(t, path, "two")
+	await(t, told, "another content")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	await(t, told, "a file that is gone")
+	write(t, path, "three")
+	await(t, told, "a file that is back")
+}
+
+// TestRunNoticesSwappedLinks changes a secret as Kubernetes does: the directory
+// that a link names is another one.
+func TestRunNoticesSwappedLinks(t *testing.T) {
+	dir := t.TempDir()
+	for _, version := range []string{"v1", "v2"} {
+		if err := os.Mkdir(filepath.Join(dir, version), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, version, "secret"), version)
+	}
+	link := filepath.Join(dir, "current")
+	if err := os.Symlink("v1", link); err != nil {
+		t.Fatal(err)
+	}
+	told := watched(t, func() []string { return []string{filepath.Join(link, "secret")} })
+	if err := os.Symlink("v2", link+".new"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(link+".new", link); err != nil {
+		t.Fatal(err)
+	}
+	await(t, told, "a swapped link")
+}
+
+func TestRunLeavesUnchangedFilesAlone(t *testing.T) {
+	dir := t.TempDir()
+	touched, changed := filepath.Join(dir, "touched"), filepath.Join(dir, "changed")
+	write(t, touched, "same")
+	write(t, changed, "one")
+	told := watched(t, func() []string { return []string{touched, changed} })
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(touched, later, later); err != nil {
+		t.Fatal(err)
+	}
+	write(t, changed, "two")
+	await(t, told, "the other file")
+	if len(told) != 0 {
+		t.Error("a file that was only touched counts as changed")
+	}
+}
