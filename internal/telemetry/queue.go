@@ -1,0 +1,88 @@
+package telemetry
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"roomlink/messages"
+)
+
+// collectWithin bounds what one collection asks the broker.
+const collectWithin = 3 * time.Second
+
+var (
+	queueEvents = prometheus.NewDesc("roomlink_queue_events",
+		"Events that wait for their room or are being worked on.", []string{"account"}, nil)
+	queueOldest = prometheus.NewDesc("roomlink_queue_oldest_age_seconds",
+		"How long the oldest event has been in the queue; 0 if it is empty.", []string{"account"}, nil)
+	queueUnclaimed = prometheus.NewDesc("roomlink_queue_unclaimed_events",
+		"Events of accounts that are not configured here. They wait.", nil, nil)
+	storedMessages = prometheus.NewDesc("roomlink_stream_messages",
+		"Messages in a stream.", []string{"stream"}, nil)
+	storedBytes = prometheus.NewDesc("roomlink_stream_bytes",
+		"The size of a stream.", []string{"stream"}, nil)
+)
+
+// Queue collects what the broker says of the streams, when it is asked. A broker
+// that does not answer leaves the metrics out.
+type Queue struct {
+	Client   *messages.Client
+	Accounts func() []string
+	Logger   zerolog.Logger
+}
+
+var _ prometheus.Collector = (*Queue)(nil)
+
+// Describe implements [prometheus.Collector].
+func (q *Queue) Describe(out chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{queueEvents, queueOldest, queueUnclaimed, storedMessages, storedBytes} {
+		out <- desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (q *Queue) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), collectWithin)
+	defer cancel()
+	if err := q.collect(ctx, out); err != nil {
+		q.Logger.Debug().Err(err).Msg("queue not measured")
+	}
+}
+
+func (q *Queue) collect(ctx context.Context, out chan<- prometheus.Metric) error {
+	var total uint64
+	for _, name := range []string{messages.ConversationsStream, messages.LinksStream, messages.DeadLettersStream} {
+		state, err := q.stream(ctx, name)
+		if err != nil {
+			return err
+		}
+		if name == messages.ConversationsStream {
+			total = state.Msgs
+		}
+		out <- prometheus.MustNewConstMetric(storedMessages, prometheus.GaugeValue, float64(state.Msgs), name)
+		out <- prometheus.MustNewConstMetric(storedBytes, prometheus.GaugeValue, float64(state.Bytes), name)
+	}
+	for _, account := range q.Accounts() {
+		depth, oldest, err := q.Client.Depth(ctx, account, time.Now())
+		if err != nil {
+			return err
+		}
+		total -= min(total, depth)
+		out <- prometheus.MustNewConstMetric(queueEvents, prometheus.GaugeValue, float64(depth), account)
+		out <- prometheus.MustNewConstMetric(queueOldest, prometheus.GaugeValue, oldest.Seconds(), account)
+	}
+	out <- prometheus.MustNewConstMetric(queueUnclaimed, prometheus.GaugeValue, float64(total))
+	return nil
+}
+
+func (q *Queue) stream(ctx context.Context, name string) (jetstream.StreamState, error) {
+	stream, err := q.Client.JetStream().Stream(ctx, name)
+	if err != nil {
+		return jetstream.StreamState{}, err
+	}
+	return stream.CachedInfo().State, nil
+}
