@@ -1,0 +1,294 @@
+package auvious_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"roomlink/internal/simulator"
+	"roomlink/worker/auvious"
+)
+
+func TestCreateRoomGoodAnswers(t *testing.T) {
+	t.Parallel()
+	const (
+		agent  = "https://auvious.video/agent/1"
+		record = "https://auvious.video/recording/1"
+		ticket = "https://auvious.video/t/hush"
+	)
+	whole := auvious.Room{AgentURL: agent, RecordingURL: record, TicketURL: ticket}
+	for _, test := range []struct {
+		name   string
+		answer simulator.Answer
+		want   auvious.Room
+	}{
+		{"200", simulator.Answer{Status: 200, Body: goodRoom}, whole},
+		{"201", simulator.Answer{Status: 201, Body: goodRoom}, whole},
+		{
+			"no recording",
+			simulator.Answer{Status: 200, Body: links(agent, "", ticket)},
+			auvious.Room{AgentURL: agent, TicketURL: ticket},
+		},
+		{
+			"more fields than are known",
+			simulator.Answer{Status: 200, Body: strings.TrimSuffix(goodRoom, "}") + `,"roomId":7,"nested":{"a":[null]}}`},
+			whole,
+		},
+		{
+			"content type is not looked at",
+			simulator.Answer{Status: 200, Body: goodRoom, Header: header("Content-Type", "text/plain")},
+			whole,
+		},
+		{
+			"http on loopback",
+			simulator.Answer{Status: 200, Body: links("http://127.0.0.1:8081/agent/1", "", "http://localhost/t/hush")},
+			auvious.Room{AgentURL: "http://127.0.0.1:8081/agent/1", TicketURL: "http://localhost/t/hush"},
+		},
+		{
+			"http on IPv6 loopback",
+			simulator.Answer{Status: 200, Body: links("http://[::1]:8081/agent/1", "", ticket)},
+			auvious.Room{AgentURL: "http://[::1]:8081/agent/1", TicketURL: ticket},
+		},
+		{
+			"http on a host that may",
+			simulator.Answer{Status: 200, Body: links("http://auvious.test/agent/1", "", "http://auvious.test:8080/t/hush")},
+			auvious.Room{AgentURL: "http://auvious.test/agent/1", TicketURL: "http://auvious.test:8080/t/hush"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := serve(t, simulator.Config{})
+			f.answer(test.answer)
+			client := newClient(t, auvious.Config{URL: f.url, AllowHTTPHosts: []string{"auvious.test"}})
+			if got := mustCreate(t, client, "call-1"); got != test.want {
+				t.Errorf("room: got %#v, want %#v", got, test.want)
+			}
+		})
+	}
+}
+
+// TestCreateRoomBadAnswers is about what is a yes and cannot be used: a retry
+// would make another room.
+func TestCreateRoomBadAnswers(t *testing.T) {
+	t.Parallel()
+	const good = "https://auvious.video/t/hush"
+	missing := func(name string) string { return name + " is missing" }
+	for _, test := range []struct {
+		name, body string
+		// detail is a part of the sentence for the operator.
+		detail string
+	}{
+		{"empty body", "", "not the JSON object"},
+		{"HTML", "<html><body>hush</body></html>", "not the JSON object"},
+		{"cut JSON", goodRoom[:len(goodRoom)-1], "not the JSON object"},
+		{"two values", goodRoom + goodRoom, "not the JSON object"},
+		{"an array", "[" + goodRoom + "]", "not the JSON object"},
+		{"a string", `"https://auvious.video/t/hush"`, "not the JSON object"},
+		{"null", `null`, missing("agentUrl")},
+		{"no field", `{}`, missing("agentUrl")},
+		{"no agentUrl", `{"recordingUrl":"","ticketUrl":"` + good + `"}`, missing("agentUrl")},
+		{"no recordingUrl", `{"agentUrl":"` + good + `","ticketUrl":"` + good + `"}`, missing("recordingUrl")},
+		{"no ticketUrl", `{"agentUrl":"` + good + `","recordingUrl":""}`, missing("ticketUrl")},
+		{"null ticketUrl", `{"agentUrl":"` + good + `","recordingUrl":"","ticketUrl":null}`, missing("ticketUrl")},
+		{"null recordingUrl", `{"agentUrl":"` + good + `","recordingUrl":null,"ticketUrl":"` + good + `"}`, missing("recordingUrl")},
+		{"a number", `{"agentUrl":"` + good + `","recordingUrl":"","ticketUrl":7}`, "not the JSON object"},
+		{"an object", `{"agentUrl":"` + good + `","recordingUrl":"","ticketUrl":{"url":"` + good + `"}}`, "not the JSON object"},
+		{"empty agentUrl", links("", "", good), "agentUrl is not an absolute URL"},
+		{"empty ticketUrl", links(good, "", ""), "ticketUrl is not an absolute URL"},
+		{"relative", links(good, "", "/t/hush"), "ticketUrl is not an absolute URL"},
+		{"without a scheme", links(good, "", "//auvious.video/t/hush"), "ticketUrl is neither https nor http"},
+		{"javascript", links("javascript:alert(1)", "", good), "agentUrl is not an absolute URL"},
+		{"javascript with a host", links("javascript://auvious.video/%0aalert(1)", "", good), "agentUrl is neither https nor http"},
+		{"data", links(good, "data:text/html,hush", good), "recordingUrl is not an absolute URL"},
+		{"ftp", links(good, "", "ftp://auvious.video/t/hush"), "ticketUrl is neither https nor http"},
+		{"no host", links(good, "", "https:///t/hush"), "ticketUrl is not an absolute URL"},
+		{"only a port", links(good, "", "https://:443/t/hush"), "ticketUrl is not an absolute URL"},
+		{"http elsewhere", links(good, "", "http://auvious.video/t/hush"), "ticketUrl is http"},
+		{"http on a host that looks allowed", links(good, "", "http://auvious.test.example/t/hush"), "ticketUrl is http"},
+		{"user", links(good, "", "https://hush@auvious.video/t/1"), "ticketUrl has a user in it"},
+		{"user and password", links(good, "", "https://u:hush@auvious.video/t/1"), "ticketUrl has a user in it"},
+		{"line feed", links(good, "", `https://auvious.video/t/hush\nSet-Cookie:a`), "ticketUrl has a character"},
+		{"NUL", links(good, "", `https://auvious.video/t/\u0000hush`), "ticketUrl has a character"},
+		{"blank", links(good, "", "https://auvious.video/t/ hush"), "ticketUrl has a character"},
+		{"backslash", links(good, "", `https:\\\\auvious.video\\t\\hush`), "ticketUrl has a character"},
+		{"DEL", links(good, "", "https://auvious.video/t/\x7fhush"), "ticketUrl has a character"},
+		{"a URL of 5 KiB", links(good, "", good+strings.Repeat("a", 5<<10)), "ticketUrl has more than 4096 bytes"},
+		{"70 KiB", strings.TrimSuffix(goodRoom, "}") + `,"more":"` + strings.Repeat("a", 70<<10) + `"}`, "more than 64 KiB"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := serve(t, simulator.Config{})
+			f.answer(simulator.Answer{Status: 200, Body: test.body})
+			client := newClient(t, auvious.Config{URL: f.url, AllowHTTPHosts: []string{"auvious.test"}})
+			failed := mustFail(t, client, "call-1")
+			wantKind(t, failed, auvious.ErrBadAnswer, 200)
+			if !strings.Contains(failed.Detail, test.detail) {
+				t.Errorf("detail: got %q, want %q in it", failed.Detail, test.detail)
+			}
+			f.wantCalls(t, 1, 1)
+		})
+	}
+}
+
+func TestCreateRoomByStatus(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		status int
+		want   error
+		calls  int
+	}{
+		{202, auvious.ErrBadAnswer, 1},
+		{204, auvious.ErrBadAnswer, 1},
+		{206, auvious.ErrBadAnswer, 1},
+		{301, auvious.ErrNotDone, 1},
+		{302, auvious.ErrNotDone, 1},
+		{304, auvious.ErrNotDone, 1},
+		{307, auvious.ErrNotDone, 1},
+		{308, auvious.ErrNotDone, 1},
+		{400, auvious.ErrRejected, 1},
+		{401, auvious.ErrAccount, 2}, // once more with another token
+		{403, auvious.ErrRejected, 1},
+		{404, auvious.ErrRejected, 1},
+		{405, auvious.ErrRejected, 1},
+		{408, auvious.ErrNotDone, 1},
+		{409, auvious.ErrRejected, 1},
+		{413, auvious.ErrRejected, 1},
+		{415, auvious.ErrRejected, 1},
+		{422, auvious.ErrRejected, 1},
+		{425, auvious.ErrNotDone, 1},
+		{429, auvious.ErrNotDone, 1},
+		{500, auvious.ErrNotDone, 1},
+		{502, auvious.ErrNotDone, 1},
+		{503, auvious.ErrNotDone, 1},
+		{504, auvious.ErrNotDone, 1},
+		{599, auvious.ErrNotDone, 1},
+	} {
+		t.Run(http.StatusText(test.status), func(t *testing.T) {
+			t.Parallel()
+			f := serve(t, simulator.Config{})
+			f.answer(simulator.Answer{Status: test.status, Header: header("Location", f.url+"/elsewhere/hush")})
+			failed := mustFail(t, f.client(t), "call-1")
+			wantKind(t, failed, test.want, test.status)
+			if failed.RetryAfter != 0 {
+				t.Errorf("RetryAfter without the header: got %v, want 0", failed.RetryAfter)
+			}
+			f.wantCalls(t, test.calls, test.calls)
+		})
+	}
+}
+
+// TestCreateRoomErrorText: the operator reads auvious' own words, but for what
+// may be a secret.
+func TestCreateRoomErrorText(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, body, want string }{
+		{"plain", `{"error":"the application is not this client's"}`, "the application is not this client's"},
+		{"with a description", `{"error":"invalid","error_description":"no such customer"}`, "invalid no such customer"},
+		{"a ticket URL", `{"error":"https://auvious.video/t/hush is taken"}`, "[masked] is taken"},
+		{"a token", `{"error":"the token Bearer hush is not known"}`, "the token [masked] is not known"},
+		{"a secret by its look", `{"error":"not with hush-client-secret-5f3e9a1c"}`, "not with [masked]"},
+		{"lines", `{"error":"one\ntwo\u0000"}`, "one two"},
+		{"no error", `{"message":"hush"}`, "auvious said no"},
+		{"empty", ``, "auvious said no"},
+		{"HTML", `<h1>hush</h1>`, "auvious said no"},
+		{"a number", `{"error":7}`, "auvious said no"},
+		{"an array", `["hush"]`, "auvious said no"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := serve(t, simulator.Config{})
+			f.answer(simulator.Answer{Status: 422, Body: test.body})
+			failed := mustFail(t, f.client(t), "call-1")
+			wantKind(t, failed, auvious.ErrRejected, 422)
+			if got := strings.TrimSpace(failed.Detail); got != test.want {
+				t.Errorf("detail: got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestCreateRoomRetryAfter(t *testing.T) {
+	t.Parallel()
+	date := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
+	for _, test := range []struct {
+		name, value string
+		least, most time.Duration
+	}{
+		{"seconds", "7", 7 * time.Second, 7 * time.Second},
+		{"no time", "0", 0, 0},
+		{"a date to come", date(time.Hour), 59 * time.Minute, time.Hour},
+		{"a date gone by", date(-time.Hour), 0, 0},
+		{"garbage", "soon", 0, 0},
+		{"negative", "-3", 0, 0},
+		{"a fraction", "1.5", 0, 0},
+		{"more than there is", "99999999999999999999", 0, 0},
+		{"empty", "", 0, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := serve(t, simulator.Config{})
+			f.answer(simulator.Answer{Status: 429, Header: header("Retry-After", test.value)})
+			failed := mustFail(t, f.client(t), "call-1")
+			if got := failed.RetryAfter; got < test.least || got > test.most {
+				t.Errorf("RetryAfter of %q: got %v, want from %v to %v", test.value, got, test.least, test.most)
+			}
+		})
+	}
+}
+
+func TestRedirectIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	elsewhere := serve(t, simulator.Config{})
+	for _, status := range []int{302, 303, 307, 308} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			t.Parallel()
+			f := serve(t, simulator.Config{})
+			f.answer(simulator.Answer{Status: status, Header: header("Location", elsewhere.url+"/security/facades/room")})
+			wantKind(t, mustFail(t, f.client(t), "call-1"), auvious.ErrNotDone, status)
+		})
+		t.Run("token call "+http.StatusText(status), func(t *testing.T) {
+			t.Parallel()
+			f := serve(t, simulator.Config{})
+			f.ScriptTokens(func(int) *simulator.Answer {
+				return &simulator.Answer{Status: status, Header: header("Location", elsewhere.url+"/security/oauth/token")}
+			})
+			wantKind(t, mustFail(t, f.client(t), "call-1"), auvious.ErrAccount, status)
+		})
+	}
+	t.Cleanup(func() { elsewhere.wantCalls(t, 0, 0) })
+}
+
+func TestCallError(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		err  *auvious.CallError
+		want string
+	}{
+		{
+			&auvious.CallError{Kind: auvious.ErrNotDone, Detail: "auvious is not able to", Status: 503},
+			"auvious did not carry out the call: auvious is not able to (HTTP status 503)",
+		},
+		{
+			&auvious.CallError{Kind: auvious.ErrUnknownOutcome, Detail: "the call was sent and not answered"},
+			"the outcome of the call is not known: the call was sent and not answered",
+		},
+	} {
+		if got := test.err.Error(); got != test.want {
+			t.Errorf("error: got %q, want %q", got, test.want)
+		}
+	}
+}
+
+// links is a facade's answer with three URLs, as they stand in JSON.
+func links(agent, recording, ticket string) string {
+	return `{"agentUrl":"` + agent + `","recordingUrl":"` + recording + `","ticketUrl":"` + ticket + `"}`
+}
+
+func wantKind(tb testing.TB, failed *auvious.CallError, kind error, status int) {
+	tb.Helper()
+	if !errors.Is(failed, kind) || failed.Status != status {
+		tb.Errorf("error: got %v with status %d, want %v with status %d", failed, failed.Status, kind, status)
+	}
+}

@@ -1,0 +1,173 @@
+package auvious
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+
+	"roomlink/internal/secret"
+)
+
+// Paths of auvious below its base (auvious, "Actions").
+const (
+	tokenPath = "/security/oauth/token"
+	roomPath  = "/security/facades/room"
+)
+
+const (
+	// DefaultURL is auvious' own.
+	DefaultURL = "https://auvious.video"
+	// DefaultTimeout of a call, and of fetching a token.
+	DefaultTimeout = 10 * time.Second
+
+	// maxAnswer bounds an answer, in bytes: three URLs.
+	maxAnswer = 64 << 10
+	// maxURL bounds one URL of an answer, in bytes.
+	maxURL = 4 << 10
+	// idleTimeout is shorter than that of the usual load balancer, so that no call
+	// begins on a connection that is being closed.
+	idleTimeout = 30 * time.Second
+	// userAgent is explicit, as in the vendor's own examples.
+	userAgent = "roomlink/1"
+	// maxConnections to auvious that are kept for the next call.
+	maxIdleConnections = 256
+)
+
+// Config makes a [Client].
+type Config struct {
+	// URL is the base of auvious; [DefaultURL] if empty.
+	URL string
+	// ClientID and ClientSecret are auvious' client credentials.
+	ClientID     string
+	ClientSecret secret.String
+	// Timeout of a call; [DefaultTimeout] if 0.
+	Timeout time.Duration
+	// AllowHTTPHosts are the hosts, besides those of loopback, whose URLs may be
+	// http: that of auvious itself and those that it answers.
+	AllowHTTPHosts []string
+}
+
+// Client calls the room facade. It may be used by many goroutines at once.
+type Client struct {
+	room    string
+	timeout time.Duration
+	allow   []string
+	http    *http.Client
+	tokens  *tokens
+}
+
+// New checks a configuration. It returns an error for a URL that is not
+// absolute, or is http where that is not allowed.
+func New(config Config) (*Client, error) {
+	if config.URL == "" {
+		config.URL = DefaultURL
+	}
+	if config.Timeout == 0 {
+		config.Timeout = DefaultTimeout
+	}
+	if err := checkURL(config.URL, config.AllowHTTPHosts); err != nil {
+		return nil, fmt.Errorf("auvious' URL %w", err) // not quoted: it may hold a password
+	}
+	base := strings.TrimRight(config.URL, "/")
+	client := &http.Client{
+		Transport: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: config.Timeout}).DialContext,
+			TLSHandshakeTimeout:   config.Timeout,
+			ResponseHeaderTimeout: config.Timeout,
+			ForceAttemptHTTP2:     true,
+			MaxIdleConns:          maxIdleConnections,
+			MaxIdleConnsPerHost:   maxIdleConnections,
+			IdleConnTimeout:       idleTimeout,
+		},
+		// A redirect would send the credentials, or the call, somewhere else.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	credentials := &clientcredentials.Config{
+		ClientID:     config.ClientID,
+		ClientSecret: config.ClientSecret.Reveal(),
+		TokenURL:     base + tokenPath,
+		AuthStyle:    oauth2.AuthStyleInParams,
+	}
+	return &Client{
+		room:    base + roomPath,
+		timeout: config.Timeout,
+		allow:   config.AllowHTTPHosts,
+		http:    client,
+		tokens:  newTokens(credentials, client, config.Timeout),
+	}, nil
+}
+
+// Close ends what is under way in the background.
+func (c *Client) Close() {
+	c.tokens.close()
+	c.http.CloseIdleConnections()
+}
+
+// TokenAge is how old the token in use is; 0 if there is none.
+func (c *Client) TokenAge() time.Duration { return c.tokens.age() }
+
+// CreateRoom has one room made. It returns the context's own error if that ended
+// before the call was sent, and else a [*CallError] that wraps [ErrRejected],
+// [ErrBadAnswer], [ErrAccount], [ErrNotDone] or [ErrUnknownOutcome].
+func (c *Client) CreateRoom(ctx context.Context, request RoomRequest) (Room, error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return Room{}, &CallError{Kind: ErrRejected, Detail: "the request is no JSON"}
+	}
+	for attempt := 1; ; attempt++ {
+		token, err := c.tokens.get(ctx)
+		if err != nil {
+			return Room{}, err
+		}
+		room, err := c.call(ctx, token, body)
+		var failed *CallError
+		if !errors.As(err, &failed) || failed.Status != http.StatusUnauthorized {
+			return room, err
+		}
+		c.tokens.refuse(token)
+		if attempt == 2 {
+			return Room{}, failed
+		}
+	}
+}
+
+func (c *Client) call(caller context.Context, token *cached, body []byte) (Room, error) {
+	ctx, cancel := context.WithTimeout(caller, c.timeout)
+	defer cancel()
+	var sent atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteHeaders: func() { sent.Store(true) },
+		WroteRequest: func(info httptrace.WroteRequestInfo) { sent.Store(info.Err == nil) },
+	})
+	request, err := http.NewRequestWithContext(traced, http.MethodPost, c.room, bytes.NewReader(body))
+	if err != nil {
+		return Room{}, &CallError{Kind: ErrRejected, Detail: "the address of the facade is not usable"}
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", userAgent)
+	token.token.SetAuthHeader(request)
+	response, err := c.http.Do(request)
+	switch {
+	case err != nil && !sent.Load() && caller.Err() != nil:
+		return Room{}, caller.Err()
+	case err != nil:
+		return Room{}, transportError(err, sent.Load())
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	return c.judge(response, answer, err)
+}

@@ -1,0 +1,58 @@
+package auvious_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+
+	"roomlink/internal/simulator"
+	"roomlink/worker/auvious"
+)
+
+func ExampleClient_CreateRoom() {
+	// A simulated auvious; leave URL empty for the real one.
+	facade, err := simulator.New(simulator.Config{BaseURL: "https://auvious.example"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	server := httptest.NewServer(facade)
+	defer server.Close()
+
+	client, err := auvious.New(auvious.Config{
+		URL:          server.URL,
+		ClientID:     simulator.DefaultClientID,
+		ClientSecret: simulator.DefaultClientSecret,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+
+	request := auvious.RoomRequest{
+		ApplicationID: "app-1",
+		Destination:   "standalone",
+		CustomerID:    "contact-42",
+		InteractionID: "call-1",
+		URLBase:       "https://auvious.video",
+	}
+	room, err := client.CreateRoom(context.Background(), request)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("agent:", room.AgentURL != "", "recording:", room.RecordingURL != "")
+	fmt.Println("ticket:", room.TicketURL) // whoever holds it may come in
+
+	request.Destination = "elsewhere"
+	_, err = client.CreateRoom(context.Background(), request)
+	fmt.Println("refused:", errors.Is(err, auvious.ErrRejected))
+	fmt.Println(err)
+	// Output:
+	// agent: true recording: false
+	// ticket: [redacted]
+	// refused: true
+	// auvious refused the request: cdestination is not standalone (HTTP status 400)
+}

@@ -1,0 +1,164 @@
+package auvious_test
+
+import (
+	"context"
+	"io"
+	"log"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"roomlink/internal/simulator"
+	"roomlink/worker/auvious"
+)
+
+// TestConnectionRefused: nothing was sent, so nothing was done.
+func TestConnectionRefused(t *testing.T) {
+	t.Parallel()
+	t.Run("room call", func(t *testing.T) {
+		t.Parallel()
+		s, err := simulator.New(simulator.Config{ClientID: clientID, ClientSecret: clientSecret})
+		if err != nil {
+			t.Fatalf("making a simulator: %v", err)
+		}
+		server := httptest.NewUnstartedServer(s)
+		// A connection that were kept would end after the next request is sent.
+		server.Config.SetKeepAlivesEnabled(false)
+		server.Start()
+		client := newClient(t, auvious.Config{URL: server.URL})
+		mustCreate(t, client, "call-1")
+		server.Close()
+		failed := mustFail(t, client, "call-2")
+		wantKind(t, failed, auvious.ErrNotDone, 0)
+		wantDetail(t, failed, "connection refused")
+	})
+	t.Run("token call", func(t *testing.T) {
+		t.Parallel()
+		server := httptest.NewServer(nil)
+		server.Close()
+		failed := mustFail(t, newClient(t, auvious.Config{URL: server.URL}), "call-1")
+		wantKind(t, failed, auvious.ErrAccount, 0)
+		wantDetail(t, failed, "connection refused")
+	})
+	t.Run("no such name", func(t *testing.T) {
+		t.Parallel()
+		client := newClient(t, auvious.Config{URL: "https://auvious.invalid"})
+		wantKind(t, mustFail(t, client, "call-1"), auvious.ErrAccount, 0)
+	})
+	t.Run("TLS", func(t *testing.T) {
+		t.Parallel()
+		server := httptest.NewUnstartedServer(nil)
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		server.StartTLS() // with a certificate that nobody knows
+		t.Cleanup(server.Close)
+		failed := mustFail(t, newClient(t, auvious.Config{URL: server.URL}), "call-1")
+		wantKind(t, failed, auvious.ErrAccount, 0)
+		wantDetail(t, failed, "TLS failed")
+	})
+}
+
+// TestAnswerLost: the request was sent, and a room may be there.
+func TestAnswerLost(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		answer simulator.Answer
+		status int
+		detail string
+	}{
+		{
+			"reset",
+			simulator.Answer{Close: simulator.CloseBeforeReading},
+			0, "the call was sent and not answered: connection lost",
+		},
+		{
+			"end of file",
+			simulator.Answer{Close: simulator.CloseAfterReading, Room: true},
+			0, "the call was sent and not answered: connection lost",
+		},
+		{
+			"cut off after 200",
+			simulator.Answer{Room: true, Status: 200, Body: goodRoom[:30], Header: header("Content-Length", "300")},
+			200, "the answer was cut off",
+		},
+		{
+			"cut off after 201, before the first byte",
+			simulator.Answer{Room: true, Status: 201, Header: header("Content-Length", "300")},
+			201, "the answer was cut off",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			f := serve(t, simulator.Config{})
+			f.answer(test.answer)
+			failed := mustFail(t, f.client(t), "call-1")
+			wantKind(t, failed, auvious.ErrUnknownOutcome, test.status)
+			wantDetail(t, failed, test.detail)
+			f.wantCalls(t, 1, 1) // it is never repeated
+		})
+	}
+}
+
+// TestRefusalCutOff: what auvious refused is refused, whole text or not.
+func TestRefusalCutOff(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]error{422: auvious.ErrRejected, 503: auvious.ErrNotDone} {
+		f := serve(t, simulator.Config{})
+		f.answer(simulator.Answer{Status: status, Body: `{"error":"hu`, Header: header("Content-Length", "300")})
+		wantKind(t, mustFail(t, f.client(t), "call-1"), want, status)
+	}
+}
+
+// TestCancelledAfterSending: the caller may give up, but a room may be there.
+func TestCancelledAfterSending(t *testing.T) {
+	t.Parallel()
+	f := serve(t, simulator.Config{})
+	asked := make(chan struct{})
+	f.Script(func(simulator.Call) *simulator.Answer {
+		close(asked)
+		return &simulator.Answer{Wait: make(chan struct{})}
+	})
+	client := f.client(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := client.CreateRoom(ctx, roomRequest("call-1"))
+		ended <- err
+	}()
+	receive(t, asked, "the room call")
+	cancel()
+	failed := callError(t, receive(t, ended, "the end of the call"))
+	wantKind(t, failed, auvious.ErrUnknownOutcome, 0)
+}
+
+// TestFacadeRecovers: after any failure the next call is a new one.
+func TestFacadeRecovers(t *testing.T) {
+	t.Parallel()
+	f := serve(t, simulator.Config{})
+	client := f.client(t)
+	f.Script(func(call simulator.Call) *simulator.Answer {
+		switch call.Number {
+		case 1:
+			return &simulator.Answer{Close: simulator.CloseBeforeReading}
+		case 2:
+			return &simulator.Answer{Status: 503}
+		}
+		return nil
+	})
+	wantKind(t, mustFail(t, client, "call-1"), auvious.ErrUnknownOutcome, 0)
+	wantKind(t, mustFail(t, client, "call-1"), auvious.ErrNotDone, 503)
+	room := mustCreate(t, client, "call-1")
+	if !strings.HasPrefix(room.TicketURL.Reveal(), f.url+"/t/") {
+		t.Errorf("ticket URL: got another one, want one that begins with %s/t/", f.url)
+	}
+	if stats := f.Stats(); stats.RoomsMade != 1 || stats.TicketFetches != 0 {
+		t.Errorf("got %d rooms and %d ticket fetches, want 1 and 0", stats.RoomsMade, stats.TicketFetches)
+	}
+}
+
+func wantDetail(tb testing.TB, failed *auvious.CallError, want string) {
+	tb.Helper()
+	if !strings.Contains(failed.Detail, want) {
+		tb.Errorf("detail: got %q, want %q in it", failed.Detail, want)
+	}
+}

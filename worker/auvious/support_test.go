@@ -1,0 +1,165 @@
+package auvious_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"roomlink/internal/secret"
+	"roomlink/internal/simulator"
+	"roomlink/worker/auvious"
+)
+
+// The invented credentials. Every secret of these tests has "hush" in it, and no
+// error may have.
+const (
+	hush         = "hush"
+	clientID     = "roomlink-test"
+	clientSecret = "hush-client-secret-5f3e9a1c"
+)
+
+// goodRoom is what the facade answers when all is well.
+const goodRoom = `{"agentUrl":"https://auvious.video/agent/1",` +
+	`"recordingUrl":"https://auvious.video/recording/1",` +
+	`"ticketUrl":"https://auvious.video/t/hush"}`
+
+// facade is a simulated auvious that is served.
+type facade struct {
+	*simulator.Simulator
+	url string
+}
+
+// serve starts a simulated auvious that takes our credentials.
+func serve(tb testing.TB, config simulator.Config) facade {
+	tb.Helper()
+	config.ClientID, config.ClientSecret = clientID, clientSecret
+	s, err := simulator.New(config)
+	if err != nil {
+		tb.Fatalf("making a simulator: %v", err)
+	}
+	server := httptest.NewServer(s)
+	tb.Cleanup(server.Close)
+	return facade{s, server.URL}
+}
+
+// answer has the facade answer every room call in this way.
+func (f facade) answer(a simulator.Answer) {
+	f.Script(func(simulator.Call) *simulator.Answer { return &a })
+}
+
+// client returns a client of the facade.
+func (f facade) client(tb testing.TB) *auvious.Client {
+	tb.Helper()
+	return newClient(tb, auvious.Config{URL: f.url})
+}
+
+// newClient returns a client with our credentials, unless the configuration has
+// its own.
+func newClient(tb testing.TB, config auvious.Config) *auvious.Client {
+	tb.Helper()
+	if config.ClientID == "" {
+		config.ClientID, config.ClientSecret = clientID, secret.String(clientSecret)
+	}
+	client, err := auvious.New(config)
+	if err != nil {
+		tb.Fatalf("making a client: %v", err)
+	}
+	tb.Cleanup(client.Close)
+	return client
+}
+
+// roomRequest is one that the simulator takes.
+func roomRequest(interactionID string) auvious.RoomRequest {
+	return auvious.RoomRequest{
+		ApplicationID: "app-1",
+		Destination:   "standalone",
+		CustomerID:    "contact-42",
+		InteractionID: interactionID,
+		URLBase:       "https://auvious.video",
+	}
+}
+
+// mustCreate has a room made, which must work.
+func mustCreate(tb testing.TB, client *auvious.Client, interactionID string) auvious.Room {
+	tb.Helper()
+	room, err := client.CreateRoom(tb.Context(), roomRequest(interactionID))
+	if err != nil {
+		tb.Fatalf("creating the room of %q: %v", interactionID, err)
+	}
+	return room
+}
+
+// mustFail has a room made, which must fail as a call does, and returns the
+// error.
+func mustFail(tb testing.TB, client *auvious.Client, interactionID string) *auvious.CallError {
+	tb.Helper()
+	room, err := client.CreateRoom(tb.Context(), roomRequest(interactionID))
+	if room != (auvious.Room{}) {
+		tb.Errorf("room beside an error: got %+v, want none", room)
+	}
+	return callError(tb, err)
+}
+
+// callError wants an error to be of a call, of exactly one kind, and without a
+// secret.
+func callError(tb testing.TB, err error) *auvious.CallError {
+	tb.Helper()
+	wantNoSecret(tb, err)
+	var failed *auvious.CallError
+	if !errors.As(err, &failed) {
+		tb.Fatalf("creating a room: got error %v, want a *CallError", err)
+	}
+	kinds := 0
+	for _, kind := range []error{
+		auvious.ErrRejected, auvious.ErrBadAnswer, auvious.ErrAccount, auvious.ErrNotDone, auvious.ErrUnknownOutcome,
+	} {
+		if errors.Is(err, kind) {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		tb.Errorf("kinds of error %v: got %d, want 1", err, kinds)
+	}
+	return failed
+}
+
+// wantNoSecret wants no secret in what any verb makes of an error.
+func wantNoSecret(tb testing.TB, err error) {
+	tb.Helper()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%q"} {
+		if text := fmt.Sprintf(verb, err); strings.Contains(text, hush) {
+			tb.Errorf("the error as %s: got a secret in %s, want none", verb, text)
+		}
+	}
+}
+
+// wantCalls compares how many token calls and room calls there were.
+func (f facade) wantCalls(tb testing.TB, tokens, rooms int) {
+	tb.Helper()
+	stats := f.Stats()
+	if stats.TokenCalls != tokens || stats.RoomCalls != rooms {
+		tb.Errorf("token and room calls: got %d and %d, want %d and %d",
+			stats.TokenCalls, stats.RoomCalls, tokens, rooms)
+	}
+}
+
+// receive waits for a value.
+func receive[T any](tb testing.TB, from <-chan T, what string) T {
+	tb.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	select {
+	case v := <-from:
+		return v
+	case <-deadline.C:
+	}
+	tb.Fatalf("waiting for %s: got none, want one", what)
+	panic("unreachable")
+}
+
+// header returns a header with one field.
+func header(name, value string) http.Header { return http.Header{name: {value}} }

@@ -1,0 +1,271 @@
+package auvious_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync"
+	"testing"
+
+	"roomlink/internal/simulator"
+	"roomlink/worker/auvious"
+)
+
+// sent is a request as it came in.
+type sent struct {
+	method, path string
+	header       http.Header
+	body         string
+}
+
+// record serves a facade and returns what it was sent, in that order.
+func record(tb testing.TB) (url string, requests func() []sent) {
+	tb.Helper()
+	var mu sync.Mutex
+	var got []sent
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			tb.Errorf("reading a request: %v", err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, sent{r.Method, r.URL.RequestURI(), r.Header.Clone(), string(body)})
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/security/oauth/token" {
+			_, _ = io.WriteString(w, `{"access_token":"hush-token","token_type":"bearer","expires_in":3600}`)
+			return
+		}
+		_, _ = io.WriteString(w, goodRoom)
+	}))
+	tb.Cleanup(server.Close)
+	return server.URL, func() []sent {
+		mu.Lock()
+		defer mu.Unlock()
+		return got
+	}
+}
+
+func TestRoomRequestOnTheWire(t *testing.T) {
+	t.Parallel()
+	hour, zero := int64(3600), int64(0)
+	whole := auvious.RoomRequest{
+		ApplicationID:           "app-1",
+		Destination:             "standalone",
+		CustomerID:              "contact-42",
+		InteractionID:           "call <1> & \"two\"",
+		OrganizationID:          "org-1",
+		TicketExpirationSeconds: &hour,
+		URLBase:                 "https://auvious.video",
+	}
+	least := auvious.RoomRequest{
+		ApplicationID: "app-1", Destination: "standalone", CustomerID: "contact-42", InteractionID: "call-1",
+	}
+	never := least
+	never.TicketExpirationSeconds = &zero
+	for _, test := range []struct {
+		name    string
+		request auvious.RoomRequest
+		want    string
+	}{
+		{"whole", whole, `{"applicationId":"app-1","cdestination":"standalone","customerId":"contact-42",` +
+			`"interactionId":"call \u003c1\u003e \u0026 \"two\"","organizationId":"org-1",` +
+			`"ticketExpirationSeconds":3600,"urlBase":"https://auvious.video"}`},
+		{"what is absent is left out", least, `{"applicationId":"app-1","cdestination":"standalone",` +
+			`"customerId":"contact-42","interactionId":"call-1"}`},
+		{"an explicit 0 is passed on", never, `{"applicationId":"app-1","cdestination":"standalone",` +
+			`"customerId":"contact-42","interactionId":"call-1","ticketExpirationSeconds":0}`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			base, requests := record(t)
+			client := newClient(t, auvious.Config{URL: base + "/"})
+			if _, err := client.CreateRoom(t.Context(), test.request); err != nil {
+				t.Fatalf("creating a room: %v", err)
+			}
+			got := requests()
+			if len(got) != 2 {
+				t.Fatalf("requests: got %d, want a token call and a room call", len(got))
+			}
+			room := got[1]
+			if room.method != "POST" || room.path != "/security/facades/room" {
+				t.Errorf("room call: got %s %s, want POST /security/facades/room", room.method, room.path)
+			}
+			wantHeader(t, room.header, map[string]string{
+				"Authorization": "Bearer hush-token",
+				"Content-Type":  "application/json",
+				"Accept":        "application/json",
+				"User-Agent":    "roomlink/1",
+			})
+			if room.body != test.want {
+				t.Errorf("body: got %s, want %s", room.body, test.want)
+			}
+		})
+	}
+}
+
+func TestTokenRequestOnTheWire(t *testing.T) {
+	t.Parallel()
+	base, requests := record(t)
+	mustCreate(t, newClient(t, auvious.Config{URL: base}), "call-1")
+	token := requests()[0]
+	if token.method != "POST" || token.path != "/security/oauth/token" {
+		t.Errorf("token call: got %s %s, want POST /security/oauth/token", token.method, token.path)
+	}
+	wantHeader(t, token.header, map[string]string{
+		"Authorization": "", // never Basic
+		"Content-Type":  "application/x-www-form-urlencoded",
+	})
+	want := url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {clientID}, "client_secret": {clientSecret},
+	}.Encode()
+	if token.body != want {
+		t.Errorf("body: got %s, want %s", token.body, want)
+	}
+}
+
+// TestBaseWithPath: the paths come after whatever the base has.
+func TestBaseWithPath(t *testing.T) {
+	t.Parallel()
+	base, requests := record(t)
+	client := newClient(t, auvious.Config{URL: base + "/eu/"})
+	// The recorder answers every path but the token's with a room, which is no token.
+	_, err := client.CreateRoom(t.Context(), roomRequest("call-1"))
+	wantKind(t, callError(t, err), auvious.ErrAccount, 0)
+	if got := requests()[0].path; got != "/eu/security/oauth/token" {
+		t.Errorf("path: got %s, want /eu/security/oauth/token", got)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		url   string
+		allow []string
+		good  bool
+	}{
+		{url: "", good: true}, // auvious' own
+		{url: "https://auvious.video", good: true},
+		{url: "https://auvious.video/", good: true},
+		{url: "http://localhost:8081", good: true},
+		{url: "http://[::1]:8081", good: true},
+		{url: "http://auvious.test", allow: []string{"auvious.test"}, good: true},
+		{url: "http://auvious.test:8081", allow: []string{"auvious.test"}, good: true},
+		{url: "http://auvious.video"},
+		{url: "http://127.0.0.1.example"},
+		{url: "auvious.video"},
+		{url: "/security"},
+		{url: "https://"},
+		{url: "ftp://auvious.video"},
+		{url: "https://user:hush@auvious.video"},
+		{url: "https://auvious.video\n"},
+	} {
+		client, err := auvious.New(auvious.Config{URL: test.url, AllowHTTPHosts: test.allow})
+		if good := err == nil; good != test.good {
+			t.Errorf("New with URL %q: got error %v, want good: %v", test.url, err, test.good)
+		}
+		if client != nil {
+			client.Close()
+		}
+	}
+}
+
+func TestNewDoesNotTellThePassword(t *testing.T) {
+	t.Parallel()
+	_, err := auvious.New(auvious.Config{URL: "https://user:hush@auvious.video"})
+	if err == nil {
+		t.Fatal("New with a user in the URL: got no error, want one")
+	}
+	wantNoSecret(t, err)
+}
+
+// TestCreateRoomCancelledBefore: what was never sent is the caller's own error.
+func TestCreateRoomCancelledBefore(t *testing.T) {
+	t.Parallel()
+	f := serve(t, simulator.Config{})
+	client := f.client(t)
+	mustCreate(t, client, "call-1") // so that it has a token
+
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, stop := context.WithTimeout(t.Context(), -1)
+	defer stop()
+	for _, test := range []struct {
+		ctx  context.Context
+		want error
+	}{
+		{cancelled, context.Canceled},
+		{late, context.DeadlineExceeded},
+	} {
+		_, err := client.CreateRoom(test.ctx, roomRequest("call-2"))
+		if !errors.Is(err, test.want) {
+			t.Errorf("creating a room: got error %v, want %v", err, test.want)
+		}
+		if failed, ok := errors.AsType[*auvious.CallError](err); ok {
+			t.Errorf("creating a room: got a *CallError %v, want the context's own error", failed)
+		}
+	}
+	f.wantCalls(t, 1, 1)
+}
+
+// TestCreateRoomWithoutToken: a caller that gives up while the token is fetched
+// has sent nothing either.
+func TestCreateRoomWithoutToken(t *testing.T) {
+	t.Parallel()
+	f := serve(t, simulator.Config{})
+	asked, answer := make(chan struct{}), make(chan struct{})
+	f.ScriptTokens(func(int) *simulator.Answer {
+		close(asked)
+		return &simulator.Answer{Wait: answer}
+	})
+	client := f.client(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error, 1)
+	go func() {
+		_, err := client.CreateRoom(ctx, roomRequest("call-1"))
+		failed <- err
+	}()
+	receive(t, asked, "the token call")
+	cancel()
+	if err := receive(t, failed, "the end of the call"); !errors.Is(err, context.Canceled) {
+		t.Errorf("creating a room: got error %v, want %v", err, context.Canceled)
+	}
+
+	// The flight goes on, and serves whoever comes next.
+	close(answer)
+	mustCreate(t, client, "call-2")
+	f.wantCalls(t, 1, 1)
+}
+
+// TestRoomRequestIsTheSeeds holds the field names to those of the seed's schema.
+func TestRoomRequestIsTheSeeds(t *testing.T) {
+	t.Parallel()
+	f := serve(t, simulator.Config{})
+	seconds := int64(14400)
+	request := roomRequest("call-1")
+	request.OrganizationID, request.TicketExpirationSeconds = "org-1", &seconds
+	if _, err := f.client(t).CreateRoom(t.Context(), request); err != nil {
+		t.Fatalf("creating a room: got error %v, want none: the simulator takes nothing but the seed's request", err)
+	}
+	var got auvious.RoomRequest
+	if err := json.Unmarshal(f.Requests("call-1")[0].Body, &got); err != nil {
+		t.Fatalf("decoding the request: %v", err)
+	}
+	if *got.TicketExpirationSeconds != seconds || got.OrganizationID != "org-1" {
+		t.Errorf("request: got %+v, want %+v", got, request)
+	}
+}
+
+// wantHeader compares some fields of a header; "" stands for an absent one.
+func wantHeader(tb testing.TB, header http.Header, want map[string]string) {
+	tb.Helper()
+	for name, value := range want {
+		if got := header.Get(name); got != value {
+			tb.Errorf("header %s: got %q, want %q", name, got, value)
+		}
+	}
+}
