@@ -1,0 +1,33 @@
+package worker_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"roomlink/messages"
+)
+
+// BenchmarkWorker is what a worker does for one event beside calling auvious:
+// pull, look up, publish, acknowledge.
+func BenchmarkWorker(b *testing.B) {
+	h := newHouse(b)
+	acks := h.acks()
+	began := time.Now()
+	events := make([]messages.Event[messages.Started], b.N)
+	for i := range events {
+		events[i] = startedOf(fmt.Sprintf("call-%d-%d", i, began.UnixNano()))
+		h.publish(events[i])
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	r := h.startWith(makes())
+	for range events {
+		if got := receive(b, acks, "an acknowledgement"); got.kind != "+ACK" {
+			b.Errorf("acknowledgement: got %v, want +ACK", got)
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	r.mustStop()
+}

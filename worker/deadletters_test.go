@@ -1,0 +1,380 @@
+package worker_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"roomlink/internal/simulator"
+	"roomlink/messages"
+	"roomlink/worker"
+	"roomlink/worker/auvious"
+)
+
+// TestDeadLetters has auvious fail in every way that ends in a dead letter.
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name    string
+		answer  simulator.Answer
+		account func(*worker.Account)
+		// What the dead letter says; status 0 for no answer.
+		reason string
+		detail string
+		status int
+		calls  int
+	}{
+		{
+			name:   "rejected",
+			answer: simulator.Answer{Status: 422, Body: `{"error":"no such customer, see https://auvious.test/t/hush"}`},
+			reason: messages.ReasonRejected, status: 422, calls: 1,
+			detail: "auvious refused the request: no such customer, see [masked] (HTTP status 422)",
+		},
+		{
+			name:   "forbidden",
+			answer: simulator.Answer{Status: 403, Body: `{"error":"not this application"}`},
+			reason: messages.ReasonRejected, status: 403, calls: 1,
+			detail: "not this application",
+		},
+		{
+			name:   "bad answer",
+			answer: simulator.Answer{Room: true, Status: 200, Body: `{"agentUrl":"javascript:alert('hush')"}`},
+			reason: messages.ReasonBadAnswer, status: 200, calls: 1,
+			detail: "auvious answered without usable links: agentUrl is not an absolute URL (HTTP status 200)",
+		},
+		{
+			name:   "unknown outcome, which is not tried again",
+			answer: simulator.Answer{Room: true, Close: simulator.CloseAfterReading},
+			reason: messages.ReasonUnknownOutcome, calls: 1,
+			detail: "the call was sent and not answered",
+		},
+		{
+			name:    "unknown outcome, which is tried twice again",
+			answer:  simulator.Answer{Room: true, Close: simulator.CloseAfterReading},
+			account: func(a *worker.Account) { a.UnknownRetries = 2 },
+			reason:  messages.ReasonUnknownOutcome, calls: 3,
+			detail: "the call was sent and not answered",
+		},
+		{
+			name:    "expired, after the one attempt that every event gets",
+			answer:  simulator.Answer{Status: 503},
+			account: func(a *worker.Account) { a.GiveUpAfter = time.Nanosecond },
+			reason:  messages.ReasonExpired, status: 503, calls: 1,
+			detail: "auvious did not carry out the call: auvious is not able to (HTTP status 503)",
+		},
+		{
+			name:    "expired while the account is not let in",
+			answer:  simulator.Answer{Status: 401},
+			account: func(a *worker.Account) { a.GiveUpAfter = time.Nanosecond },
+			reason:  messages.ReasonExpired, status: 401, calls: 2,
+			detail: "auvious does not let the account in",
+		},
+		{
+			name:    "expired with an unknown outcome",
+			answer:  simulator.Answer{Close: simulator.CloseAfterReading},
+			account: func(a *worker.Account) { a.GiveUpAfter, a.UnknownRetries = time.Nanosecond, 9 },
+			reason:  messages.ReasonExpired, calls: 1,
+			detail: "the outcome of the call is not known",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			s, client := serve(t, simulator.Config{})
+			s.Script(func(simulator.Call) *simulator.Answer { return &test.answer })
+			config := simulated(client)
+			if test.account != nil {
+				test.account(&config)
+			}
+			r := h.start(worker.Config{Accounts: []worker.Account{config}})
+			event := startedOf("call-1")
+			event.Data.ApplicationID = "app-2"
+			began := time.Now()
+			h.publish(event)
+
+			letter := h.deadLetter("call-1")
+			h.wantSettled()
+			r.mustStop()
+			if !strings.Contains(letter.Detail, test.detail) || strings.Contains(letter.Detail, "hush") {
+				t.Errorf("detail: got %q, want %q in it, and no secret", letter.Detail, test.detail)
+			}
+			wantLetter(t, letter, test.reason, test.status)
+			wantTimes(t, letter, began)
+			if want := len(s.Requests("call-1")); test.status != 401 && letter.Attempts != want {
+				t.Errorf("attempts: got %d, want %d", letter.Attempts, want)
+			}
+			if got := s.Stats().RoomCalls; got != test.calls {
+				t.Errorf("room calls: got %d, want %d", got, test.calls)
+			}
+			wantOriginal(t, letter, event)
+			h.wantMessages(messages.LinksStream, 0)
+			r.wantMetric(1, "roomlink_dead_letters_total", "reason", test.reason)
+			r.wantMetric(1, "roomlink_events_settled_total", "outcome", "dead_lettered")
+		})
+	}
+}
+
+// TestUnknownOutcomesAreCounted: each may have left a room.
+func TestUnknownOutcomesAreCounted(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	r := h.start(worker.Config{Accounts: []worker.Account{
+		{Name: account, Facade: fails(auvious.ErrUnknownOutcome), UnknownRetries: 1},
+	}})
+	acks := h.acks()
+	h.publish(startedOf("call-1"))
+	wantAck(t, acks, ack{"-NAK", 1, 1})
+	wantAck(t, acks, ack{"+TERM", 2, 1})
+	h.wantSettled()
+	r.mustStop()
+	r.wantMetric(2, "roomlink_orphans_possible_total", "cause", "unknown_outcome")
+	r.wantMetric(2, "roomlink_orphans_possible_total") // a retry of our own is no redelivery
+}
+
+// TestRetriedAndDone: what auvious did not do is done later.
+func TestRetriedAndDone(t *testing.T) {
+	t.Parallel()
+	statuses := []int{408, 425, 429, 500, 503}
+	h := newHouse(t)
+	s, client := serve(t, simulator.Config{})
+	s.Script(func(call simulator.Call) *simulator.Answer {
+		status, err := strconv.Atoi(call.InteractionID)
+		if err != nil || call.Number > 1 {
+			return nil
+		}
+		return &simulator.Answer{Status: status}
+	})
+	acks := h.acksIf(func(a ack) bool { return a.kind == "+ACK" })
+	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
+	for _, status := range statuses {
+		h.publish(startedOf(strconv.Itoa(status)))
+	}
+	for range statuses {
+		if got := receive(t, acks, "an acknowledgement"); got.delivery != 2 {
+			t.Errorf("acknowledgement: got %v, want that of delivery 2", got)
+		}
+	}
+	h.wantSettled()
+	r.mustStop()
+	for _, status := range statuses {
+		if got := s.Rooms(strconv.Itoa(status)); got != 1 {
+			t.Errorf("rooms after a %d: got %d, want 1", status, got)
+		}
+	}
+	r.wantMetric(float64(len(statuses)), "roomlink_events_settled_total", "outcome", "retried")
+	r.wantMetric(float64(len(statuses)), "roomlink_events_settled_total", "outcome", "linked")
+	r.wantMetric(0, "roomlink_orphans_possible_total")
+}
+
+// TestBadEvents become dead letters and hold nothing up.
+func TestBadEvents(t *testing.T) {
+	t.Parallel()
+	good := string(encoded(t, startedOf("call-1")))
+	foreign := startedOf("call-1")
+	foreign.Data.Account = "other"
+	long := strings.Repeat("x", 300)
+	tests := []struct {
+		name, token, data string
+		// What the dead letter says.
+		id, detail string
+	}{
+		{"not JSON", "no-json", "\x00hush", "no-json", "not the JSON"},
+		{"invalid UTF-8", "no-utf8", "\xff\xfe", "no-utf8", "not the JSON"},
+		{"empty", "empty", "", "empty", "not the JSON"},
+		{"an array", "array", "[1,2]", "array", "not the JSON"},
+		{"a number", "number", "7", "number", "not the JSON"},
+		{"a string", "string", `"call-1"`, "string", "not the JSON"},
+		{"null", "null", "null", "null", "specversion"},
+		{"an empty object", "object", "{}", "object", "specversion"},
+		{"another type", "type", string(encoded(t, linksOf("type", 1))), "type", "want \"roomlink.conversation.started.v1\""},
+		{"another version", "version", strings.ReplaceAll(good, "started.v1", "started.v2"), "version", "type"},
+		{"no id of the event", "no-id", strings.Replace(good, `"id":"`, `"ID_":"`, 1), "no-id", "id is empty"},
+		{"of another conversation than its subject", "call-2", good, "call-1", "another conversation"},
+		{"of another account", "call-1", string(encoded(t, foreign)), "call-1", "another conversation"},
+		{"a template for a token", "{{call_id}}", "{}", messages.Token("{{call_id}}"), "specversion"},
+		{"a token too long for an id", long, "{}", messages.Token(long), "specversion"},
+		{"a hashed token", messages.Token("a b"), "{}", messages.Token("a b"), "specversion"},
+	}
+	h := newHouse(t)
+	for _, test := range tests {
+		h.publishRaw(test.token, []byte(test.data))
+	}
+	h.publish(startedOf("call-after"))
+	acks := h.acks()
+	f, calls := signalled(makes())
+	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: 1}}})
+	for i := range tests {
+		wantAck(t, acks, ack{"+TERM", 1, uint64(i + 1)})
+	}
+	wantAck(t, acks, ack{"+ACK", 1, uint64(len(tests) + 1)})
+	h.wantSettled()
+	r.mustStop()
+	if len(calls) != 1 {
+		t.Errorf("calls: got %d, want 1: for the good event", len(calls))
+	}
+	for _, test := range tests {
+		letter := h.deadLetterOn(test.token)
+		wantLetter(t, letter, messages.ReasonBadEvent, 0)
+		if letter.InteractionID != test.id || letter.Attempts != 1 || !strings.Contains(letter.Detail, test.detail) {
+			t.Errorf("%s: got %q after %d attempts with detail %q, want %q after 1 with %q",
+				test.name, letter.InteractionID, letter.Attempts, letter.Detail, test.id, test.detail)
+		}
+		if got, want := compact(t, letter.Event), compact(t, wholeOf(t, test.data)); got != want {
+			t.Errorf("%s: got original %s, want %s", test.name, got, want)
+		}
+	}
+}
+
+// TestDeadLetterIsCleared by links of its generation or a later one.
+func TestDeadLetterIsCleared(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		id     string
+		of     int // what the dead letter's event replaces
+		renews int // what the event replaces
+		linked bool
+		stays  bool
+	}{
+		{id: "same-generation"},
+		{id: "earlier-generation", renews: 1},
+		{id: "later-generation", of: 1, stays: true},
+		{id: "redelivery", linked: true},
+		{id: "redelivery-later-generation", of: 1, linked: true, stays: true},
+	}
+	h := newHouse(t)
+	for _, test := range tests {
+		h.bury(test.id, encoded(t, renewalOf(test.id, test.of)))
+		if test.linked {
+			h.publishLinks(linksOf(test.id, 1), 0)
+		}
+		h.publish(renewalOf(test.id, test.renews))
+	}
+	r := h.startWith(makes())
+	h.wantSettled()
+	r.mustStop()
+	for _, test := range tests {
+		_, err := h.client.DeadLetter(limited(t), conversation(test.id), messages.Leader)
+		if err != nil && !errors.Is(err, messages.ErrNotFound) {
+			t.Fatalf("reading the dead letter of %q: %v", test.id, err)
+		}
+		if stays := err == nil; stays != test.stays {
+			t.Errorf("dead letter of %q: got it there: %v, want %v", test.id, stays, test.stays)
+		}
+		h.storedLinks(test.id)
+	}
+}
+
+// TestUnreadableDeadLetter holds no event up whose links are stored.
+func TestUnreadableDeadLetter(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	subject := conversation("call-1").DeadLetterSubject()
+	if _, err := h.client.JetStream().Publish(limited(t), subject, []byte("no letter")); err != nil {
+		t.Fatalf("publishing: %v", err)
+	}
+	acks := h.acks()
+	r := h.startWith(makes())
+	h.publish(startedOf("call-1"))
+	wantAck(t, acks, ack{"+ACK", 1, 1})
+	h.wantSettled()
+	r.mustStop()
+	r.wantMetric(1, "roomlink_facade_calls_total")
+}
+
+// TestReplay: a dead letter whose cause is gone ends in links.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	healthy := make(chan struct{})
+	r := h.startWith(facade(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+		select {
+		case <-healthy:
+			return roomOf(request), nil
+		default:
+			return auvious.Room{}, &auvious.CallError{Kind: auvious.ErrRejected, Status: 422, Detail: "no"}
+		}
+	}))
+	h.publish(startedOf("call-1"))
+	h.deadLetter("call-1")
+	h.wantSettled()
+	letter, err := h.client.DeadLetter(limited(t), conversation("call-1"), messages.Leader)
+	if err != nil {
+		t.Fatalf("reading the dead letter: %v", err)
+	}
+	close(healthy)
+	if outcome, err := h.client.Replay(limited(t), letter); err != nil || outcome != messages.Accepted {
+		t.Fatalf("replaying: got %v and error %v, want %v", outcome, err, messages.Accepted)
+	}
+	if got := h.links("call-1").Generation; got != 1 {
+		t.Errorf("generation: got %d, want 1", got)
+	}
+	h.wantSettled()
+	r.mustStop()
+	h.wantMessages(messages.DeadLettersStream, 0)
+}
+
+// bury stores a dead letter.
+func (h *house) bury(id string, original []byte) {
+	h.tb.Helper()
+	letter := messages.NewEvent(noon, messages.DeadLetter{
+		Account: account, InteractionID: id, Reason: messages.ReasonRejected, Attempts: 1,
+		AcceptedAt: noon, LastAttemptAt: noon, Event: original,
+	})
+	if err := h.client.PublishDeadLetter(limited(h.tb), letter, conversation(id).Token()); err != nil {
+		h.tb.Fatalf("publishing a dead letter: %v", err)
+	}
+}
+
+func encoded[T messages.Data](tb testing.TB, e messages.Event[T]) []byte {
+	tb.Helper()
+	data, err := e.Encode()
+	if err != nil {
+		tb.Fatalf("encoding: %v", err)
+	}
+	return data
+}
+
+func wantLetter(tb testing.TB, letter messages.DeadLetter, reason string, status int) {
+	tb.Helper()
+	if letter.Account != account || letter.Reason != reason || letter.HTTPStatus != status {
+		tb.Errorf("dead letter: got reason %q, status %d and account %q, want %q, %d and %q",
+			letter.Reason, letter.HTTPStatus, letter.Account, reason, status, account)
+	}
+}
+
+// wantTimes wants a dead letter's times to be in order, to the millisecond that
+// they are cut to.
+func wantTimes(tb testing.TB, letter messages.DeadLetter, began time.Time) {
+	tb.Helper()
+	accepted, tried := letter.AcceptedAt.Time, letter.LastAttemptAt.Time
+	if accepted.Before(began.Add(-time.Millisecond)) || tried.Before(accepted) || tried.After(time.Now()) {
+		tb.Errorf("times: got accepted %v and tried %v, want both in this order and after %v", accepted, tried, began)
+	}
+}
+
+// wantOriginal wants a dead letter to hold an event whole.
+func wantOriginal(tb testing.TB, letter messages.DeadLetter, want messages.Event[messages.Started]) {
+	tb.Helper()
+	if got, want := compact(tb, letter.Event), string(encoded(tb, want)); got != want {
+		tb.Errorf("original: got %s, want %s", got, want)
+	}
+}
+
+// wholeOf is how a dead letter holds data: an object or a string as it is, and
+// all else as a string.
+func wholeOf(tb testing.TB, data string) json.RawMessage {
+	tb.Helper()
+	if json.Valid([]byte(data)) && (data[0] == '{' || data[0] == '"') {
+		return json.RawMessage(data)
+	}
+	return json.RawMessage(encode(tb, data))
+}
+
+func compact(tb testing.TB, raw json.RawMessage) string {
+	tb.Helper()
+	return encode(tb, raw)
+}

@@ -1,0 +1,176 @@
+package worker_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/internal/brokertest"
+	"roomlink/messages"
+	"roomlink/worker"
+	"roomlink/worker/auvious"
+)
+
+// TestRacedLinks: links of this generation that were stored while auvious was
+// called stay, and the room that was made besides is counted.
+func TestRacedLinks(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name              string
+		renews, meanwhile int
+	}{
+		{"of the same generation", 0, 1},
+		{"of a later one", 0, 2},
+		{"of the same renewal", 1, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			before := uint64(0)
+			if test.renews > 0 {
+				before = h.publishLinks(linksOf("call-1", test.renews), 0)
+			}
+			foreign := linksOf("call-1", test.meanwhile)
+			acks := h.acks()
+			r := h.startWith(facade(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+				h.publishLinks(foreign, before)
+				return roomOf(request), nil
+			}))
+			h.publish(renewalOf("call-1", test.renews))
+			if got := receive(t, acks, "an acknowledgement"); got.kind != "+ACK" {
+				t.Errorf("acknowledgement: got %v, want +ACK", got)
+			}
+			h.wantSettled()
+			r.mustStop()
+			if got := h.storedLinks("call-1").ID; got != foreign.ID {
+				t.Errorf("links: got %q, want those that were faster: %q", got, foreign.ID)
+			}
+			r.wantMetric(1, "roomlink_orphans_possible_total", "cause", "raced")
+			r.wantMetric(1, "roomlink_orphans_possible_total")
+		})
+	}
+}
+
+// TestOlderLinksInBetween give way to ours.
+func TestOlderLinksInBetween(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	r := h.startWith(facade(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+		h.publishLinks(linksOf("call-1", 1), 0)
+		return roomOf(request), nil
+	}))
+	h.publish(renewalOf("call-1", 1))
+	h.wantSettled()
+	r.mustStop()
+	got := h.storedLinks("call-1").Data
+	if got.Generation != 2 || got.AgentURL != "https://auvious.test/agent/call-1" {
+		t.Errorf("links: got generation %d with %q, want ours of generation 2", got.Generation, got.AgentURL)
+	}
+	r.wantMetric(0, "roomlink_orphans_possible_total")
+	r.wantMetric(1, "roomlink_facade_calls_total")
+}
+
+// TestLinksGoneInBetween: those that were there may be purged, or reach their
+// age.
+func TestLinksGoneInBetween(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.publishLinks(linksOf("call-1", 1), 0)
+	r := h.startWith(facade(func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+		stream, err := h.client.JetStream().Stream(ctx, messages.LinksStream)
+		if err == nil {
+			err = stream.Purge(ctx)
+		}
+		if err != nil {
+			t.Errorf("purging the links: %v", err)
+		}
+		return roomOf(request), nil
+	}))
+	h.publish(renewalOf("call-1", 1))
+	h.wantSettled()
+	r.mustStop()
+	if got := h.storedLinks("call-1").Data.Generation; got != 2 {
+		t.Errorf("generation: got %d, want 2", got)
+	}
+	r.wantMetric(1, "roomlink_facade_calls_total")
+}
+
+// lossy loses the broker's acknowledgements of links: the first ones of those
+// that it stores.
+type lossy struct {
+	jetstream.JetStream
+	left atomic.Int32
+}
+
+// PublishMsg implements [jetstream.JetStream].
+func (l *lossy) PublishMsg(
+	ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt,
+) (*jetstream.PubAck, error) {
+	ack, err := l.JetStream.PublishMsg(ctx, msg, opts...)
+	if err == nil && l.left.Add(-1) >= 0 {
+		return nil, nats.ErrTimeout
+	}
+	return ack, err
+}
+
+// TestLostPubAck: links whose acknowledgement got lost are recognised as ours,
+// and no room is made again.
+func TestLostPubAck(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	js := &lossy{JetStream: brokertest.Connect(t, h.broker)}
+	js.left.Store(1)
+	r := h.start(worker.Config{JetStream: js, Accounts: []worker.Account{{Name: account, Facade: makes()}}})
+	acks := h.acks()
+	h.publish(startedOf("call-1"))
+	wantAck(t, acks, ack{"+ACK", 1, 1})
+	h.wantSettled()
+	r.mustStop()
+	if got := h.storedLinks("call-1").Sequence; got != 1 {
+		t.Errorf("links: got those at sequence %d, want the first", got)
+	}
+	r.wantMetric(1, "roomlink_facade_calls_total")
+	r.wantMetric(1, "roomlink_events_settled_total", "outcome", "linked")
+	r.wantMetric(0, "roomlink_orphans_possible_total")
+}
+
+// TestLostAck: an event whose acknowledgement got lost is delivered again, and
+// finds its work done. Here it comes once more with an id of its own.
+func TestLostAck(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	r := h.startWith(makes())
+	acks := h.acks()
+	for delivery := range 2 {
+		data, err := startedOf("call-1").Encode()
+		if err != nil {
+			t.Fatalf("encoding: %v", err)
+		}
+		h.publishRaw("call-1", data)
+		wantAck(t, acks, ack{"+ACK", 1, uint64(delivery + 1)})
+		h.wantSettled()
+	}
+	r.mustStop()
+	r.wantMetric(1, "roomlink_facade_calls_total")
+	r.wantMetric(1, "roomlink_events_settled_total", "outcome", "already_linked")
+}
+
+// TestConsumerDeleted: an administrator's slip does not stop the account.
+func TestConsumerDeleted(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	r := h.startWith(makes())
+	h.publish(startedOf("call-1"))
+	h.wantSettled()
+	if err := h.client.JetStream().DeleteConsumer(
+		limited(t), messages.ConversationsStream, messages.ConsumerName(account),
+	); err != nil {
+		t.Fatalf("deleting the consumer: %v", err)
+	}
+	h.publish(startedOf("call-2"))
+	h.links("call-2")
+	h.await("a worker that is ready", func() bool { return r.Ready() == nil })
+}

@@ -1,0 +1,502 @@
+package worker_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"roomlink/internal/broker"
+	"roomlink/internal/brokertest"
+	"roomlink/internal/secret"
+	"roomlink/internal/simulator"
+	"roomlink/messages"
+	"roomlink/worker"
+	"roomlink/worker/auvious"
+)
+
+// TestMain runs more tests at once than there are processors, since they wait for
+// a broker more than they compute.
+func TestMain(m *testing.M) {
+	const atOnce = 8
+	flag.Parse()
+	if runtime.GOMAXPROCS(0) < atOnce {
+		_ = flag.Set("test.parallel", strconv.Itoa(atOnce))
+	}
+	os.Exit(m.Run())
+}
+
+// account is the one that the tests speak of.
+const account = "acme"
+
+// patience is how long a test waits for what must come.
+const patience = 45 * time.Second
+
+// noon is when the invented conversations take place.
+var noon = messages.At(time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC))
+
+// facade is a fake one: a function that makes rooms.
+type facade func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error)
+
+var _ worker.Facade = facade(nil)
+
+// CreateRoom implements [worker.Facade].
+func (f facade) CreateRoom(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+	return f(ctx, request)
+}
+
+// TokenAge implements [worker.Facade].
+func (facade) TokenAge() time.Duration { return time.Minute }
+
+// roomOf is the room that a fake facade makes.
+func roomOf(request auvious.RoomRequest) auvious.Room {
+	return auvious.Room{
+		AgentURL:  "https://auvious.test/agent/" + request.InteractionID,
+		TicketURL: messages.Secret("https://auvious.test/t/" + request.InteractionID),
+	}
+}
+
+// makes is a facade that always makes a room.
+func makes() facade {
+	return func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+		return roomOf(request), nil
+	}
+}
+
+// fails is a facade that fails every call with an error of a kind.
+func fails(kind error) facade {
+	return func(context.Context, auvious.RoomRequest) (auvious.Room, error) {
+		return auvious.Room{}, &auvious.CallError{Kind: kind, Detail: "invented"}
+	}
+}
+
+// signalled tells of every call before it makes it.
+func signalled(next facade) (facade, <-chan auvious.RoomRequest) {
+	calls := make(chan auvious.RoomRequest, 1024)
+	return func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+		calls <- request
+		return next(ctx, request)
+	}, calls
+}
+
+// house is a broker with what the tests see of it.
+type house struct {
+	tb     testing.TB
+	broker *broker.Broker
+	client *messages.Client
+}
+
+// newHouse starts a broker for the test.
+func newHouse(tb testing.TB) *house {
+	tb.Helper()
+	b := brokertest.Start(tb, account)
+	return &house{tb: tb, broker: b, client: brokertest.Client(tb, b)}
+}
+
+// running is a worker that runs.
+type running struct {
+	*worker.Worker
+	house    *house
+	registry *prometheus.Registry
+	log      *logbook
+	stop     context.CancelFunc
+	ended    chan error
+}
+
+// logbook keeps what is logged, at any level.
+type logbook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	// written is closed with the next line.
+	written chan struct{}
+}
+
+var _ io.Writer = (*logbook)(nil)
+
+func newLogbook() *logbook { return &logbook{written: make(chan struct{})} }
+
+// Write implements [io.Writer].
+func (l *logbook) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.written)
+	l.written = make(chan struct{})
+	return l.text.Write(line)
+}
+
+// next is closed when another line is written.
+func (l *logbook) next() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.written
+}
+
+// String is all that was logged.
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// start runs a worker, on a connection of its own unless the configuration has
+// one, until it is stopped or the test ends.
+func (h *house) start(config worker.Config) *running {
+	h.tb.Helper()
+	r := &running{
+		house: h, registry: prometheus.NewPedanticRegistry(), log: newLogbook(), ended: make(chan error, 1),
+	}
+	if config.JetStream == nil {
+		config.JetStream = brokertest.Connect(h.tb, h.broker)
+	}
+	config.Logger = zerolog.New(r.log).Level(zerolog.TraceLevel)
+	config.Registerer = r.registry
+	var err error
+	if r.Worker, err = worker.New(config); err != nil {
+		h.tb.Fatalf("making a worker: %v", err)
+	}
+	ctx, stop := context.WithCancel(context.WithoutCancel(h.tb.Context()))
+	r.stop = stop
+	go func() { r.ended <- r.Run(ctx) }()
+	h.tb.Cleanup(r.mustStop)
+	return r
+}
+
+// startWith runs a worker of our account in front of a facade.
+func (h *house) startWith(f worker.Facade) *running {
+	h.tb.Helper()
+	return h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f}}})
+}
+
+// mustStop stops the worker, which must return nil. It may be called twice.
+func (r *running) mustStop() {
+	r.house.tb.Helper()
+	r.stop()
+	err := receive(r.house.tb, r.ended, "the end of the worker")
+	if err != nil {
+		r.house.tb.Errorf("Run: got error %v, want none", err)
+	}
+	r.ended <- err
+}
+
+// serve starts a simulated auvious and returns it with a client of it.
+func serve(tb testing.TB, config simulator.Config) (*simulator.Simulator, *auvious.Client) {
+	tb.Helper()
+	s, err := simulator.New(config)
+	if err != nil {
+		tb.Fatalf("making a simulator: %v", err)
+	}
+	server := httptest.NewServer(s)
+	tb.Cleanup(server.Close)
+	client, err := auvious.New(auvious.Config{
+		URL:          server.URL,
+		ClientID:     simulator.DefaultClientID,
+		ClientSecret: secret.String(simulator.DefaultClientSecret),
+	})
+	if err != nil {
+		tb.Fatalf("making a client: %v", err)
+	}
+	tb.Cleanup(client.Close)
+	return s, client
+}
+
+// simulated is our account as the simulator takes it.
+func simulated(f worker.Facade) worker.Account {
+	return worker.Account{
+		Name: account, Facade: f, ApplicationID: "app-1", OrganizationID: "org-1", URLBase: "https://auvious.video",
+	}
+}
+
+func conversation(id string) messages.Conversation {
+	return messages.Conversation{Account: account, InteractionID: id}
+}
+
+func startedOf(id string) messages.Event[messages.Started] {
+	return messages.NewEvent(noon, messages.Started{
+		Account:       account,
+		InteractionID: id,
+		CustomerID:    "contact-42",
+		Channel:       messages.ChannelVoice,
+		Source:        messages.SourceAutomation,
+		ReceivedAt:    noon,
+	})
+}
+
+// renewalOf asks for the links after a generation.
+func renewalOf(id string, generation int) messages.Event[messages.Started] {
+	e := startedOf(id)
+	e.Data.Renews = generation
+	return e
+}
+
+// linksOf are those that somebody else has stored.
+func linksOf(id string, generation int) messages.Event[messages.Links] {
+	return messages.NewEvent(noon, messages.Links{
+		Account:       account,
+		InteractionID: id,
+		CustomerID:    "contact-42",
+		AgentURL:      "https://auvious.test/agent/foreign",
+		TicketURL:     "https://auvious.test/t/foreign",
+		CreatedAt:     noon,
+		Generation:    generation,
+	})
+}
+
+// limited is the test's context with an end, so that no wait hangs.
+func limited(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	tb.Cleanup(cancel)
+	return ctx
+}
+
+// publish stores an event, which must be accepted.
+func (h *house) publish(e messages.Event[messages.Started]) {
+	h.tb.Helper()
+	got, err := h.client.Publish(limited(h.tb), e)
+	if err != nil || got != messages.Accepted {
+		h.tb.Fatalf("publishing the event of %q: got %v and error %v, want %v",
+			e.Data.InteractionID, got, err, messages.Accepted)
+	}
+}
+
+// publishRaw stores what may be no event of ours. Its subject ends in a token.
+func (h *house) publishRaw(token string, data []byte) {
+	h.tb.Helper()
+	if _, err := h.client.JetStream().Publish(limited(h.tb), "roomlink.conversations."+account+"."+token, data); err != nil {
+		h.tb.Fatalf("publishing on %q: %v", token, err)
+	}
+}
+
+// publishLinks stores links after those that are there, and returns their
+// sequence.
+func (h *house) publishLinks(e messages.Event[messages.Links], after uint64) uint64 {
+	h.tb.Helper()
+	sequence, err := h.client.PublishLinks(limited(h.tb), e, after)
+	if err != nil {
+		h.tb.Fatalf("publishing the links of %q: %v", e.Data.InteractionID, err)
+	}
+	return sequence
+}
+
+// next waits for the next message of a stream on a subject, and begins with the
+// last one that is there.
+func (h *house) next(stream, subject string) jetstream.Msg {
+	h.tb.Helper()
+	consumer, err := h.client.JetStream().OrderedConsumer(limited(h.tb), stream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverLastPolicy,
+	})
+	if err != nil {
+		h.tb.Fatalf("watching %q: %v", subject, err)
+	}
+	msg, err := consumer.Next(jetstream.FetchMaxWait(patience))
+	if err != nil {
+		h.tb.Fatalf("waiting for a message on %q: got error %v, want one", subject, err)
+	}
+	return msg
+}
+
+// links waits for the links of a conversation.
+func (h *house) links(id string) messages.Links {
+	h.tb.Helper()
+	return decode[messages.Links](h.tb, h.next(messages.LinksStream, conversation(id).LinksSubject()))
+}
+
+// storedLinks returns the links that are there, which must be some.
+func (h *house) storedLinks(id string) messages.Stored[messages.Links] {
+	h.tb.Helper()
+	stored, err := h.client.Links(limited(h.tb), conversation(id), messages.Leader)
+	if err != nil {
+		h.tb.Fatalf("reading the links of %q: %v", id, err)
+	}
+	return stored
+}
+
+// deadLetter waits for the dead letter of a conversation.
+func (h *house) deadLetter(id string) messages.DeadLetter {
+	h.tb.Helper()
+	return h.deadLetterOn(conversation(id).Token())
+}
+
+// deadLetterOn waits for the dead letter whose subject ends in a token.
+func (h *house) deadLetterOn(token string) messages.DeadLetter {
+	h.tb.Helper()
+	return decode[messages.DeadLetter](h.tb, h.next(messages.DeadLettersStream, "roomlink.deadletters."+account+"."+token))
+}
+
+func decode[T messages.Data](tb testing.TB, msg jetstream.Msg) T {
+	tb.Helper()
+	e, err := messages.Decode[T](msg.Data())
+	if err != nil {
+		tb.Fatalf("decoding the message on %q: %v", msg.Subject(), err)
+	}
+	return e.Data
+}
+
+// ack is an acknowledgement as it goes over the wire.
+type ack struct {
+	// kind is +ACK, -NAK, +TERM or +WPI.
+	kind string
+	// delivery counts the deliveries of the event, from 1.
+	delivery uint64
+	// sequence of the event in its stream.
+	sequence uint64
+}
+
+// String is the acknowledgement in one line.
+func (a ack) String() string {
+	return fmt.Sprintf("%s of delivery %d of event %d", a.kind, a.delivery, a.sequence)
+}
+
+// acks returns what is acknowledged from now on, signs of life left out.
+func (h *house) acks() <-chan ack {
+	h.tb.Helper()
+	return h.acksIf(func(a ack) bool { return a.kind != "+WPI" })
+}
+
+// acksIf returns the acknowledgements from now on that are wanted.
+func (h *house) acksIf(wanted func(ack) bool) <-chan ack {
+	h.tb.Helper()
+	seen := make(chan ack, 4096)
+	nc := h.client.JetStream().Conn()
+	sub, err := nc.Subscribe("$JS.ACK."+messages.ConversationsStream+".>", func(msg *nats.Msg) {
+		// $JS.ACK.stream.consumer.delivery.sequence.… (NATS ADR-15)
+		parts := strings.Split(msg.Subject, ".")
+		kind, _, _ := strings.Cut(string(msg.Data), " ")
+		delivery, _ := strconv.ParseUint(parts[4], 10, 64)
+		sequence, _ := strconv.ParseUint(parts[5], 10, 64)
+		if a := (ack{kind, delivery, sequence}); wanted(a) {
+			seen <- a
+		}
+	})
+	if err != nil {
+		h.tb.Fatalf("watching acknowledgements: %v", err)
+	}
+	h.tb.Cleanup(func() { _ = sub.Unsubscribe() })
+	if err := nc.FlushWithContext(limited(h.tb)); err != nil {
+		h.tb.Fatalf("watching acknowledgements: %v", err)
+	}
+	return seen
+}
+
+// wantAck waits for the next acknowledgement and compares it.
+func wantAck(tb testing.TB, acks <-chan ack, want ack) {
+	tb.Helper()
+	if got := receive(tb, acks, "an acknowledgement"); got != want {
+		tb.Errorf("acknowledgement: got %v, want %v", got, want)
+	}
+}
+
+// wantSettled waits until no event is in the queue, and nothing is pending.
+func (h *house) wantSettled() {
+	h.tb.Helper()
+	h.await("an empty queue", func() bool {
+		stream, err := h.client.JetStream().Stream(limited(h.tb), messages.ConversationsStream)
+		return err == nil && stream.CachedInfo().State.Msgs == 0
+	})
+	if pending := h.consumer().NumAckPending; pending != 0 {
+		h.tb.Errorf("pending acknowledgements: got %d, want none", pending)
+	}
+}
+
+// consumer is what the broker says of our account's consumer.
+func (h *house) consumer() *jetstream.ConsumerInfo {
+	h.tb.Helper()
+	consumer, err := h.client.JetStream().Consumer(limited(h.tb), messages.ConversationsStream, messages.ConsumerName(account))
+	if err != nil {
+		h.tb.Fatalf("reading the consumer: %v", err)
+	}
+	return consumer.CachedInfo()
+}
+
+// await asks the broker, or whoever else takes its time to answer, until a
+// condition holds.
+func (h *house) await(what string, holds func() bool) {
+	h.tb.Helper()
+	for ctx := limited(h.tb); !holds(); {
+		if ctx.Err() != nil {
+			h.tb.Fatalf("waiting for %s: got none, want one", what)
+		}
+		if err := h.client.JetStream().Conn().FlushWithContext(ctx); err != nil {
+			h.tb.Fatalf("waiting for %s: %v", what, err)
+		}
+	}
+}
+
+// wantMessages compares how many messages a stream holds.
+func (h *house) wantMessages(stream string, want uint64) {
+	h.tb.Helper()
+	handle, err := h.client.JetStream().Stream(limited(h.tb), stream)
+	if err != nil {
+		h.tb.Fatalf("opening stream %q: %v", stream, err)
+	}
+	if got := handle.CachedInfo().State.Msgs; got != want {
+		h.tb.Errorf("messages in stream %q: got %d, want %d", stream, got, want)
+	}
+}
+
+// metric returns the sum of a metric over the series that have these labels,
+// given as name and value in turn. A histogram's is its count.
+func (r *running) metric(name string, labels ...string) float64 {
+	r.house.tb.Helper()
+	families, err := r.registry.Gather()
+	if err != nil {
+		r.house.tb.Fatalf("gathering metrics: %v", err)
+	}
+	sum := 0.0
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, series := range family.GetMetric() {
+			matching := 0
+			for _, pair := range series.GetLabel() {
+				for i := 0; i < len(labels); i += 2 {
+					if pair.GetName() == labels[i] && pair.GetValue() == labels[i+1] {
+						matching += 2
+					}
+				}
+			}
+			if matching == len(labels) {
+				sum += series.GetCounter().GetValue() + series.GetGauge().GetValue() +
+					float64(series.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	return sum
+}
+
+// wantMetric compares a metric.
+func (r *running) wantMetric(want float64, name string, labels ...string) {
+	r.house.tb.Helper()
+	if got := r.metric(name, labels...); got != want {
+		r.house.tb.Errorf("metric %s%v: got %v, want %v", name, labels, got, want)
+	}
+}
+
+// receive waits for a value.
+func receive[T any](tb testing.TB, from <-chan T, what string) T {
+	tb.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	select {
+	case v := <-from:
+		return v
+	case <-deadline.C:
+	}
+	tb.Fatalf("waiting for %s: got none, want one", what)
+	panic("unreachable")
+}

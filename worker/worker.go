@@ -1,0 +1,240 @@
+// Package worker takes the events of conversations out of the queue, has a room
+// made for each, and stores its links.
+//
+// # Guarantees
+//
+// An event is acknowledged only after its links, or its dead letter, are stored.
+// Before it calls auvious, a worker reads the links that are there: an event
+// that is delivered again finds its work done. Of two workers that raced, one
+// stores its links and the other finds them. So every event ends in one set of
+// links or one dead letter; only a crash between auvious' answer and the broker's
+// acknowledgement leaves a room that nobody uses, and those are counted.
+//
+// An event is pulled only for a free slot and kept alive while it is held.
+// While auvious is down, or does not let an account in, that account's breaker is
+// open and nothing of it is pulled; other accounts go on.
+package worker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"roomlink/messages"
+	"roomlink/worker/auvious"
+)
+
+// Defaults of [Account] and [Config].
+const (
+	DefaultConcurrency      = 64
+	DefaultGiveUpAfter      = 15 * time.Minute
+	DefaultTicketExpiration = 4 * time.Hour
+	DefaultDestination      = "standalone"
+	DefaultGrace            = 20 * time.Second
+)
+
+// Facade makes rooms.
+type Facade interface {
+	// CreateRoom has one room made. Its errors are those of
+	// [auvious.Client.CreateRoom].
+	CreateRoom(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error)
+	// TokenAge is how old the access token in use is; 0 if there is none.
+	TokenAge() time.Duration
+}
+
+var _ Facade = (*auvious.Client)(nil)
+
+// Account is one account and how its rooms are made. Two that are equal with the
+// same facade are the same.
+type Account struct {
+	Name   string
+	Facade Facade
+
+	// ApplicationID, OrganizationID, Destination and URLBase go to auvious unless
+	// the event has its own. Destination is [DefaultDestination] if empty.
+	ApplicationID  string
+	OrganizationID string
+	Destination    string
+	URLBase        string
+	// TicketExpiration goes to auvious unless the event has its own;
+	// [DefaultTicketExpiration] if 0.
+	TicketExpiration time.Duration
+	// Concurrency is how many calls run at once; [DefaultConcurrency] if 0.
+	Concurrency int
+	// Rate is how many calls a second may begin; 0 for any number. Events wait for
+	// it in the queue.
+	Rate float64
+	// GiveUpAfter is how long after it was stored an event whose call failed
+	// becomes a dead letter; [DefaultGiveUpAfter] if 0.
+	GiveUpAfter time.Duration
+	// UnknownRetries is how often an event is tried again after a call of unknown
+	// outcome, as counted by this process; 0 for never.
+	UnknownRetries int
+}
+
+// Config makes a [Worker].
+type Config struct {
+	JetStream jetstream.JetStream
+	Accounts  []Account
+	// Grace is how long events that are held may take to finish after a stop;
+	// [DefaultGrace] if 0.
+	Grace  time.Duration
+	Logger zerolog.Logger
+	// Registerer takes the metrics; nil for none.
+	Registerer prometheus.Registerer
+}
+
+// Worker works on the events of its accounts. It is also a
+// [prometheus.Collector], of the age of its access tokens.
+type Worker struct {
+	config  Config
+	client  *messages.Client
+	hearts  *hearts
+	metrics *metrics
+
+	mu       sync.Mutex
+	accounts map[string]*account
+	// running is nil before [Worker.Run] and once it stops.
+	running *running
+}
+
+// running is what the accounts of a worker run in.
+type running struct {
+	// ctx ends the pulling, held the work on what was pulled.
+	ctx, held context.Context //nolint:containedctx // that of Run, for accounts that come later
+	group     sync.WaitGroup
+}
+
+// New checks a configuration. It returns the errors of [Worker.SetAccounts].
+func New(config Config) (*Worker, error) {
+	if config.Grace == 0 {
+		config.Grace = DefaultGrace
+	}
+	w := &Worker{
+		config:   config,
+		client:   messages.NewClient(config.JetStream),
+		hearts:   newHearts(),
+		metrics:  newMetrics(config.Registerer),
+		accounts: map[string]*account{},
+	}
+	if err := w.SetAccounts(config.Accounts); err != nil {
+		return nil, err
+	}
+	if config.Registerer != nil {
+		config.Registerer.MustRegister(w)
+	}
+	return w, nil
+}
+
+// SetAccounts replaces the accounts: new ones begin, those that are gone stop
+// pulling and finish what they hold, changed ones do both, and the others go on.
+// The facade of an account that stops is closed after its last call, if it has a
+// Close method. It returns an error, and changes nothing, for an account that is
+// named wrongly or twice, or has no facade.
+func (w *Worker) SetAccounts(accounts []Account) error {
+	wanted := map[string]Account{}
+	for _, a := range accounts {
+		if err := messages.ValidateAccount(a.Name); err != nil {
+			return err
+		}
+		if _, twice := wanted[a.Name]; twice || a.Facade == nil {
+			return fmt.Errorf("account %q: want it once, and with a facade", a.Name)
+		}
+		wanted[a.Name] = withDefaults(a)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name, old := range w.accounts {
+		if wanted[name] != old.Account {
+			old.stop()
+			delete(w.accounts, name)
+		}
+		if _, stays := wanted[name]; !stays {
+			w.metrics.forget(name)
+		}
+	}
+	for name, config := range wanted {
+		if w.accounts[name] == nil {
+			w.accounts[name] = newAccount(config, w)
+			w.launch(w.accounts[name])
+		}
+	}
+	return nil
+}
+
+// launch begins the work of an account, if the worker runs.
+func (w *Worker) launch(a *account) {
+	r := w.running
+	if r == nil {
+		return
+	}
+	ctx, stop := context.WithCancel(r.ctx)
+	a.stop = stop
+	r.group.Go(func() {
+		defer stop()
+		a.run(ctx, r.held)
+	})
+}
+
+// Run works until the context ends. Then it pulls no more, lets what it holds
+// finish within the grace time, hands back the rest, and returns nil.
+func (w *Worker) Run(ctx context.Context) error {
+	// What is held outlives ctx by the grace time.
+	held, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
+	stopGrace := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(w.config.Grace, release)
+		context.AfterFunc(held, func() { timer.Stop() })
+	})
+	defer stopGrace()
+
+	beating, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
+	var hearts sync.WaitGroup
+	hearts.Go(func() { w.hearts.run(beating) })
+	r := &running{ctx: ctx, held: held}
+	w.mu.Lock()
+	w.running = r
+	for _, a := range w.accounts {
+		w.launch(a)
+	}
+	w.mu.Unlock()
+
+	<-ctx.Done()
+	w.mu.Lock()
+	w.running = nil
+	w.mu.Unlock()
+	r.group.Wait()
+	stopBeating()
+	hearts.Wait()
+	return nil
+}
+
+// Ready returns nil once the consumer of every account is bound, else an error
+// that names one that is not.
+func (w *Worker) Ready() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.accounts {
+		if !a.bound.Load() {
+			return fmt.Errorf("the consumer %q is not bound", messages.ConsumerName(a.Name))
+		}
+	}
+	return nil
+}
+
+// Describe implements [prometheus.Collector].
+func (w *Worker) Describe(out chan<- *prometheus.Desc) { out <- tokenAge }
+
+// Collect implements [prometheus.Collector].
+func (w *Worker) Collect(out chan<- prometheus.Metric) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name, a := range w.accounts {
+		out <- prometheus.MustNewConstMetric(tokenAge, prometheus.GaugeValue, a.Facade.TokenAge().Seconds(), name)
+	}
+}

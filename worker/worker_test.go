@@ -1,0 +1,195 @@
+package worker_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"roomlink/internal/simulator"
+	"roomlink/messages"
+	"roomlink/worker"
+)
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	good := worker.Account{Name: account, Facade: makes()}
+	for _, test := range []struct {
+		name     string
+		accounts []worker.Account
+		good     bool
+	}{
+		{"one", []worker.Account{good}, true},
+		{"none", nil, true},
+		{"two", []worker.Account{good, {Name: "other", Facade: makes()}}, true},
+		{"the same twice", []worker.Account{good, good}, false},
+		{"no facade", []worker.Account{{Name: account}}, false},
+		{"no name", []worker.Account{{Facade: makes()}}, false},
+		{"a name that is no token", []worker.Account{{Name: "a.b", Facade: makes()}}, false},
+		{"a name in capitals", []worker.Account{{Name: "Acme", Facade: makes()}}, false},
+	} {
+		_, err := worker.New(worker.Config{
+			JetStream: h.client.JetStream(), Accounts: test.accounts, Registerer: prometheus.NewRegistry(),
+		})
+		if good := err == nil; good != test.good {
+			t.Errorf("%s: got error %v, want good: %v", test.name, err, test.good)
+		}
+	}
+}
+
+func TestReady(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	idle, err := worker.New(worker.Config{
+		JetStream: h.client.JetStream(), Accounts: []worker.Account{{Name: account, Facade: makes()}},
+	})
+	if err != nil {
+		t.Fatalf("making a worker: %v", err)
+	}
+	if err := idle.Ready(); err == nil || !strings.Contains(err.Error(), "rooms-acme") {
+		t.Errorf("before Run: got error %v, want one that names the consumer", err)
+	}
+	r := h.startWith(makes())
+	h.await("a worker that is ready", func() bool { return r.Ready() == nil })
+	want, got := messages.ConsumerConfig(account), h.consumer().Config
+	if got.Durable != want.Durable || got.FilterSubject != want.FilterSubject || got.AckWait != want.AckWait ||
+		got.MaxDeliver != -1 || got.MaxAckPending != -1 {
+		t.Errorf("consumer: got %+v, want %+v", got, want)
+	}
+}
+
+// TestRunOfAnEndedContext stops at once when its context has ended already.
+func TestRunOfAnEndedContext(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	w, err := worker.New(worker.Config{
+		JetStream: h.client.JetStream(), Accounts: []worker.Account{{Name: account, Facade: makes()}},
+	})
+	if err != nil {
+		t.Fatalf("making a worker: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Run(ctx); err != nil {
+		t.Errorf("Run: got error %v, want none", err)
+	}
+}
+
+// TestTold is about what a worker tells of its work: in metrics, in logs and in
+// dead letters.
+func TestTold(t *testing.T) {
+	t.Parallel()
+	r, h := everyOutcome(t)
+	wantMetricNames(t, r)
+	wantLogLines(t, r)
+	families, err := r.registry.Gather()
+	if err != nil {
+		t.Fatalf("gathering metrics: %v", err)
+	}
+	told := map[string]string{"logs": r.log.String(), "metrics": fmt.Sprint(families)}
+	for _, id := range []string{"rejected", "cut-off", "bad-answer"} {
+		told["dead letter "+id] = encode(t, h.deadLetter(id))
+	}
+	for where, text := range told {
+		for _, secret := range []string{"hush", simulator.DefaultClientSecret, "://"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s: got %q in %s, want none", where, secret, text)
+			}
+		}
+	}
+}
+
+// wantMetricNames holds the names to those that dashboards and alerts use.
+func wantMetricNames(t *testing.T, r *running) {
+	t.Helper()
+	families, err := r.registry.Gather()
+	if err != nil {
+		t.Fatalf("gathering metrics: %v", err)
+	}
+	var got []string // in order, as the registry gives them
+	for _, family := range families {
+		got = append(got, family.GetName())
+		if family.GetHelp() == "" {
+			t.Errorf("metric %s: got no help, want a sentence", family.GetName())
+		}
+	}
+	want := []string{
+		"roomlink_breaker_state",
+		"roomlink_dead_letters_total",
+		"roomlink_events_in_flight",
+		"roomlink_events_settled_total",
+		"roomlink_facade_call_duration_seconds",
+		"roomlink_facade_calls_total",
+		"roomlink_links_latency_seconds",
+		"roomlink_orphans_possible_total",
+		"roomlink_token_age_seconds",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("metrics: got %v, want %v", got, want)
+	}
+	if age := r.metric("roomlink_token_age_seconds", "account", account); age <= 0 || age > patience.Seconds() {
+		t.Errorf("age of the token: got %v s, want more than 0 and little", age)
+	}
+	r.wantMetric(4, "roomlink_facade_call_duration_seconds", "account", account)
+	r.wantMetric(4, "roomlink_events_settled_total", "account", account)
+}
+
+// wantLogLines holds the lines to the keys that an operator searches by.
+func wantLogLines(t *testing.T, r *running) {
+	t.Helper()
+	found := map[string]int{}
+	for line := range strings.Lines(r.log.String()) {
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		if fields["component"] != "worker" || fields["account"] != account {
+			t.Errorf("line: got %s, want its component and account", line)
+		}
+		message := fmt.Sprint(fields["message"])
+		found[message]++
+		if message == "links stored" && (fields["interaction_id"] != "well" || fields["attempt"] != 1.0) {
+			t.Errorf("line: got %s, want the interaction id and the attempt", line)
+		}
+	}
+	want := map[string]int{"links stored": 1, "event became a dead letter": 3}
+	if !maps.Equal(found, want) {
+		t.Errorf("log lines: got %v, want %v", found, want)
+	}
+}
+
+// everyOutcome runs a worker through a conversation that goes well and three that
+// do not, with secrets wherever auvious could put one, and stops it.
+func everyOutcome(t *testing.T) (*running, *house) {
+	t.Helper()
+	h := newHouse(t)
+	s, client := serve(t, simulator.Config{})
+	s.ScriptTokens(func(int) *simulator.Answer {
+		return &simulator.Answer{Status: 200, Body: `{"access_token":"hush-token","expires_in":3600}`}
+	})
+	s.Script(func(call simulator.Call) *simulator.Answer {
+		switch call.InteractionID {
+		case "rejected":
+			return &simulator.Answer{Status: 422, Body: `{"error":"Bearer hush-token, https://auvious.test/t/hush"}`}
+		case "bad-answer":
+			return &simulator.Answer{Status: 200, Body: `{"agentUrl":"http://hush","recordingUrl":"","ticketUrl":"/t/hush"}`}
+		case "cut-off":
+			return &simulator.Answer{Close: simulator.CloseAfterReading}
+		}
+		return &simulator.Answer{Status: 200, Body: `{"agentUrl":"https://auvious.test/agent/hush",` +
+			`"recordingUrl":"https://auvious.test/hush","ticketUrl":"https://auvious.test/t/hush"}`}
+	})
+	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
+	for _, id := range []string{"well", "rejected", "bad-answer", "cut-off"} {
+		h.publish(startedOf(id))
+	}
+	h.wantSettled()
+	r.mustStop()
+	return r, h
+}
