@@ -1,0 +1,243 @@
+package webhook_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/messages"
+	"roomlink/webhook"
+)
+
+const facadePath = "/security/facades/room"
+
+// action is the request of auvious' own action.
+func action(id string) string {
+	return encode(map[string]string{
+		"applicationId": "app-1", "cdestination": "standalone", "customerId": "customer-1", "interactionId": id,
+	})
+}
+
+// worker does a worker's part on the events of the account until the test ends:
+// answer says what becomes of each.
+func (s *site) worker(tb testing.TB, answer func(messages.Started) (messages.Links, *messages.DeadLetter)) {
+	tb.Helper()
+	consumer, err := messages.ProvisionConsumer(limited(tb), s.client.JetStream(), account)
+	if err != nil {
+		tb.Fatalf("providing the consumer: %v", err)
+	}
+	consuming, err := consumer.Consume(func(msg jetstream.Msg) {
+		event, err := messages.Decode[messages.Started](msg.Data())
+		if err != nil {
+			tb.Errorf("decoding an event: %v", err)
+			return
+		}
+		links, letter := answer(event.Data)
+		if letter != nil {
+			err = s.client.PublishDeadLetter(limited(tb), messages.NewEvent(messages.At(time.Now()), *letter), event.Data.Conversation().Token())
+		} else {
+			err = s.storeLinks(tb, links)
+		}
+		if err := errors.Join(err, msg.Ack()); err != nil {
+			tb.Errorf("settling an event: %v", err)
+		}
+	}, jetstream.PullMaxMessages(1))
+	if err != nil {
+		tb.Fatalf("consuming: %v", err)
+	}
+	tb.Cleanup(func() {
+		consuming.Stop()
+		<-consuming.Closed()
+	})
+}
+
+func (s *site) storeLinks(tb testing.TB, links messages.Links) error {
+	tb.Helper()
+	var after uint64
+	stored, err := s.client.Links(limited(tb), links.Conversation(), messages.Leader)
+	if err == nil {
+		after = stored.Sequence
+	} else if !errors.Is(err, messages.ErrNotFound) {
+		return err
+	}
+	_, err = s.client.PublishLinks(limited(tb), messages.NewEvent(messages.At(time.Now()), links), after)
+	return err
+}
+
+// roomOf are the links that an event gets.
+func roomOf(started messages.Started) messages.Links {
+	name := fmt.Sprintf("%s-%d", started.InteractionID, started.Generation())
+	return messages.Links{
+		Account: started.Account, InteractionID: started.InteractionID, CustomerID: started.CustomerID,
+		AgentURL: "https://video.example/agent/" + name, TicketURL: messages.Secret("https://video.example/t/" + name),
+		CreatedAt: messages.At(time.Now()), ExpiresAt: messages.At(time.Now().Add(time.Hour)),
+		Generation: started.Generation(), RoomOptions: started.RoomOptions,
+	}
+}
+
+func makesRooms(started messages.Started) (messages.Links, *messages.DeadLetter) {
+	return roomOf(started), nil
+}
+
+// wantRoom compares an answer with the links of a generation, in exactly the form
+// of auvious' own action.
+func (r reply) wantRoom(tb testing.TB, id string, generation int) {
+	tb.Helper()
+	got := r.flat(tb)
+	name := fmt.Sprintf("%s-%d", id, generation)
+	if r.status != http.StatusOK || len(got) != 3 || got["recordingUrl"] != "" ||
+		got["agentUrl"] != "https://video.example/agent/"+name || got["ticketUrl"] != "https://video.example/t/"+name {
+		tb.Errorf("got %d %s, want 200 with exactly the links of %q", r.status, r.body, name)
+	}
+}
+
+func TestActionWaitsForItsLinks(t *testing.T) {
+	s := newSite(t, setup{})
+	s.worker(t, makesRooms)
+	s.post(t, facadePath, action("a")).wantRoom(t, "a", 1)
+	s.post(t, facadePath, action("a")).wantRoom(t, "a", 1)
+	if got := s.events(t, account, "known"); got != 1 {
+		t.Errorf("answers without a call: got %v, want 1", got)
+	}
+}
+
+// A thousand callers share one watch of the links.
+func TestActionsWaitTogether(t *testing.T) {
+	const callers = 100
+	s := newSite(t, setup{})
+	var group sync.WaitGroup
+	for i := range callers {
+		group.Go(func() {
+			s.post(t, facadePath, action(fmt.Sprintf("crowd-%d", i%10))).wantRoom(t, fmt.Sprintf("crowd-%d", i%10), 1)
+		})
+	}
+	s.worker(t, makesRooms)
+	group.Wait()
+	info, err := s.client.JetStream().Stream(limited(t), messages.LinksStream)
+	if err != nil {
+		t.Fatalf("opening the stream: %v", err)
+	}
+	if got := info.CachedInfo().State.Consumers; got > 1 {
+		t.Errorf("consumers of the links: got %d, want 1", got)
+	}
+}
+
+func TestActionPassesTheCallersFieldsOn(t *testing.T) {
+	s := newSite(t, setup{actionTimeout: time.Millisecond})
+	body := `{"applicationId":"app-1","cdestination":"standalone","customerId":"customer-1","interactionId":"a",` +
+		`"organizationId":"org-1","ticketExpirationSeconds":0,"urlBase":"auvious.video"}`
+	s.post(t, facadePath, body).wantError(t, http.StatusGatewayTimeout, "timeout")
+	event, err := messages.Decode[messages.Started](s.stored(t, account, "a").Data)
+	if err != nil {
+		t.Fatalf("decoding the event: %v", err)
+	}
+	got := event.Data
+	if got.ApplicationID != "app-1" || got.Destination != "standalone" || got.OrganizationID != "org-1" ||
+		got.URLBase != "https://auvious.video" || got.TicketExpirationSeconds == nil || *got.TicketExpirationSeconds != 0 {
+		t.Errorf("the caller's fields: got %+v", got.RoomOptions)
+	}
+	if got.Source != messages.SourceAction || got.Channel != messages.ChannelAction || got.CustomerID != "customer-1" {
+		t.Errorf("the event: got source %q, channel %q, customer %q", got.Source, got.Channel, got.CustomerID)
+	}
+}
+
+// The links of an action that was not waited for still come.
+func TestActionOverTime(t *testing.T) {
+	s := newSite(t, setup{actionTimeout: time.Millisecond})
+	s.post(t, facadePath, action("a")).wantError(t, http.StatusGatewayTimeout, "timeout")
+	s.worker(t, makesRooms)
+	again := newSite(t, setup{on: s})
+	again.post(t, facadePath, action("a")).wantRoom(t, "a", 1)
+}
+
+func TestActionRenewsAnExpiredTicket(t *testing.T) {
+	s := newSite(t, setup{})
+	expired := roomOf(messages.Started{Account: account, InteractionID: "a", CustomerID: "c"})
+	expired.ExpiresAt = messages.At(time.Now().Add(-time.Second))
+	if err := s.storeLinks(t, expired); err != nil {
+		t.Fatalf("storing links: %v", err)
+	}
+	s.worker(t, makesRooms)
+	s.post(t, facadePath, action("a")).wantRoom(t, "a", 2)
+	s.post(t, facadePath, action("a")).wantRoom(t, "a", 2)
+}
+
+// A failure is told, and the next call tries anew though the broker still
+// remembers the event.
+func TestActionTriesAFailedConversationAnew(t *testing.T) {
+	s := newSite(t, setup{})
+	calls := 0
+	s.worker(t, func(started messages.Started) (messages.Links, *messages.DeadLetter) {
+		if calls++; calls > 2 {
+			return roomOf(started), nil
+		}
+		return messages.Links{}, &messages.DeadLetter{
+			Account: account, InteractionID: started.InteractionID, Reason: messages.ReasonRejected,
+			AcceptedAt: messages.At(time.Now()), LastAttemptAt: messages.At(time.Now()), Event: []byte(`{}`),
+		}
+	})
+	for range 2 {
+		s.post(t, facadePath, action("a")).wantError(t, http.StatusBadGateway, messages.ReasonRejected)
+	}
+	s.post(t, facadePath, action("a")).wantRoom(t, "a", 1)
+}
+
+func TestActionRefuses(t *testing.T) {
+	s := newSite(t, setup{accounts: []webhook.Account{{Name: account, ApplicationID: "app-1"}, {Name: other}}})
+	for _, test := range []struct {
+		name, body string
+		status     int
+		code       string
+		edits      []edit
+	}{
+		{"without credentials", action("a"), http.StatusUnauthorized, "unauthorized", []edit{without("X-API-Key")}},
+		{"not JSON", action("a"), http.StatusUnsupportedMediaType, "not_json", []edit{with("Content-Type", "text/plain")}},
+		{"an event of an Automation", automation("a"), http.StatusBadRequest, "schema", nil},
+		{"an additional property", `{"applicationId":"app-1","cdestination":"s","customerId":"c","interactionId":"a","x":1}`, http.StatusBadRequest, "schema", nil},
+		{"nothing", `{}`, http.StatusBadRequest, "schema", nil},
+		{"an empty id", action(""), http.StatusBadRequest, "bad_interaction_id", nil},
+		{"an unresolved id", action("{{interaction_id}}"), http.StatusBadRequest, "bad_interaction_id", nil},
+		{"another application", `{"applicationId":"app-2","cdestination":"s","customerId":"c","interactionId":"a"}`, http.StatusBadRequest, "wrong_application", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s.post(t, facadePath, test.body, test.edits...).wantError(t, test.status, test.code)
+		})
+	}
+	s.wantStored(t, 0)
+}
+
+func TestActionOfAnotherAccountIsItsOwn(t *testing.T) {
+	s := newSite(t, setup{})
+	s.worker(t, makesRooms)
+	s.post(t, facadePath, action("a")).wantRoom(t, "a", 1)
+	theirs := newSite(t, setup{on: s, actionTimeout: time.Millisecond})
+	theirs.post(t, facadePath, action("a"), withKey(otherKey)).wantError(t, http.StatusGatewayTimeout, "timeout")
+}
+
+func TestActionWithoutABroker(t *testing.T) {
+	s := newSite(t, setup{})
+	s.broker.Close()
+	answer := s.post(t, facadePath, action("a"))
+	answer.wantError(t, http.StatusServiceUnavailable, "queue_unavailable")
+	if answer.header.Get("Retry-After") == "" {
+		t.Error("got no Retry-After")
+	}
+}
+
+func TestRate(t *testing.T) {
+	s := newSite(t, setup{accounts: []webhook.Account{{Name: account, Rate: 0.001}, {Name: other}}})
+	s.post(t, eventsPath, automation("a")).wantStatus(t, http.StatusAccepted, "accepted")
+	answer := s.post(t, eventsPath, automation("b"))
+	answer.wantError(t, http.StatusTooManyRequests, "too_many_requests")
+	if got := answer.header.Get("Retry-After"); got == "" || got == "0" {
+		t.Errorf("Retry-After: got %q, want seconds", got)
+	}
+	s.post(t, facadePath, action("b")).wantError(t, http.StatusTooManyRequests, "too_many_requests")
+	s.post(t, eventsPath, automation("b"), withKey("wrong")).wantError(t, http.StatusUnauthorized, "unauthorized")
+	s.post(t, eventsPath, automation("b"), withKey(otherKey)).wantStatus(t, http.StatusAccepted, "accepted")
+}

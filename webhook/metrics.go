@@ -1,0 +1,27 @@
+package webhook
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	events   *prometheus.CounterVec
+	duration prometheus.Histogram
+}
+
+func newMetrics(registerer prometheus.Registerer) *metrics {
+	auto := promauto.With(registerer)
+	return &metrics{
+		events: auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "roomlink_events_total",
+			Help: "Calls of Talkdesk by outcome: accepted, duplicate, known, ignored, refused, throttled, unauthorized, " +
+				"unavailable, token_issued, token_refused. The account is empty where no credentials were good.",
+		}, []string{"account", "outcome"}),
+		duration: auto.NewHistogram(prometheus.HistogramOpts{
+			Name:    "roomlink_receive_duration_seconds",
+			Help:    "How long calls of Talkdesk took until they were answered, the broker's acknowledgement included.",
+			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2, 4},
+		}),
+	}
+}

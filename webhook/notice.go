@@ -1,0 +1,256 @@
+package webhook
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"roomlink/internal/web"
+	"roomlink/messages"
+)
+
+// notice is what a body of Talkdesk's says.
+type notice struct {
+	// source is one of the Source constants of messages: which shape it had.
+	source        string
+	channel       string
+	start         bool
+	interactionID string
+	customerID    string
+	startedAt     time.Time
+	options       messages.RoomOptions
+}
+
+// started is the message that a start becomes.
+func (n notice) started(account string, now time.Time) messages.Started {
+	customer := n.customerID
+	if customer == "" {
+		customer = n.interactionID
+	}
+	return messages.Started{
+		Account:       account,
+		InteractionID: n.interactionID,
+		CustomerID:    customer,
+		Channel:       n.channel,
+		Source:        n.source,
+		StartedAt:     messages.At(n.startedAt),
+		ReceivedAt:    messages.At(now),
+		RoomOptions:   n.options,
+	}
+}
+
+// decode reads a body of Talkdesk's in one of its three shapes, which its fields
+// tell apart: Digital Connect has event_type, an Execute Action has interactionId
+// or applicationId, and an Automation has event. It returns a [*web.Error], 400.
+func decode(body []byte, account Account) (notice, error) {
+	fields, err := readFields(body)
+	if err != nil {
+		return notice{}, err
+	}
+	var n notice
+	switch {
+	case fields.has("event_type"):
+		n, err = decodeDigitalConnect(fields, account)
+	case fields.has("interactionId"), fields.has("applicationId"):
+		n, err = decodeAction(body, fields, account)
+	case fields.has("event"):
+		n, err = decodeAutomation(fields, account)
+	default:
+		return notice{}, web.BadRequest("unknown_shape", "this is none of the events that are known: "+
+			"want event and interaction_id (Automations), event_type and conversation_id (Digital Connect), "+
+			"or applicationId, cdestination, customerId and interactionId (an action)")
+	}
+	if err != nil || !n.start {
+		return n, err
+	}
+	return n, checkInteraction(n)
+}
+
+// checkInteraction wants an id that names one conversation.
+func checkInteraction(n notice) error {
+	if err := messages.ValidateInteractionID(n.interactionID); err != nil {
+		return web.BadRequest("bad_interaction_id", "%v", err)
+	}
+	return nil
+}
+
+// decodeAutomation reads the flat body of an Automation, whose values are all
+// strings (Talkdesk, Webhook Trigger).
+func decodeAutomation(fields fields, account Account) (notice, error) {
+	n := notice{source: messages.SourceAutomation, channel: messages.ChannelVoice}
+	name, err := fields.text("event", true)
+	if err != nil {
+		return n, err
+	}
+	n.start = account.starts(name)
+	if n.interactionID, err = fields.text("interaction_id", n.start); err != nil {
+		return n, err
+	}
+	n.customerID, err = fields.text("contact_id", false)
+	if err == nil && n.start {
+		err = checkCustomer(&n)
+	}
+	return n, err
+}
+
+// checkCustomer takes a contact's id under the rules of an interaction's; an
+// unresolved template is no id, and left out.
+func checkCustomer(n *notice) error {
+	if strings.Contains(n.customerID, "{{") || n.customerID == "" {
+		n.customerID = ""
+		return nil
+	}
+	if err := messages.ValidateInteractionID(n.customerID); err != nil {
+		reason := strings.ReplaceAll(err.Error(), "interaction id", "customer's id")
+		return web.BadRequest("bad_customer_id", "%s", reason)
+	}
+	return nil
+}
+
+// decodeDigitalConnect reads an event of Digital Connect. Its event_type is
+// published in upper case and documented in lower case.
+func decodeDigitalConnect(fields fields, account Account) (notice, error) {
+	n := notice{source: messages.SourceDigitalConnect, channel: messages.ChannelDigital}
+	name, err := fields.text("event_type", true)
+	if err != nil {
+		return n, err
+	}
+	n.start = account.starts(name)
+	if n.interactionID, err = fields.text("conversation_id", n.start); err != nil {
+		return n, err
+	}
+	if _, err = fields.text("timestamp", false); err != nil {
+		return n, err
+	}
+	var at messages.Time
+	if at.UnmarshalJSON(fields["timestamp"]) == nil { // only ever shown
+		n.startedAt = at.Time
+	}
+	return n, nil
+}
+
+// starts reports whether the name of an event counts as a start.
+func (a Account) starts(name string) bool {
+	if len(a.StartEvents) == 0 {
+		return strings.Contains(strings.ToLower(name), "start")
+	}
+	return slices.ContainsFunc(a.StartEvents, func(start string) bool { return strings.EqualFold(start, name) })
+}
+
+// fields are the members of a JSON object, not yet read.
+type fields map[string]json.RawMessage
+
+// readFields reads an object once. Two members of one name are refused, since
+// every reader may see another one of them (RFC 8259, section 4).
+func readFields(body []byte) (fields, error) {
+	if !utf8.Valid(body) {
+		return nil, web.BadRequest("not_utf8", "the body is not valid UTF-8")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	opening, err := decoder.Token()
+	if errors.Is(err, io.EOF) {
+		return nil, web.BadRequest("empty_body", "the body is empty")
+	}
+	if err != nil {
+		return nil, syntaxError(err)
+	}
+	if opening != json.Delim('{') {
+		return nil, web.BadRequest("not_an_object", "the body is not a JSON object")
+	}
+	found := fields{}
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return nil, syntaxError(err)
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return nil, syntaxError(err)
+		}
+		key, _ := name.(string)
+		if found.has(key) {
+			return nil, web.BadRequest("duplicate_field", "the field %q is there twice", clip(key))
+		}
+		found[key] = value
+	}
+	if _, err := decoder.Token(); err != nil {
+		return nil, syntaxError(err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, web.BadRequest("bad_json", "there is something behind the JSON object")
+	}
+	return found, nil
+}
+
+func syntaxError(err error) error {
+	var syntax *json.SyntaxError
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return web.BadRequest("bad_json", "the JSON ends too early")
+	case errors.As(err, &syntax):
+		return web.BadRequest("bad_json", "the body is not JSON: %v at byte %d", syntax, syntax.Offset)
+	}
+	return web.BadRequest("bad_json", "the body is not JSON")
+}
+
+func (f fields) has(name string) bool {
+	_, ok := f[name]
+	return ok
+}
+
+// text reads a string. A missing or null one is "", and an error if it is
+// required.
+func (f fields) text(name string, required bool) (string, error) {
+	raw, ok := f[name]
+	if !ok || string(raw) == "null" {
+		if required {
+			return "", web.BadRequest("missing_field", "the field %s is missing", name)
+		}
+		return "", nil
+	}
+	var text string
+	if err := json.Unmarshal(raw, &text); err != nil {
+		return "", web.BadRequest("wrong_type", "the field %s is not a string", name)
+	}
+	// Half a surrogate pair is read as the replacement character, and so would make
+	// two ids one.
+	if strings.ContainsRune(text, utf8.RuneError) {
+		return "", web.BadRequest("not_unicode", "the field %s has a character that was lost on its way", name)
+	}
+	if text == "" && required {
+		return "", web.BadRequest("missing_field", "the field %s is empty", name)
+	}
+	return text, nil
+}
+
+// withScheme gives a bare host its scheme, as auvious' own example has it
+// without one.
+func withScheme(urlBase string) (string, error) {
+	if urlBase == "" {
+		return "", nil
+	}
+	if !strings.Contains(urlBase, "://") {
+		urlBase = "https://" + urlBase
+	}
+	parsed, err := url.Parse(urlBase)
+	if err != nil || parsed.Hostname() == "" || parsed.User != nil ||
+		parsed.Scheme != "https" && parsed.Scheme != "http" {
+		return "", errors.New("is neither a host nor an absolute http or https URL")
+	}
+	return urlBase, nil
+}
+
+// clip shortens foreign text for an error.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

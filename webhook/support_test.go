@@ -1,0 +1,420 @@
+package webhook_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"roomlink/internal/access"
+	"roomlink/internal/broker"
+	"roomlink/internal/brokertest"
+	"roomlink/internal/secret"
+	"roomlink/internal/web"
+	"roomlink/messages"
+	"roomlink/webhook"
+)
+
+// The accounts of the tests, and their invented credentials.
+const (
+	account = "acme"
+	other   = "globex"
+
+	linkKey      = secret.String("an invented link key of these tests")
+	apiKey       = "acme-invented-api-key"
+	otherKey     = "globex-invented-api-key"
+	basicUser    = "talkdesk"
+	basicSecret  = "acme-invented-password"
+	clientID     = "connections"
+	clientSecret = "acme-invented-client-secret"
+
+	baseURL      = "https://rooms.example"
+	pageLifetime = 24 * time.Hour
+
+	eventsPath = "/talkdesk/events"
+	tokenPath  = "/security/oauth/token"
+)
+
+// site is a webhook with its broker, behind the server that production runs.
+type site struct {
+	url      string
+	address  string
+	broker   *broker.Broker
+	client   *messages.Client
+	keys     *access.Keys
+	registry *prometheus.Registry
+	log      *buffer
+}
+
+// setup is what a test may choose about its site.
+type setup struct {
+	accounts []webhook.Account
+	streams  messages.StreamSettings
+	// clientSecret is [clientSecret] by default.
+	clientSecret secret.String
+	// actionTimeout is the webhook's own by default.
+	actionTimeout time.Duration
+	// on is a site whose broker is shared.
+	on *site
+}
+
+func newSite(tb testing.TB, s setup) *site {
+	tb.Helper()
+	made := &site{registry: prometheus.NewRegistry(), log: &buffer{}}
+	if s.on != nil {
+		made.broker = s.on.broker
+	} else {
+		made.broker = brokertest.StartWith(tb, broker.EmbeddedConfig{
+			Dir: tb.TempDir(), Sync: time.Minute, Accounts: []string{account, other},
+		}, s.streams)
+	}
+	made.client = brokertest.Client(tb, made.broker)
+	var err error
+	if made.keys, err = access.NewKeys(linkKey); err != nil {
+		tb.Fatalf("making keys: %v", err)
+	}
+	if s.clientSecret == "" {
+		s.clientSecret = clientSecret
+	}
+	if s.accounts == nil {
+		s.accounts = []webhook.Account{{Name: account}, {Name: other}}
+	}
+	made.serve(tb, webhook.New(webhook.Config{
+		Client:        made.client,
+		Feed:          made.feed(tb),
+		Directory:     newDirectory(tb, made.keys, s.clientSecret),
+		Pages:         access.Pages{Keys: made.keys, BaseURL: baseURL, Lifetime: pageLifetime},
+		Accounts:      s.accounts,
+		ActionTimeout: s.actionTimeout,
+		Logger:        zerolog.New(made.log),
+		Registerer:    made.registry,
+	}))
+	return made
+}
+
+// feed runs a feed until the test ends.
+func (s *site) feed(tb testing.TB) *messages.Feed {
+	tb.Helper()
+	feed := messages.NewFeed(s.client)
+	ctx, stop := context.WithCancel(tb.Context())
+	done := make(chan error, 1)
+	go func() { done <- feed.Run(ctx, nil) }()
+	tb.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			tb.Errorf("running the feed: got error %v, want none", err)
+		}
+	})
+	return feed
+}
+
+func newDirectory(tb testing.TB, keys *access.Keys, clientSecret secret.String) *access.Directory {
+	tb.Helper()
+	directory, err := access.NewDirectory(access.Config{
+		Keys: keys, TokenLifetime: time.Hour, FailureDelay: time.Millisecond,
+		Accounts: []access.Account{{
+			Name:    account,
+			APIKeys: []access.Credential{{Name: "acme key", Secret: apiKey}},
+			Basic:   []access.Credential{{Name: "acme basic", ID: basicUser, Secret: basicSecret}},
+			Clients: []access.Credential{
+				{Name: "acme client", ID: clientID, Secret: clientSecret},
+				{Name: "acme odd client", ID: oddID, Secret: oddSecret},
+			},
+		}, {
+			Name:    other,
+			APIKeys: []access.Credential{{Name: "globex key", Secret: otherKey}},
+		}},
+	})
+	if err != nil {
+		tb.Fatalf("making a directory: %v", err)
+	}
+	return directory
+}
+
+// serve runs the webhook until the test ends.
+func (s *site) serve(tb testing.TB, handler *webhook.Webhook) {
+	tb.Helper()
+	router := web.NewRouter()
+	router.Use(web.Logged(zerolog.New(s.log)))
+	handler.Routes(router)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatalf("listening: %v", err)
+	}
+	s.address = listener.Addr().String()
+	s.url = "http://" + s.address
+	ctx, stop := context.WithCancel(tb.Context())
+	done := make(chan error, 1)
+	go func() { done <- web.Serve(ctx, listener, router, time.Second, zerolog.Nop()) }()
+	tb.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			tb.Errorf("serving: got error %v, want none", err)
+		}
+	})
+}
+
+// reply is an answer, read whole.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// edit changes a request before it is sent.
+type edit func(*http.Request)
+
+func withKey(key string) edit { return with("X-API-Key", key) }
+
+func with(name, value string) edit { return func(r *http.Request) { r.Header.Set(name, value) } }
+
+func without(name string) edit { return func(r *http.Request) { r.Header.Del(name) } }
+
+func withBasic(user, password string) edit {
+	return func(r *http.Request) {
+		r.Header.Del("X-API-Key")
+		r.SetBasicAuth(user, password)
+	}
+}
+
+func withBearer(token string) edit {
+	return func(r *http.Request) {
+		r.Header.Del("X-API-Key")
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+}
+
+// post sends JSON to an address of the site, with the API key of [account]
+// unless the edits say otherwise.
+func (s *site) post(tb testing.TB, path, body string, edits ...edit) reply {
+	tb.Helper()
+	return s.send(tb, s.request(tb, http.MethodPost, path, strings.NewReader(body), edits...))
+}
+
+func (s *site) request(tb testing.TB, method, path string, body io.Reader, edits ...edit) *http.Request {
+	tb.Helper()
+	r, err := http.NewRequestWithContext(limited(tb), method, s.url+path, body)
+	if err != nil {
+		tb.Fatalf("making a request: %v", err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-API-Key", apiKey)
+	for _, change := range edits {
+		change(r)
+	}
+	return r
+}
+
+func (s *site) send(tb testing.TB, r *http.Request) reply {
+	tb.Helper()
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		tb.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
+	}
+	return read(tb, answer)
+}
+
+func read(tb testing.TB, answer *http.Response) reply {
+	tb.Helper()
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		tb.Fatalf("reading an answer: %v", err)
+	}
+	return reply{answer.StatusCode, answer.Header, body}
+}
+
+// raw sends bytes as they are and reads one answer.
+func (s *site) raw(tb testing.TB, text string) reply {
+	tb.Helper()
+	conn, err := new(net.Dialer).DialContext(limited(tb), "tcp", s.address)
+	if err != nil {
+		tb.Fatalf("connecting: %v", err)
+	}
+	defer conn.Close()
+	// The server may answer, and close, before it has read all of it.
+	_, _ = io.WriteString(conn, text)
+	_ = conn.(*net.TCPConn).CloseWrite()
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		tb.Fatalf("reading an answer: %v", err)
+	}
+	return read(tb, answer)
+}
+
+// flat reads an answer that is a flat JSON object of strings.
+func (r reply) flat(tb testing.TB) map[string]string {
+	tb.Helper()
+	var got map[string]any
+	if err := json.Unmarshal(r.body, &got); err != nil {
+		tb.Fatalf("answer %d %q: got error %v, want JSON", r.status, r.body, err)
+	}
+	flat := map[string]string{}
+	for name, value := range got {
+		text, ok := value.(string)
+		if !ok {
+			tb.Errorf("answer's %q: got %v, want a string", name, value)
+		}
+		flat[name] = text
+	}
+	for name, want := range map[string]string{
+		"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+	} {
+		if got := r.header.Get(name); got != want {
+			tb.Errorf("answer's %s: got %q, want %q", name, got, want)
+		}
+	}
+	return flat
+}
+
+// wantError compares an answer with an error of our form.
+func (r reply) wantError(tb testing.TB, status int, code string) {
+	tb.Helper()
+	got := r.flat(tb)
+	if r.status != status || len(got) != 2 || got["error"] != code || got["error_description"] == "" {
+		tb.Errorf("got %d %s, want %d with exactly error %q and error_description", r.status, r.body, status, code)
+	}
+}
+
+// wantStatus compares an answer to an event.
+func (r reply) wantStatus(tb testing.TB, httpStatus int, status string) map[string]string {
+	tb.Helper()
+	got := r.flat(tb)
+	if r.status != httpStatus || got["status"] != status {
+		tb.Fatalf("got %d %s, want %d with status %q", r.status, r.body, httpStatus, status)
+	}
+	if len(got) != 5 {
+		tb.Errorf("got %s, want exactly status, interactionId and three addresses", r.body)
+	}
+	return got
+}
+
+// automation is a start by Automations.
+func automation(id string) string {
+	return encode(map[string]string{"event": "inbound_call_starts", "interaction_id": id, "contact_id": "contact-1"})
+}
+
+func encode(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // the tests give maps of strings
+	}
+	return string(data)
+}
+
+func sample(tb testing.TB, name string) string {
+	tb.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		tb.Fatalf("reading a sample: %v", err)
+	}
+	return string(data)
+}
+
+// stored returns the event of a conversation as the stream has it.
+func (s *site) stored(tb testing.TB, account, id string) *jetstream.RawStreamMsg {
+	tb.Helper()
+	conversation := messages.Conversation{Account: account, InteractionID: id}
+	msg, err := s.stream(tb).GetLastMsgForSubject(limited(tb), conversation.EventSubject())
+	if err != nil {
+		tb.Fatalf("reading the event of %q in %q: %v", id, account, err)
+	}
+	return msg
+}
+
+func (s *site) stream(tb testing.TB) jetstream.Stream {
+	tb.Helper()
+	stream, err := s.client.JetStream().Stream(limited(tb), messages.ConversationsStream)
+	if err != nil {
+		tb.Fatalf("opening the stream: %v", err)
+	}
+	return stream
+}
+
+func (s *site) wantStored(tb testing.TB, want uint64) {
+	tb.Helper()
+	if got := s.stream(tb).CachedInfo().State.Msgs; got != want {
+		tb.Errorf("events in the queue: got %d, want %d", got, want)
+	}
+}
+
+// settleNext takes the next event of the account out of the queue, as a worker
+// does.
+func (s *site) settleNext(tb testing.TB) {
+	tb.Helper()
+	ctx := limited(tb)
+	consumer, err := messages.ProvisionConsumer(ctx, s.client.JetStream(), account)
+	if err != nil {
+		tb.Fatalf("providing the consumer: %v", err)
+	}
+	msg, err := consumer.Next(jetstream.FetchContext(ctx))
+	if err != nil {
+		tb.Fatalf("pulling an event: %v", err)
+	}
+	if err := msg.DoubleAck(ctx); err != nil {
+		tb.Fatalf("acknowledging an event: %v", err)
+	}
+}
+
+// events reads the counter of calls by outcome.
+func (s *site) events(tb testing.TB, account, outcome string) float64 {
+	tb.Helper()
+	families, err := s.registry.Gather()
+	if err != nil {
+		tb.Fatalf("gathering metrics: %v", err)
+	}
+	for _, family := range families {
+		if family.GetName() != "roomlink_events_total" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			labels := map[string]string{}
+			for _, pair := range metric.GetLabel() {
+				labels[pair.GetName()] = pair.GetValue()
+			}
+			if labels["account"] == account && labels["outcome"] == outcome {
+				return metric.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}
+
+// limited is the test's context with an end, so that no wait hangs.
+func limited(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	tb.Cleanup(cancel)
+	return ctx
+}
+
+// buffer is a log that handlers write to while a test reads it.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(data []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(data)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
