@@ -1,0 +1,122 @@
+package viewer
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"roomlink/internal/web"
+	"roomlink/messages"
+)
+
+// linksAnswer is a flat object of strings, since Talkdesk maps nothing else with
+// ease; what is not there is an empty string.
+type linksAnswer struct {
+	Status        string `json:"status"`
+	InteractionID string `json:"interactionId"`
+	AgentURL      string `json:"agentUrl"`
+	RecordingURL  string `json:"recordingUrl"`
+	TicketURL     string `json:"ticketUrl"`
+	ExpiresAt     string `json:"expiresAt"`
+	ContextURL    string `json:"contextUrl"`
+	CustomerURL   string `json:"customerUrl"`
+	CardURL       string `json:"cardUrl"`
+	// Reason is that of the dead letter of a failed conversation.
+	Reason string `json:"reason"`
+}
+
+// links answers GET /links/{interactionId}.
+func (v *Viewer) links(w http.ResponseWriter, r *http.Request) {
+	answer, err := v.find(r)
+	if err != nil {
+		web.Fail(w, err)
+		return
+	}
+	web.JSON(w, http.StatusOK, answer)
+}
+
+// find returns the links that a request asks for. Its errors are [*web.Error]s.
+func (v *Viewer) find(r *http.Request) (linksAnswer, error) {
+	now := time.Now()
+	identity, err := v.config.Directory.Admit(r, now)
+	if err != nil {
+		return linksAnswer{}, web.AccessError(err)
+	}
+	id, err := web.PathValue(r, "interactionId")
+	if err != nil {
+		return linksAnswer{}, err
+	}
+	if err := messages.ValidateInteractionID(id); err != nil {
+		return linksAnswer{}, web.BadRequest("bad_interaction_id", "%v", err)
+	}
+	wait, err := waitOf(r)
+	if err != nil {
+		return linksAnswer{}, err
+	}
+	conversation := messages.Conversation{Account: identity.Account, InteractionID: id}
+	state, err := v.await(r, conversation, wait)
+	if err != nil {
+		return linksAnswer{}, err
+	}
+	answer := linksAnswer{Status: string(state.Status), InteractionID: id}
+	pages := v.config.Pages.For(conversation, now)
+	answer.ContextURL, answer.CustomerURL, answer.CardURL = pages.Context, pages.Customer, pages.Card
+	if state.DeadLetter != nil {
+		answer.Reason = state.DeadLetter.Data.Reason
+	}
+	if state.Links != nil {
+		links := state.Links.Data
+		answer.AgentURL, answer.RecordingURL = links.AgentURL, links.RecordingURL
+		answer.ExpiresAt = links.ExpiresAt.String()
+		if !links.Expired(time.Now()) {
+			answer.TicketURL = links.TicketURL.Reveal()
+		}
+	}
+	return answer, nil
+}
+
+// waitOf reads ?wait=, a Go duration, and cuts it to [maxWait].
+func waitOf(r *http.Request) (time.Duration, error) {
+	text := r.URL.Query().Get("wait")
+	if text == "" {
+		return 0, nil
+	}
+	wait, err := time.ParseDuration(text)
+	if err != nil || wait < 0 {
+		return 0, web.BadRequest("bad_wait", "wait is not a duration such as 4s")
+	}
+	return min(wait, maxWait), nil
+}
+
+// await returns the state of a conversation once it is settled, and whatever it
+// is after the wait. Its errors are [*web.Error]s.
+func (v *Viewer) await(
+	r *http.Request, conversation messages.Conversation, wait time.Duration,
+) (messages.State, error) {
+	ctx, stop := web.UntilStopping(r)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, readWithin+wait)
+	defer cancel()
+	state, err := v.config.Client.State(ctx, conversation, time.Now())
+	if err != nil || wait == 0 || state.Settled() {
+		return state, unreadable(err)
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	err = v.config.Feed.Follow(waiting, conversation, refresh, func(now messages.State) bool {
+		state = now
+		return now.Settled()
+	})
+	if waiting.Err() != nil {
+		return state, nil // the wait is over, and this is how far it came
+	}
+	return state, unreadable(err)
+}
+
+// unreadable is the answer when the broker did not tell the state.
+func unreadable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return web.Unavailable("state_unavailable", "the state of the conversation cannot be read now", 2*time.Second)
+}

@@ -1,0 +1,291 @@
+package viewer_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"roomlink/internal/access"
+	"roomlink/messages"
+)
+
+// The texts by which the tests tell the pages apart.
+const (
+	textReady   = "Your video room is ready"
+	textWaiting = "Your video room is on its way"
+	textUnknown = "There is no video room yet"
+	textFailed  = "There is no video room"
+	textEnded   = "This link has ended"
+	textInvalid = "This link does not work"
+	textOutage  = "One moment, please"
+
+	markWaiting = `http-equiv="refresh"`
+	markJoin    = `<form method="post">`
+)
+
+// pagesOf are the addresses of the pages of a conversation in [account].
+func (s *site) pagesOf(id string) access.Addresses { return s.pages.For(conversation(id), time.Now()) }
+
+func TestOpenAsAgent(t *testing.T) {
+	s := newSite(t)
+	s.statuses(t)
+	for _, id := range []string{"ready", "endless", "expired", "renewing early", "renewal failed"} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			s.do(t, method, s.pagesOf(id).Context).wantRedirect(t, http.StatusFound, agentURL)
+		}
+	}
+	for id, want := range map[string]string{"pending": textWaiting, "unknown": textUnknown, "failed": textFailed} {
+		got := s.do(t, http.MethodGet, s.pagesOf(id).Context)
+		got.wantPage(t, http.StatusOK, "<h1>"+want+"</h1>")
+		if waits := strings.Contains(got.body, markWaiting); waits != (id != "failed") {
+			t.Errorf("%s: got a page that looks again: %v, want %v", id, waits, id != "failed")
+		}
+		if head := s.do(t, http.MethodHead, s.pagesOf(id).Context); head.status != http.StatusOK || head.body != "" {
+			t.Errorf("%s: HEAD: got %d and %q, want 200 and nothing", id, head.status, head.body)
+		}
+	}
+}
+
+func TestOpenAsCustomer(t *testing.T) {
+	s := newSite(t)
+	s.statuses(t)
+	for id, want := range map[string]string{
+		"ready": textReady, "endless": textReady, "renewing early": textReady, "renewal failed": textReady,
+		"pending": textWaiting, "renewing": textWaiting, "unknown": textUnknown, "failed": textFailed, "expired": textEnded,
+	} {
+		t.Run(id, func(t *testing.T) {
+			address := s.pagesOf(id).Customer
+			got := s.do(t, http.MethodGet, address)
+			got.wantPage(t, http.StatusOK, "<h1>"+want+"</h1>")
+			waits := want == textWaiting || want == textUnknown
+			if strings.Contains(got.body, markJoin) != (want == textReady) || strings.Contains(got.body, markWaiting) != waits {
+				t.Errorf("got\n%s\nwant a button: %v, and to look again: %v", got.body, want == textReady, waits)
+			}
+			if policy := got.header.Get("Content-Security-Policy"); !strings.HasSuffix(policy, "frame-ancestors 'none'") {
+				t.Errorf("Content-Security-Policy: got %q, want one that shows it in no frame", policy)
+			}
+			if head := s.do(t, http.MethodHead, address); head.status != http.StatusOK || head.body != "" {
+				t.Errorf("HEAD: got %d and %q, want 200 and nothing", head.status, head.body)
+			}
+			joined := s.do(t, http.MethodPost, address)
+			if want == textReady {
+				joined.wantRedirect(t, http.StatusSeeOther, ticketURL)
+			} else {
+				joined.wantPage(t, http.StatusOK, "<h1>"+want+"</h1>")
+			}
+		})
+	}
+}
+
+// The customer's address stays, and leads to the newest ticket.
+func TestCustomerLinkOutlivesARenewal(t *testing.T) {
+	s := newSite(t)
+	address := s.pagesOf("a").Customer
+	s.do(t, http.MethodPost, address).wantPage(t, http.StatusOK, textUnknown)
+	s.links(t, conversation("a"), expired)
+	s.do(t, http.MethodPost, address).wantPage(t, http.StatusOK, textEnded)
+	old, err := s.client.Links(limited(t), conversation("a"), messages.Leader)
+	if err != nil {
+		t.Fatalf("reading the links: %v", err)
+	}
+	renewed := old.Data
+	renewed.Generation, renewed.ExpiresAt, renewed.TicketURL = 2, later, "https://video.example/t/second-ticket"
+	if _, err := s.client.PublishLinks(limited(t), messages.NewEvent(noon, renewed), old.Sequence); err != nil {
+		t.Fatalf("publishing links: %v", err)
+	}
+	s.do(t, http.MethodPost, address).wantRedirect(t, http.StatusSeeOther, "https://video.example/t/second-ticket")
+}
+
+func TestJoinFromOtherSites(t *testing.T) {
+	s := newSite(t)
+	s.links(t, conversation("a"))
+	address := s.pagesOf("a").Customer
+	for _, test := range []struct {
+		name  string
+		edits []edit
+		joins bool
+	}{
+		{"no browser", nil, true},
+		{"our page", []edit{with("Sec-Fetch-Site", "same-origin"), with("Origin", s.url)}, true},
+		{"our page, in an older browser", []edit{with("Origin", s.url)}, true},
+		{"our page, without an origin for want of a referrer", []edit{with("Sec-Fetch-Site", "same-origin"), with("Origin", "null")}, true},
+		{"typed", []edit{with("Sec-Fetch-Site", "none")}, true},
+		{"another site", []edit{with("Sec-Fetch-Site", "cross-site")}, false},
+		{"another site that names ours", []edit{with("Sec-Fetch-Site", "cross-site"), with("Origin", s.url)}, false},
+		{"a neighbour", []edit{with("Sec-Fetch-Site", "same-site")}, false},
+		{"another site, in an older browser", []edit{with("Origin", "https://evil.example")}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := s.do(t, http.MethodPost, address, test.edits...)
+			if test.joins {
+				got.wantRedirect(t, http.StatusSeeOther, ticketURL)
+				return
+			}
+			got.wantError(t, http.StatusForbidden, "cross_site")
+			if location := got.header.Get("Location"); location != "" {
+				t.Errorf("Location: got %q, want none", location)
+			}
+		})
+	}
+}
+
+func TestOpenWithBadTokens(t *testing.T) {
+	s := newSite(t)
+	s.links(t, conversation("a"))
+	pages, old := s.pagesOf("a"), s.pages.For(conversation("a"), time.Now().Add(-2*time.Hour))
+	keys, err := access.NewKeys("another invented key of 32 bytes or more")
+	if err != nil {
+		t.Fatalf("making keys: %v", err)
+	}
+	foreign := access.Pages{Keys: keys, BaseURL: s.url, Lifetime: time.Hour}.For(conversation("a"), time.Now())
+	bearer := s.pages.Keys.Sign(access.Claims{Purpose: access.PurposeAccess, Account: account, Subject: "a", Expires: time.Now().Add(time.Hour)})
+	asOpen := func(address string) string { return strings.Replace(address, "/card/", "/open/", 1) }
+	asCard := func(address string) string { return strings.Replace(address, "/open/", "/card/", 1) }
+	for _, test := range []struct {
+		name, address string
+		status        int
+		text          string
+	}{
+		{"agent, cut", pages.Context[:len(pages.Context)-1], 404, textInvalid},
+		{"agent, longer", pages.Context + "A", 404, textInvalid},
+		{"agent, with a line end", pages.Context + "%0A", 404, textInvalid},
+		{"agent, expired", old.Context, 410, textEnded},
+		{"agent, of another key", foreign.Context, 404, textInvalid},
+		{"customer, cut", pages.Customer[:len(pages.Customer)-1], 404, textInvalid},
+		{"customer, expired", old.Customer, 410, textEnded},
+		{"customer, of another key", foreign.Customer, 404, textInvalid},
+		{"the card's as a link", asOpen(pages.Card), 404, textInvalid},
+		{"an access token as a link", s.url + "/open/" + bearer, 404, textInvalid},
+		{"no token", s.url + "/open/x", 404, textInvalid},
+		{"a script", s.url + "/open/%3Cscript%3Ealert(1)%3C%2Fscript%3E", 404, textInvalid},
+		{"the card, cut", pages.Card[:len(pages.Card)-1], 404, textInvalid},
+		{"the card, expired", old.Card, 410, textEnded},
+		{"the card, of another key", foreign.Card, 404, textInvalid},
+		{"the agent's as a card", asCard(pages.Context), 404, textInvalid},
+		{"the customer's as a card", asCard(pages.Customer), 404, textInvalid},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := s.do(t, http.MethodGet, test.address)
+			got.wantPage(t, test.status, test.text)
+			if strings.Contains(got.body, "<script>alert") || strings.Contains(got.body, agentURL) {
+				t.Errorf("got\n%s\nwant neither script nor links", got.body)
+			}
+		})
+	}
+	// Only the customer's address joins.
+	for name, address := range map[string]string{
+		"agent": pages.Context, "card": asOpen(pages.Card), "customer, cut": pages.Customer[:len(pages.Customer)-1],
+	} {
+		t.Run("join as "+name, func(t *testing.T) {
+			s.do(t, http.MethodPost, address).wantPage(t, http.StatusNotFound, textInvalid)
+		})
+	}
+	s.do(t, http.MethodPost, old.Customer).wantPage(t, http.StatusGone, textEnded)
+}
+
+func TestOpenMethods(t *testing.T) {
+	s := newSite(t)
+	pages := s.pagesOf("a")
+	for _, test := range []struct{ method, address string }{
+		{http.MethodPut, pages.Customer},
+		{http.MethodDelete, pages.Context},
+		{http.MethodPost, pages.Card},
+		{http.MethodPost, pages.Card + "/events"},
+		{http.MethodPost, s.url + "/assets/card.js"},
+	} {
+		s.do(t, test.method, test.address).wantError(t, http.StatusMethodNotAllowed, "method_not_allowed")
+	}
+}
+
+// What auvious or Talkdesk gave must run in no browser.
+func TestHostileLinks(t *testing.T) {
+	s := newSite(t)
+	const script = `"><script>alert(1)</script>`
+	for name, target := range map[string]string{
+		"javascript": "javascript:alert(1)", "JavaScript": "JavaScript:alert(1)//https://x", "data": "data:text/html," + script,
+		"relative": "/open/x", "no scheme": "//evil.example/", "a line end": "https://video.example/\r\nX: y", "ftp": "ftp://video.example/",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.links(t, conversation(name), func(l *messages.Links) {
+				l.AgentURL, l.RecordingURL, l.TicketURL = target, target, messages.Secret(target)
+			})
+			pages := s.pagesOf(name)
+			for method, address := range map[string]string{http.MethodGet: pages.Context, http.MethodPost: pages.Customer} {
+				got := s.do(t, method, address)
+				got.wantError(t, http.StatusNotFound, "not_found")
+				if location := got.header.Get("Location"); location != "" || got.header.Get("X") != "" {
+					t.Errorf("%s: Location: got %q, want none", method, location)
+				}
+			}
+			card := s.do(t, http.MethodGet, pages.Card)
+			card.wantPage(t, http.StatusOK, "The video room is ready.")
+			for _, bad := range []string{`href="javascript:`, `href="JavaScript:`, `href="data:`, "<script>alert"} {
+				if strings.Contains(card.body, bad) {
+					t.Errorf("card: got\n%s\nwant no %s in it", card.body, bad)
+				}
+			}
+		})
+	}
+
+	s.links(t, conversation(script), func(l *messages.Links) {
+		l.AgentURL, l.RecordingURL = "https://video.example/?"+script, "https://video.example/?'"+script
+	})
+	s.fail(t, conversation("failed "+script), script)
+	for _, id := range []string{script, "failed " + script} {
+		for _, address := range []string{s.pagesOf(id).Card, s.pagesOf(id).Customer} {
+			if got := s.do(t, http.MethodGet, address); got.status != http.StatusOK || strings.Contains(got.body, "<script>alert") {
+				t.Errorf("got %d:\n%s\nwant a page without the script", got.status, got.body)
+			}
+		}
+	}
+}
+
+// A robot that follows links must never reach a ticket, and so no GET has one.
+func TestNoPageTellsTheTicket(t *testing.T) {
+	s := newSite(t)
+	s.statuses(t)
+	for _, id := range []string{
+		"ready", "endless", "pending", "failed", "unknown", "expired", "renewing", "renewing early", "renewal failed",
+	} {
+		pages := s.pagesOf(id)
+		for _, address := range []string{pages.Context, pages.Customer, pages.Card} {
+			for _, method := range []string{http.MethodGet, http.MethodHead} {
+				got := s.do(t, method, address)
+				if text := headerText(got.header) + got.body; strings.Contains(text, "invented-ticket") {
+					t.Errorf("%s of a page of %q: got %s, want no ticket", method, id, text)
+				}
+			}
+		}
+		events := s.follow(t, pages.Card)
+		state, _ := events.next(t)
+		for name, value := range state {
+			if strings.Contains(value, "invented-ticket") {
+				t.Errorf("event of %q: got %s %q, want no ticket", id, name, value)
+			}
+		}
+		_ = events.close()
+	}
+}
+
+func headerText(header http.Header) string {
+	var text strings.Builder
+	_ = header.Write(&text)
+	return text.String()
+}
+
+func TestPagesWithoutBroker(t *testing.T) {
+	s := newSite(t)
+	s.links(t, conversation("a"))
+	pages := s.pagesOf("a")
+	s.broker.Close()
+	for _, call := range []struct{ method, address string }{
+		{http.MethodGet, pages.Context}, {http.MethodGet, pages.Customer}, {http.MethodPost, pages.Customer}, {http.MethodGet, pages.Card},
+	} {
+		got := s.do(t, call.method, call.address)
+		got.wantPage(t, http.StatusServiceUnavailable, textOutage)
+		if !strings.Contains(got.body, markWaiting) {
+			t.Errorf("got\n%s\nwant a page that tries again", got.body)
+		}
+	}
+}

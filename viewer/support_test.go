@@ -1,0 +1,398 @@
+package viewer_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+
+	"roomlink/internal/access"
+	"roomlink/internal/broker"
+	"roomlink/internal/brokertest"
+	"roomlink/internal/secret"
+	"roomlink/internal/web"
+	"roomlink/messages"
+	"roomlink/viewer"
+)
+
+// The accounts of the tests, their invented credentials, and a ticket.
+const (
+	account = "acme"
+	other   = "globex"
+
+	linkKey  = secret.String("an invented link key of these tests")
+	apiKey   = "acme-invented-api-key"
+	otherKey = "globex-invented-api-key"
+
+	agentURL     = "https://video.example/agent?room=1&as=agent"
+	recordingURL = "https://video.example/recording/1"
+	ticketURL    = "https://video.example/t/invented-ticket"
+
+	ancestors = "https://*.mytalkdesk.com https://desk.example"
+)
+
+// noon is when the invented conversations took place.
+var noon = messages.At(time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC))
+
+// later is long after these tests.
+var later = messages.At(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
+
+// site is a viewer with its broker, behind the server that production runs.
+type site struct {
+	url    string
+	broker *broker.Broker
+	client *messages.Client
+	pages  access.Pages
+	// stop has the server begin to stop; done is closed when it has.
+	stop func()
+	done <-chan struct{}
+}
+
+func newSite(tb testing.TB) *site {
+	tb.Helper()
+	b := brokertest.Start(tb, account, other)
+	s := &site{broker: b, client: brokertest.Client(tb, b)}
+	keys, err := access.NewKeys(linkKey)
+	if err != nil {
+		tb.Fatalf("making keys: %v", err)
+	}
+	directory, err := access.NewDirectory(access.Config{Keys: keys, Accounts: []access.Account{
+		{Name: account, APIKeys: []access.Credential{{Name: "acme key", Secret: apiKey}}},
+		{Name: other, APIKeys: []access.Credential{{Name: "globex key", Secret: otherKey}}},
+	}})
+	if err != nil {
+		tb.Fatalf("making a directory: %v", err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatalf("listening: %v", err)
+	}
+	s.url = "http://" + listener.Addr().String()
+	s.pages = access.Pages{Keys: keys, BaseURL: s.url, Lifetime: time.Hour}
+	feed := messages.NewFeed(s.client)
+	router := web.NewRouter()
+	router.Use(web.Logged(zerolog.Nop()))
+	viewer.New(viewer.Config{
+		Client: s.client, Feed: feed, Directory: directory, Pages: s.pages,
+		FrameAncestors: strings.Fields(ancestors), Logger: zerolog.Nop(),
+	}).Routes(router)
+	s.run(tb, feed, listener, router)
+	return s
+}
+
+// run serves, and follows the streams, until the test ends.
+func (s *site) run(tb testing.TB, feed *messages.Feed, listener net.Listener, handler http.Handler) {
+	tb.Helper()
+	ctx, stop := context.WithCancel(tb.Context())
+	fed, served := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(fed)
+		_ = feed.Run(ctx, nil)
+	}()
+	go func() {
+		defer close(served)
+		if err := web.Serve(ctx, listener, handler, 10*time.Second, zerolog.Nop()); err != nil {
+			tb.Errorf("serving: got error %v, want none", err)
+		}
+	}()
+	s.stop, s.done = stop, served
+	tb.Cleanup(func() {
+		stop()
+		<-served
+		<-fed
+	})
+}
+
+func conversation(id string) messages.Conversation {
+	return messages.Conversation{Account: account, InteractionID: id}
+}
+
+// start stores the event of a conversation that asks for the links after a
+// generation.
+func (s *site) start(tb testing.TB, named messages.Conversation, renews int) {
+	tb.Helper()
+	outcome, err := s.client.Publish(limited(tb), messages.NewEvent(noon, messages.Started{
+		Account: named.Account, InteractionID: named.InteractionID, CustomerID: "contact-1",
+		Channel: messages.ChannelVoice, Source: messages.SourceAutomation, ReceivedAt: noon, Renews: renews,
+	}))
+	if err != nil || outcome != messages.Accepted {
+		tb.Fatalf("publishing the event of %q: got %v and error %v, want it accepted", named.InteractionID, outcome, err)
+	}
+}
+
+// links stores links, changed by the edits, as the first of a conversation.
+func (s *site) links(tb testing.TB, named messages.Conversation, edits ...func(*messages.Links)) {
+	tb.Helper()
+	data := messages.Links{
+		Account: named.Account, InteractionID: named.InteractionID, CustomerID: "contact-1",
+		AgentURL: agentURL, RecordingURL: recordingURL, TicketURL: ticketURL,
+		CreatedAt: noon, ExpiresAt: later, Generation: 1,
+	}
+	for _, edit := range edits {
+		edit(&data)
+	}
+	if _, err := s.client.PublishLinks(limited(tb), messages.NewEvent(noon, data), 0); err != nil {
+		tb.Fatalf("publishing the links of %q: %v", named.InteractionID, err)
+	}
+}
+
+func expired(l *messages.Links) { l.ExpiresAt = messages.At(noon.AddDate(-20, 0, 0)) }
+
+// fail stores a dead letter.
+func (s *site) fail(tb testing.TB, named messages.Conversation, reason string) {
+	tb.Helper()
+	err := s.client.PublishDeadLetter(limited(tb), messages.NewEvent(noon, messages.DeadLetter{
+		Account: named.Account, InteractionID: named.InteractionID, Reason: reason, Detail: "invented",
+		Attempts: 1, AcceptedAt: noon, LastAttemptAt: noon, Event: json.RawMessage(`{}`),
+	}), named.Token())
+	if err != nil {
+		tb.Fatalf("publishing the dead letter of %q: %v", named.InteractionID, err)
+	}
+}
+
+// statuses stores a conversation in each status that there is, under its name.
+func (s *site) statuses(tb testing.TB) {
+	tb.Helper()
+	s.start(tb, conversation("pending"), 0)
+	s.links(tb, conversation("ready"))
+	s.links(tb, conversation("endless"), func(l *messages.Links) { l.ExpiresAt, l.RecordingURL = messages.Time{}, "" })
+	s.links(tb, conversation("expired"), expired)
+	s.fail(tb, conversation("failed"), messages.ReasonRejected)
+	s.links(tb, conversation("renewing"), expired)
+	s.start(tb, conversation("renewing"), 1)
+	s.links(tb, conversation("renewing early"))
+	s.start(tb, conversation("renewing early"), 1)
+	s.links(tb, conversation("renewal failed"))
+	s.fail(tb, conversation("renewal failed"), messages.ReasonExpired)
+}
+
+// reads tells of each read of a conversation's links.
+func (s *site) reads(tb testing.TB, named messages.Conversation) <-chan struct{} {
+	tb.Helper()
+	seen := make(chan struct{}, 64)
+	nc := brokertest.Connect(tb, s.broker).Conn()
+	sub, err := nc.Subscribe("$JS.API.DIRECT.GET."+messages.LinksStream+"."+named.LinksSubject(), func(*nats.Msg) {
+		seen <- struct{}{}
+	})
+	if err != nil {
+		tb.Fatalf("listening for reads: %v", err)
+	}
+	tb.Cleanup(func() { _ = sub.Unsubscribe() })
+	if err := nc.FlushWithContext(limited(tb)); err != nil {
+		tb.Fatalf("listening for reads: %v", err)
+	}
+	return seen
+}
+
+// awaitFollower waits until a request with ?wait= follows its conversation: its
+// second read comes after it has joined the feed.
+func awaitFollower(tb testing.TB, reads <-chan struct{}) {
+	tb.Helper()
+	receive(tb, reads, "the read of the state")
+	receive(tb, reads, "the read of a follower")
+}
+
+// reply is an answer, read whole.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+type edit func(*http.Request)
+
+func withKey(key string) edit { return with("X-API-Key", key) }
+
+func with(name, value string) edit { return func(r *http.Request) { r.Header.Set(name, value) } }
+
+// do calls an address of the site, or a whole one, and follows no redirect.
+func (s *site) do(tb testing.TB, method, address string, edits ...edit) reply {
+	tb.Helper()
+	answer := s.open(tb, method, address, edits...)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		tb.Fatalf("reading the answer of %s: %v", address, err)
+	}
+	return reply{answer.StatusCode, answer.Header, string(body)}
+}
+
+// open is do, with the body still to be read.
+func (s *site) open(tb testing.TB, method, address string, edits ...edit) *http.Response {
+	tb.Helper()
+	if strings.HasPrefix(address, "/") {
+		address = s.url + address
+	}
+	r, err := http.NewRequestWithContext(limited(tb), method, address, nil)
+	if err != nil {
+		tb.Fatalf("making a request: %v", err)
+	}
+	for _, change := range edits {
+		change(r)
+	}
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		tb.Fatalf("%s %s: %v", method, address, err)
+	}
+	return answer
+}
+
+// flat reads an answer that is a flat JSON object of strings.
+func (r reply) flat(tb testing.TB) map[string]string {
+	tb.Helper()
+	var got map[string]any
+	if err := json.Unmarshal([]byte(r.body), &got); err != nil {
+		tb.Fatalf("answer %d %q: got error %v, want JSON", r.status, r.body, err)
+	}
+	flat := map[string]string{}
+	for name, value := range got {
+		text, ok := value.(string)
+		if !ok {
+			tb.Errorf("answer's %q: got %v, want a string", name, value)
+		}
+		flat[name] = text
+	}
+	for name, want := range map[string]string{
+		"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
+	} {
+		if got := r.header.Get(name); got != want {
+			tb.Errorf("answer's %s: got %q, want %q", name, got, want)
+		}
+	}
+	return flat
+}
+
+// wantError compares an answer with an error of our form.
+func (r reply) wantError(tb testing.TB, status int, code string) {
+	tb.Helper()
+	got := r.flat(tb)
+	if r.status != status || len(got) != 2 || got["error"] != code || got["error_description"] == "" {
+		tb.Errorf("got %d %s, want %d with exactly error %q and error_description", r.status, r.body, status, code)
+	}
+}
+
+// wantPage compares an answer with a page, which must hold a text.
+func (r reply) wantPage(tb testing.TB, status int, text string) {
+	tb.Helper()
+	if r.status != status || !strings.Contains(r.body, text) {
+		tb.Errorf("got %d:\n%s\nwant %d with %q in it", r.status, r.body, status, text)
+	}
+	if kind := r.header.Get("Content-Type"); kind != "text/html; charset=utf-8" {
+		tb.Errorf("Content-Type: got %q, want HTML", kind)
+	}
+	if location := r.header.Get("Location"); location != "" {
+		tb.Errorf("Location: got %q, want none", location)
+	}
+	r.wantSecure(tb)
+}
+
+// wantSecure holds what every page promises. Of its referrer, at most our own site
+// hears.
+func (r reply) wantSecure(tb testing.TB) {
+	tb.Helper()
+	if got := r.header.Get("Referrer-Policy"); got != "no-referrer" && got != "same-origin" {
+		tb.Errorf("Referrer-Policy: got %q, want no-referrer or same-origin", got)
+	}
+	for name, want := range map[string]string{
+		"X-Content-Type-Options": "nosniff", "X-Robots-Tag": "noindex, nofollow",
+		"Cache-Control": "no-store", "Set-Cookie": "",
+	} {
+		if got := r.header.Get(name); got != want {
+			tb.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	policy := r.header.Get("Content-Security-Policy")
+	for _, want := range []string{"default-src 'none'", "script-src 'self'", "base-uri 'none'", "frame-ancestors "} {
+		if !strings.Contains(policy, want) {
+			tb.Errorf("Content-Security-Policy: got %q, want %q in it", policy, want)
+		}
+	}
+	if strings.Contains(policy, "unsafe") {
+		tb.Errorf("Content-Security-Policy: got %q, want nothing unsafe in it", policy)
+	}
+}
+
+// wantRedirect compares an answer with a redirect that has no body.
+func (r reply) wantRedirect(tb testing.TB, status int, location string) {
+	tb.Helper()
+	if got := r.header.Get("Location"); r.status != status || got != location || r.body != "" {
+		tb.Errorf("got %d to %q with body %q, want %d to %q", r.status, got, r.body, status, location)
+	}
+	r.wantSecure(tb)
+}
+
+// stream is a card's events.
+type stream struct {
+	lines *bufio.Scanner
+	close func() error
+}
+
+// follow opens the events of a card.
+func (s *site) follow(tb testing.TB, cardURL string) *stream {
+	tb.Helper()
+	answer := s.open(tb, http.MethodGet, cardURL+"/events")
+	tb.Cleanup(func() { _ = answer.Body.Close() })
+	if kind := answer.Header.Get("Content-Type"); answer.StatusCode != http.StatusOK || kind != "text/event-stream" {
+		tb.Fatalf("events: got %d of %q, want 200 of text/event-stream", answer.StatusCode, kind)
+	}
+	return &stream{bufio.NewScanner(answer.Body), answer.Body.Close}
+}
+
+// next reads the next state; ok is false at the end of the stream.
+func (s *stream) next(tb testing.TB) (state map[string]string, ok bool) {
+	tb.Helper()
+	named := false
+	for s.lines.Scan() {
+		line := s.lines.Text()
+		if line == "event: state" {
+			named = true
+		}
+		data, found := strings.CutPrefix(line, "data: ")
+		if !found {
+			continue
+		}
+		if err := json.Unmarshal([]byte(data), &state); err != nil || !named {
+			tb.Fatalf("event: got %q (named: %v) and error %v, want a state of strings", data, named, err)
+		}
+		return state, true
+	}
+	return nil, false
+}
+
+// wantNext compares the status of the next state.
+func (s *stream) wantNext(tb testing.TB, want messages.Status) map[string]string {
+	tb.Helper()
+	state, ok := s.next(tb)
+	if !ok || state["status"] != string(want) {
+		tb.Fatalf("next state: got %v (there: %v) and error %v, want %q", state, ok, s.lines.Err(), want)
+	}
+	return state
+}
+
+// limited is the test's context with an end, so that no wait hangs.
+func limited(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	tb.Cleanup(cancel)
+	return ctx
+}
+
+// receive waits for a value, or for the end of a channel.
+func receive[T any](tb testing.TB, from <-chan T, what string) T {
+	tb.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-limited(tb).Done():
+	}
+	tb.Fatalf("waiting for %s: got none, want one", what)
+	panic("unreachable")
+}

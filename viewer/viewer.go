@@ -1,0 +1,131 @@
+// Package viewer shows people the links of a conversation: as flat JSON for a
+// canvas flow, as a context link for the agent and a link for the customer, and
+// as a canvas card that follows what happens.
+//
+// # Guarantees
+//
+// The JSON is given to an account's own credentials alone, and a page to whoever
+// holds its signed address, which opens that one thing. Pages carry no script or
+// style from elsewhere, set no cookie, are not cached and tell no referrer. A
+// ticket is only ever given out as the answer to a click, never by a GET, so no
+// robot that follows links can use it up.
+package viewer
+
+import (
+	"embed"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/rs/zerolog"
+
+	"roomlink/internal/access"
+	"roomlink/internal/web"
+	"roomlink/messages"
+)
+
+const (
+	// readWithin bounds a read of the state.
+	readWithin = 3 * time.Second
+	// maxWait is the longest ?wait= of the JSON.
+	maxWait = 20 * time.Second
+	// refresh is how often a waiting caller reads the state anew, to see an event
+	// arrive.
+	refresh = 2 * time.Second
+)
+
+//go:embed pages/*.html
+var pageFiles embed.FS
+
+//go:embed assets
+var assetFiles embed.FS
+
+// Config makes a [Viewer].
+type Config struct {
+	Client    *messages.Client
+	Feed      *messages.Feed
+	Directory *access.Directory
+	Pages     access.Pages
+	// FrameAncestors are the sites that may show the card in a frame, as in a
+	// Content-Security-Policy.
+	FrameAncestors []string
+	Logger         zerolog.Logger
+}
+
+// Viewer answers people and canvas flows.
+type Viewer struct {
+	config    Config
+	templates *template.Template
+	crossSite *http.CrossOriginProtection
+	ancestors string
+	log       zerolog.Logger
+}
+
+// New returns a viewer.
+func New(config Config) *Viewer {
+	ancestors := "'none'"
+	if len(config.FrameAncestors) > 0 {
+		ancestors = strings.Join(config.FrameAncestors, " ")
+	}
+	return &Viewer{
+		config:    config,
+		templates: template.Must(template.ParseFS(pageFiles, "pages/*.html")),
+		crossSite: http.NewCrossOriginProtection(),
+		ancestors: ancestors,
+		log:       config.Logger.With().Str("component", "viewer").Logger(),
+	}
+}
+
+// Routes adds the endpoints of the viewer to a router.
+func (v *Viewer) Routes(router chi.Router) {
+	router.Get("/links/{interactionId}", v.links)
+	getAndHead(router, "/open/{token}", v.open)
+	router.Post("/open/{token}", v.join)
+	getAndHead(router, "/card/{token}", v.card)
+	router.Get("/card/{token}/events", v.cardEvents)
+	getAndHead(router, "/assets/{name}", asset)
+}
+
+// asset answers GET /assets/{name}.
+func asset(w http.ResponseWriter, r *http.Request) {
+	name := "assets/" + chi.URLParam(r, "name")
+	if info, err := fs.Stat(assetFiles, name); err != nil || info.IsDir() {
+		web.Fail(w, web.NotFound("there is nothing at this address"))
+		return
+	}
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	http.ServeFileFS(w, r, assetFiles, name)
+}
+
+func getAndHead(router chi.Router, pattern string, handler http.HandlerFunc) {
+	router.Get(pattern, handler)
+	router.Head(pattern, handler)
+}
+
+// secure sets the headers of every page. ancestors are the sites that may show
+// it in a frame.
+func secure(w http.ResponseWriter, ancestors string) {
+	header := w.Header()
+	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; "+
+		"img-src 'self'; connect-src 'self'; form-action 'self' https: http:; base-uri 'none'; frame-ancestors "+ancestors)
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Robots-Tag", "noindex, nofollow")
+	header.Set("Cache-Control", "no-store")
+}
+
+// render answers with a page.
+func (v *Viewer) render(w http.ResponseWriter, status int, name string, data any) {
+	var page strings.Builder
+	if err := v.templates.ExecuteTemplate(&page, name, data); err != nil {
+		v.log.Error().Err(err).Str("page", name).Msg("page not rendered")
+		web.Fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(page.String())) // a browser that is gone hears nothing
+}
