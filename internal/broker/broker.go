@@ -49,6 +49,8 @@ type Broker struct {
 	options []nats.Option
 	url     string
 	close   func()
+	// reload gives the embedded server other accounts.
+	reload func(accounts []string) error
 
 	// server is nil for an external broker.
 	server *server.Server
@@ -116,6 +118,15 @@ func (b *Broker) Health() error {
 
 // Embedded reports whether the server runs in this process.
 func (b *Broker) Embedded() bool { return b.server != nil }
+
+// SetAccounts replaces the accounts that a subscriber of the embedded server may
+// read. An external broker has its own users, and nothing changes.
+func (b *Broker) SetAccounts(accounts []string) error {
+	if b.reload == nil {
+		return nil
+	}
+	return b.reload(accounts)
+}
 
 // Address is where others reach the broker, without credentials; "" if nowhere.
 func (b *Broker) Address() string {
@@ -204,15 +215,15 @@ func (b *Broker) await(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		var asked *url.Error
-		if errors.As(err, &asked) {
+		if asked, ok := errors.AsType[*url.Error](err); ok {
 			// The error quotes the address, and so a password.
 			return fmt.Errorf("reading the broker's address %q: %w", withoutCredentials(b.url), asked.Err)
 		}
 		if !worthWaiting(err) {
 			return err
 		}
-		b.log.Warn().Err(err).Int64("retry_in_ms", backoff.Milliseconds()).Str("server", withoutCredentials(b.url)).Msg("waiting for the broker")
+		b.log.Warn().Err(err).Int64("retry_in_ms", backoff.Milliseconds()).
+			Str("server", withoutCredentials(b.url)).Msg("waiting for the broker")
 		select {
 		case <-ctx.Done():
 			return errors.Join(context.Cause(ctx), err)

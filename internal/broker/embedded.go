@@ -88,23 +88,8 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 
 func startServer(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 	password := secret.String(rand.Text())
-	accounts, err := accountsConfig(config.Dir, config.Accounts, password)
+	options, err := serverOptions(config, password)
 	if err != nil {
-		return nil, err
-	}
-	options := &server.Options{
-		ServerName:   "roomlink",
-		JetStream:    true,
-		StoreDir:     config.Dir,
-		SyncAlways:   config.Sync == 0,
-		SyncInterval: config.Sync,
-		MaxPayload:   maxPayload,
-		NoSigs:       true,
-	}
-	if err := options.ProcessConfigString(accounts); err != nil {
-		return nil, fmt.Errorf("preparing the users of the embedded broker: %w", err)
-	}
-	if err := setListen(options, config.Listen); err != nil {
 		return nil, err
 	}
 	srv, err := server.NewServer(options)
@@ -126,12 +111,55 @@ func startServer(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 		log:    config.Logger,
 		server: srv,
 		close:  stop,
+		reload: func(accounts []string) error {
+			next := config
+			next.Accounts = accounts
+			return reloadServer(srv, next, password)
+		},
 		options: []nats.Option{
 			nats.InProcessServer(srv),
 			nats.UserInfo(partsUser, password.Reveal()),
 			nats.CustomInboxPrefix(partsInbox),
 		},
 	}, nil
+}
+
+// serverOptions are what the server runs with. parts is the password of the parts
+// in this process.
+func serverOptions(config EmbeddedConfig, parts secret.String) (*server.Options, error) {
+	accounts, err := accountsConfig(config.Dir, config.Accounts, parts)
+	if err != nil {
+		return nil, err
+	}
+	options := &server.Options{
+		ServerName:   "roomlink",
+		JetStream:    true,
+		StoreDir:     config.Dir,
+		SyncAlways:   config.Sync == 0,
+		SyncInterval: config.Sync,
+		MaxPayload:   maxPayload,
+		NoSigs:       true,
+	}
+	if err := options.ProcessConfigString(accounts); err != nil {
+		return nil, fmt.Errorf("preparing the users of the embedded broker: %w", err)
+	}
+	return options, setListen(options, config.Listen)
+}
+
+// reloadServer gives a running server other accounts. Connections of users that
+// stay are left alone.
+func reloadServer(srv *server.Server, config EmbeddedConfig, parts secret.String) error {
+	if listening, ok := srv.Addr().(*net.TCPAddr); ok {
+		config.Listen = listening.String() // its port may have been chosen by the system
+	}
+	options, err := serverOptions(config, parts)
+	if err != nil {
+		return err
+	}
+	if err := srv.ReloadOptions(options); err != nil {
+		return fmt.Errorf("reloading the users of the embedded broker: %w", err)
+	}
+	return nil
 }
 
 // awaitServer returns once the server has recovered every stream whose folder

@@ -1,0 +1,119 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"roomlink/internal/broker"
+	"roomlink/messages"
+)
+
+// startDeployed runs a server with the configuration that is deployed.
+func startDeployed(t *testing.T) string {
+	t.Helper()
+	for _, user := range []string{"", "OPERATOR_", "SUBSCRIBER_"} {
+		t.Setenv("ROOMLINK_NATS_"+user+"PASSWORD", "invented"+user)
+	}
+	options, err := server.ProcessConfigFile("../../deploy/nats.conf")
+	if err != nil {
+		t.Fatalf("reading the configuration: %v", err)
+	}
+	options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
+	options.StoreDir, options.NoSigs, options.NoLog = t.TempDir(), true, true
+	srv, err := server.NewServer(options)
+	if err != nil {
+		t.Fatalf("making the server: %v", err)
+	}
+	srv.Start()
+	t.Cleanup(func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
+	if !srv.ReadyForConnections(30 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	return srv.ClientURL()
+}
+
+// dialDeployed connects as a part or as the operator does.
+func dialDeployed(t *testing.T, config broker.RemoteConfig) *messages.Client {
+	t.Helper()
+	config.Logger = zerolog.New(io.Discard)
+	b, err := broker.Dial(limited(t), config)
+	if err != nil {
+		t.Fatalf("dialling: %v", err)
+	}
+	t.Cleanup(b.Close)
+	js, err := b.Connect("test")
+	if err != nil {
+		t.Fatalf("connecting: %v", err)
+	}
+	return messages.NewClient(js)
+}
+
+// TestDeployedConfiguration does with each user of deploy/nats.conf what that is
+// for, and tries what it must not.
+func TestDeployedConfiguration(t *testing.T) {
+	url := startDeployed(t)
+	parts := dialDeployed(t, broker.RemoteConfig{URL: url, User: "roomlink", Password: "invented"})
+	operator := dialDeployed(t, broker.RemoteConfig{URL: url, User: "operator", Password: "inventedOPERATOR_", Operator: true})
+	if err := messages.Provision(limited(t), parts.JetStream(), messages.StreamSettings{}); err != nil {
+		t.Fatalf("provisioning: %v", err)
+	}
+	if _, err := messages.ProvisionConsumer(limited(t), parts.JetStream(), "default"); err != nil {
+		t.Fatalf("providing the consumer: %v", err)
+	}
+	publishLinks(t, parts, "default", "a")
+	publishDeadLetter(t, parts, "default", "b")
+	letter, err := operator.DeadLetter(limited(t), conversation("default", "b"), messages.Leader)
+	if err != nil {
+		t.Fatalf("reading a dead letter as operator: %v", err)
+	}
+	if _, err := operator.Replay(limited(t), letter); err != nil {
+		t.Errorf("replaying as operator: got error %v, want none", err)
+	}
+	publishDeadLetter(t, parts, "default", "b")
+	if letter, err = parts.DeadLetter(limited(t), conversation("default", "b"), messages.Leader); err != nil {
+		t.Fatalf("reading a dead letter: %v", err)
+	}
+	if err := parts.Discard(limited(t), letter); err != nil {
+		t.Errorf("deleting an obsolete dead letter: got error %v, want none", err)
+	}
+	short, cancel := context.WithTimeout(limited(t), time.Second)
+	defer cancel()
+	if err := parts.JetStream().DeleteStream(short, messages.LinksStream); err == nil {
+		t.Error("a part may delete a stream")
+	}
+
+	nc, err := nats.Connect(url, nats.UserInfo("subscriber", "inventedSUBSCRIBER_"),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		t.Fatalf("connecting as subscriber: %v", err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	subscriber := messages.NewClient(js)
+	if _, err := subscriber.Links(limited(t), conversation("default", "a"), messages.Any); err != nil {
+		t.Errorf("reading links as subscriber: got error %v, want none", err)
+	}
+	wantWatched(t, outsider{Client: subscriber}, "default", "a")
+	err = nc.PublishRequest("$JS.API.DIRECT.GET.ROOMLINK_LINKS.roomlink.links.default.none",
+		"$JS.API.STREAM.PURGE.ROOMLINK_LINKS", nil)
+	if err := errors.Join(err, nc.FlushWithContext(limited(t))); err != nil {
+		t.Fatalf("publishing: %v", err)
+	}
+	if _, err := subscriber.Links(limited(t), conversation("default", "a"), messages.Any); err != nil {
+		t.Errorf("links after an answer was sent elsewhere: got error %v, want none", err)
+	}
+}
