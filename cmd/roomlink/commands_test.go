@@ -1,0 +1,221 @@
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"roomlink/internal/simulator"
+)
+
+// freeAddress returns an address of loopback that was free a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// startNATS runs a NATS server that is none of ours.
+func startNATS(t *testing.T) string {
+	t.Helper()
+	srv, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
+	if !srv.ReadyForConnections(within) {
+		t.Fatal("the NATS server is not ready")
+	}
+	return srv.ClientURL()
+}
+
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	p := start(t, nil, "demo", "--log-level=info")
+	p.awaitOutput("until Ctrl-C")
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code: got %d, want 0\n%s", code, p.log())
+	}
+	out := p.out.String()
+	for _, want := range []string{
+		"agent           http://127.0.0.1:", "customer        http://127.0.0.1:",
+		"/open/", "/card/", "curl", "links watch",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the demo does not print %q", want)
+		}
+	}
+}
+
+// TestCommands uses the operator's commands on a running "serve".
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	a := startAuvious(t, simulator.Config{})
+	a.Script(func(call simulator.Call) *simulator.Answer {
+		if strings.HasPrefix(call.InteractionID, "bad") && call.Number == 1 {
+			return &simulator.Answer{Status: 422, Body: `{"error":"no such customer"}`}
+		}
+		return nil
+	})
+	env := serveEnv(t, a)
+	env["ROOMLINK_BROKER_LISTEN"] = freeAddress(t)
+	p := start(t, env, "serve")
+	base := p.address("public")
+
+	run := func(t *testing.T, wantCode int, args ...string) string {
+		t.Helper()
+		code, stdout, stderr := command(t, env, args...)
+		if code != wantCode {
+			t.Errorf("roomlink %s: got exit code %d, want %d\n%s", strings.Join(args, " "), code, wantCode, stderr)
+		}
+		return stdout
+	}
+	wants := func(t *testing.T, out string, texts ...string) {
+		t.Helper()
+		for _, text := range texts {
+			if !strings.Contains(out, text) {
+				t.Errorf("output without %q:\n%s", text, out)
+			}
+		}
+	}
+
+	wants(t, run(t, 0, "send", "--url", base, "--id", "sent-1"), "202 Accepted", `"status":"accepted"`)
+	wants(t, run(t, 0, "send", "--url", base, "--id", "sent-1", "--shape", "digital"), "200 OK", `"status":"duplicate"`)
+	ready(t, base, "sent-1")
+	wants(t, run(t, 0, "links", "get", "sent-1"), "status      ready", "agent       "+a.url, "generation  1")
+	var state struct{ Status string }
+	if err := json.Unmarshal([]byte(run(t, 0, "links", "get", "sent-1", "--json")), &state); err != nil || state.Status != "ready" {
+		t.Errorf("links get --json: got status %q, %v; want ready", state.Status, err)
+	}
+	run(t, 1, "links", "get", "nobody")
+
+	for _, id := range []string{"bad-1", "bad-2", "bad-3"} {
+		ask(t, http.MethodPost, base+"/talkdesk/events", startEvent(id))
+		ask(t, http.MethodGet, base+"/links/"+id+"?wait=20s", "")
+	}
+	wants(t, run(t, 0, "deadletters", "list"), "bad-1", "bad-2", "bad-3", "rejected", "no such customer")
+	wants(t, run(t, 0, "deadletters", "list", "--reason", "expired"), "STORED")
+	wants(t, run(t, 0, "deadletters", "show", "bad-1"), `"reason": "rejected"`, `"httpStatus": 422`, `"roomlink.conversation.started.v1"`)
+	wants(t, run(t, 0, "deadletters", "replay", "bad-1", "--dry-run"), "1 of 1 would be replayed")
+	wants(t, run(t, 0, "deadletters", "replay", "bad-1"), "1 of 1 replayed")
+	ready(t, base, "bad-1")
+	wants(t, run(t, 0, "deadletters", "discard", "bad-2"), "1 of 1 discarded")
+	if got := ask(t, http.MethodGet, base+"/links/bad-2", ""); got.fields["status"] != "unknown" {
+		t.Errorf("state after a discard: got %q, want unknown", got.fields["status"])
+	}
+	run(t, 2, "deadletters", "replay")
+	run(t, 1, "deadletters", "replay", "nobody")
+	wants(t, run(t, 0, "deadletters", "replay", "--all"), "1 of 1 replayed")
+	ready(t, base, "bad-3")
+	if got := a.Rooms("bad-3"); got != 1 {
+		t.Errorf("rooms after a replay: got %d, want 1", got)
+	}
+}
+
+// TestWatch follows the links of an account by the command.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	a := startAuvious(t, simulator.Config{})
+	env := serveEnv(t, a)
+	env["ROOMLINK_BROKER_LISTEN"] = freeAddress(t)
+	p := start(t, env, "serve")
+	base := p.address("public")
+	ask(t, http.MethodPost, base+"/talkdesk/events", startEvent("watched-1"))
+	ready(t, base, "watched-1")
+	watch := start(t, env, "links", "watch", "--json")
+	ask(t, http.MethodPost, base+"/talkdesk/events", startEvent("watched-2"))
+	ready(t, base, "watched-2")
+	watch.awaitOutput("watched-2")
+	if code := watch.stop(); code != 0 {
+		t.Errorf("exit code: got %d, want 0", code)
+	}
+	if out := watch.out.String(); !strings.Contains(out, "watched-1") {
+		t.Error("the watch leaves out what was there")
+	}
+}
+
+// TestRefusals gives the program what it must refuse, with a sentence that says
+// what to do.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		change map[string]string
+		args   []string
+		code   int
+		says   string
+	}{
+		{"no auvious credentials", map[string]string{"ROOMLINK_AUVIOUS_CLIENT_SECRET": ""}, []string{"serve"}, 2, "ROOMLINK_AUVIOUS_CLIENT_SECRET"},
+		{"secret twice", map[string]string{"ROOMLINK_LINK_KEY_FILE": "x"}, []string{"serve"}, 2, "both set"},
+		{"secret file missing", map[string]string{"ROOMLINK_LINK_KEY": "", "ROOMLINK_LINK_KEY_FILE": "/nonexistent"}, []string{"serve"}, 2, "no such file"},
+		{"short key", map[string]string{"ROOMLINK_LINK_KEY": "short"}, []string{"serve"}, 2, "32 bytes"},
+		{"bad account", map[string]string{"ROOMLINK_ACCOUNT": "A.b"}, []string{"serve"}, 2, "ROOMLINK_ACCOUNT"},
+		{"half a client", map[string]string{"ROOMLINK_TALKDESK_CLIENT_ID": ""}, []string{"serve"}, 2, "belong together"},
+		{"nobody may in", map[string]string{
+			"ROOMLINK_TALKDESK_API_KEY": "", "ROOMLINK_TALKDESK_CLIENT_ID": "", "ROOMLINK_TALKDESK_CLIENT_SECRET": "",
+			"ROOMLINK_TALKDESK_BASIC_USER": "", "ROOMLINK_TALKDESK_BASIC_PASSWORD": "",
+		}, []string{"serve"}, 2, "no credentials of Talkdesk"},
+		{"off loopback without a public URL", map[string]string{"ROOMLINK_LISTEN": ":0"}, []string{"serve"}, 2, "ROOMLINK_PUBLIC_URL"},
+		{"open off loopback", map[string]string{"ROOMLINK_LISTEN": ":0", "ROOMLINK_PUBLIC_URL": "https://x.example"}, []string{"serve", "--insecure-no-auth"}, 2, "loopback"},
+		{"public URL without a scheme", map[string]string{"ROOMLINK_PUBLIC_URL": "x.example"}, []string{"serve"}, 2, "absolute"},
+		{"auvious by http", map[string]string{"ROOMLINK_AUVIOUS_URL": "http://auvious.example"}, []string{"serve"}, 2, "http"},
+		{"size", map[string]string{"ROOMLINK_MAX_BYTES": "much"}, []string{"serve"}, 2, "512MiB"},
+		{"sync", map[string]string{"ROOMLINK_SYNC": "never"}, []string{"serve"}, 2, "always"},
+		{"a part without a broker", nil, []string{"worker"}, 2, "ROOMLINK_NATS_URL"},
+		{"unknown command", nil, []string{"dance"}, 2, "dance"},
+		{"unknown level", map[string]string{"ROOMLINK_LOG_LEVEL": "loud"}, []string{"serve"}, 2, "log-level"},
+		{"data directory is a file", map[string]string{"ROOMLINK_DATA_DIR": "/dev/null"}, []string{"serve"}, 1, "data directory"},
+		{"no operator's password", map[string]string{"ROOMLINK_DATA_DIR": "/nonexistent"}, []string{"links", "get", "x"}, 1, "ROOMLINK_DATA_DIR"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			env := serveEnv(t, simulated{url: "http://127.0.0.1:1"})
+			maps.Copy(env, tc.change)
+			code, _, stderr := command(t, env, tc.args...)
+			if code != tc.code || !strings.Contains(stderr, tc.says) {
+				t.Errorf("got exit code %d, %s\nwant %d and a word of %q", code, stderr, tc.code, tc.says)
+			}
+		})
+	}
+}
+
+// TestOneProcessOnly starts a second process on the same data directory.
+func TestOneProcessOnly(t *testing.T) {
+	t.Parallel()
+	env := serveEnv(t, startAuvious(t, simulator.Config{}))
+	start(t, env, "serve").address("public")
+	p := start(t, env, "serve")
+	if code := p.wait(); code != 1 || !strings.Contains(p.log(), "another process uses the data directory") {
+		t.Errorf("got exit code %d\n%s\nwant 1, and the data directory named", code, p.log())
+	}
+}
+
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	p := start(t, serveEnv(t, startAuvious(t, simulator.Config{})), "serve")
+	p.address("public")
+	ops := p.address("operations")
+	p.line(map[string]string{"message": "started"})
+	for path, want := range map[string]string{
+		"/livez": "[+] broker", "/readyz": "[+] streams", "/metrics": "roomlink_breaker_state", "/debug/pprof/": "goroutine",
+	} {
+		if got := visit(t, ops+path); !strings.Contains(got, want) {
+			t.Errorf("%s: got %q; want %q in it", path, got, want)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"roomlink/internal/broker"
+	"roomlink/messages"
+)
+
+// dialWithin bounds how long a command waits for the broker.
+const dialWithin = 5 * time.Second
+
+// linksCommand reads links.
+type linksCommand struct {
+	Get   linksGetCommand   `cmd:"" help:"Show the links of a conversation."`
+	Watch linksWatchCommand `cmd:"" help:"Show links as they are stored, until Ctrl-C."`
+}
+
+// readSettings say which broker a command of the operator's reads.
+type readSettings struct {
+	natsSettings
+	storeSettings
+	Account string `env:"ROOMLINK_ACCOUNT" default:"default" help:"The name of the account."`
+	JSON    bool   `name:"json" help:"Print JSON, one document a line."`
+}
+
+// client connects as the operator: to the external broker, or to the embedded
+// one of a running "serve" on this machine.
+func (s readSettings) client(ctx context.Context, w world) (*messages.Client, func(), error) {
+	config, err := s.remote(w)
+	if err != nil {
+		return nil, nil, err
+	}
+	config.Operator, config.Logger = true, zerolog.Nop()
+	if config.URL == "" {
+		config.URL = "nats://" + s.BrokerListen
+		config.User = broker.OperatorUser
+		config.Password, err = broker.ReadPassword(s.DataDir, broker.OperatorUser)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading the operator's password: %w: is this the data directory "+
+				"(ROOMLINK_DATA_DIR) of a running \"roomlink serve\"?", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialWithin)
+	defer cancel()
+	b, err := broker.Dial(ctx, config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connecting to the broker at %s: %w", s.BrokerListen, err)
+	}
+	js, err := b.Connect("operator")
+	if err != nil {
+		b.Close()
+		return nil, nil, err
+	}
+	return messages.NewClient(js), b.Close, nil
+}
+
+type linksGetCommand struct {
+	readSettings
+	Interaction string `arg:"" help:"The interaction id."`
+}
+
+// Run carries out the command.
+func (c *linksGetCommand) Run(ctx context.Context, w world) error {
+	client, closeBroker, err := c.client(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer closeBroker()
+	ctx, cancel := context.WithTimeout(ctx, dialWithin)
+	defer cancel()
+	conversation := messages.Conversation{Account: c.Account, InteractionID: c.Interaction}
+	state, err := client.State(ctx, conversation, time.Now())
+	if err != nil {
+		return err
+	}
+	if err := printState(w.stdout, state, c.JSON); err != nil {
+		return err
+	}
+	if state.Links == nil {
+		return fmt.Errorf("conversation %q of account %q has no links: it is %s", c.Interaction, c.Account, state.Status)
+	}
+	return nil
+}
+
+// stateLine is a state as JSON.
+type stateLine struct {
+	Status     messages.Status      `json:"status"`
+	Links      *messages.Links      `json:"links,omitempty"`
+	DeadLetter *messages.DeadLetter `json:"deadLetter,omitempty"`
+}
+
+func printState(out io.Writer, state messages.State, asJSON bool) error {
+	if asJSON {
+		line := stateLine{Status: state.Status}
+		if state.Links != nil {
+			line.Links = &state.Links.Data
+		}
+		if state.DeadLetter != nil {
+			line.DeadLetter = &state.DeadLetter.Data
+		}
+		return json.NewEncoder(out).Encode(line)
+	}
+	fmt.Fprintf(out, "status      %s\n", state.Status)
+	if state.DeadLetter != nil {
+		fmt.Fprintf(out, "reason      %s: %s\n", state.DeadLetter.Data.Reason, state.DeadLetter.Data.Detail)
+	}
+	if state.Links != nil {
+		printLinks(out, state.Links.Data)
+	}
+	return nil
+}
+
+// printLinks shows links to whoever asked for them, the ticket included.
+func printLinks(out io.Writer, links messages.Links) {
+	fmt.Fprintf(out, "agent       %s\ncustomer    %s\n", links.AgentURL, links.TicketURL.Reveal())
+	if links.RecordingURL != "" {
+		fmt.Fprintf(out, "recording   %s\n", links.RecordingURL)
+	}
+	if !links.ExpiresAt.IsZero() {
+		fmt.Fprintf(out, "expires     %s\n", links.ExpiresAt.Local().Format(time.RFC1123))
+	}
+	fmt.Fprintf(out, "generation  %d\n", links.Generation)
+}
+
+type linksWatchCommand struct {
+	readSettings
+	FromNow bool `help:"Leave out the links that are stored already."`
+}
+
+// Run carries out the command.
+func (c *linksWatchCommand) Run(ctx context.Context, w world) error {
+	client, closeBroker, err := c.client(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer closeBroker()
+	options := messages.WatchOptions{FromNow: c.FromNow}
+	err = client.Watch(ctx, c.Account, options, func(stored messages.Stored[messages.Links]) error {
+		if c.JSON {
+			return json.NewEncoder(w.stdout).Encode(stored.Data)
+		}
+		fmt.Fprintf(w.stdout, "%s  %s\n", stored.StoredAt.Local().Format(time.DateTime), stored.Data.InteractionID)
+		printLinks(w.stdout, stored.Data)
+		_, err := fmt.Fprintln(w.stdout)
+		return err
+	})
+	if errors.Is(err, context.Canceled) {
+		return nil // Ctrl-C is how a watch ends
+	}
+	return err
+}

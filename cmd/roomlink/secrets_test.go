@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"roomlink/internal/simulator"
+)
+
+// TestNoSecretIsTold runs every outcome with the log at its lowest level, and
+// looks for secrets in all that the program tells.
+func TestNoSecretIsTold(t *testing.T) {
+	t.Parallel()
+	a := startAuvious(t, simulator.Config{})
+	a.Script(func(call simulator.Call) *simulator.Answer {
+		switch {
+		case call.InteractionID == "rejected":
+			return &simulator.Answer{Status: 400, Body: `{"error":"no, see https://video.example/t/abc123def"}`}
+		case call.InteractionID == "lying":
+			return &simulator.Answer{Status: 200, Body: `{"agentUrl":"nonsense","ticketUrl":"https://video.example/t/abc123def","recordingUrl":""}`}
+		case call.InteractionID == "again" && call.Number == 1:
+			return &simulator.Answer{Status: 503}
+		}
+		return nil
+	})
+	env := serveEnv(t, a)
+	p := start(t, env, "serve")
+	base, ops := p.address("public"), p.address("operations")
+
+	var tickets []string
+	for _, id := range []string{"plain", "again"} {
+		answered := ask(t, http.MethodPost, base+"/talkdesk/events", startEvent(id))
+		links := ready(t, base, id)
+		tickets = append(tickets, links["ticketUrl"])
+		visit(t, links["contextUrl"])
+		visit(t, links["cardUrl"])
+		visit(t, answered.fields["customerUrl"])
+		for _, page := range []string{"contextUrl", "customerUrl", "cardUrl"} {
+			tickets = append(tickets, links[page][strings.LastIndex(links[page], "/")+1:])
+		}
+	}
+	for _, id := range []string{"rejected", "lying"} {
+		ask(t, http.MethodPost, base+"/talkdesk/events", startEvent(id))
+		if got := ask(t, http.MethodGet, base+"/links/"+id+"?wait=20s", ""); got.fields["status"] != "failed" {
+			t.Errorf("state of %q: got %v, want failed", id, got.fields["status"])
+		}
+	}
+	askWith(t, base+"/talkdesk/events", "X-API-Key", "wrong-api-key-123456")
+	token := fetchToken(t, base)
+	askWith(t, base+"/talkdesk/events", "Authorization", "Bearer "+token)
+	metrics := visit(t, ops+"/metrics")
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code: got %d, want 0", code)
+	}
+
+	told := p.log() + p.out.String() + metrics
+	secrets := slices.Concat(tickets, []string{
+		testAPIKey, testBasicPassword, testClientSecret, testAuviousSecret, testLinkKey,
+		"wrong-api-key-123456", token, "/t/abc123def",
+	})
+	for _, name := range []string{"operator.password", "subscriber.password"} {
+		password, err := os.ReadFile(filepath.Join(env["ROOMLINK_DATA_DIR"], name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets = append(secrets, strings.TrimSpace(string(password)))
+	}
+	for i, text := range secrets {
+		if text == "" {
+			t.Errorf("secret %d of the test is empty", i)
+		} else if strings.Contains(told, text) {
+			t.Errorf("secret %d of the test is in the log or the metrics", i)
+		}
+	}
+	if got := a.Stats().TicketFetches; got != 0 {
+		t.Errorf("fetches of a ticket: got %d, want 0", got)
+	}
+}
+
+// visit reads a page without following redirects.
+func visit(t *testing.T, address string) string {
+	t.Helper()
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Get(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// askWith posts an event with one header of credentials.
+func askWith(t *testing.T, address, header, value string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(startEvent("x")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set(header, value)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+}
+
+func fetchToken(t *testing.T, base string) string {
+	t.Helper()
+	form := fmt.Sprintf("grant_type=client_credentials&client_id=studio&client_secret=%s", testClientSecret)
+	response, err := http.Post(base+"/security/oauth/token", "application/x-www-form-urlencoded", strings.NewReader(form))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("fetching a token: got %d, %v", response.StatusCode, err)
+	}
+	_, rest, _ := strings.Cut(string(body), `"access_token":"`)
+	token, _, _ := strings.Cut(rest, `"`)
+	return token
+}
