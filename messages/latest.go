@@ -28,6 +28,16 @@ func (l Latest) Valid(now time.Time) bool {
 	return l.Links != nil && !l.Links.Data.Expired(now)
 }
 
+// Answered reports whether a state has links or a dead letter that came after
+// what was known: an event that was published after it is done with.
+func (l Latest) Answered(state State) bool {
+	if state.Links != nil && state.Links.Data.Generation > l.Generation() {
+		return true
+	}
+	letter := state.DeadLetter
+	return letter != nil && (l.DeadLetter == nil || letter.Sequence > l.DeadLetter.Sequence)
+}
+
 // Latest reads what the leaders have of a conversation. Its errors are those of
 // [Client.Links], without [ErrNotFound].
 func (c *Client) Latest(ctx context.Context, conversation Conversation) (Latest, error) {
@@ -51,4 +61,30 @@ func (c *Client) PublishAfter(ctx context.Context, e Event[Started], known Lates
 // afterDeadLetter is the message id of an event that follows a dead letter.
 func afterDeadLetter(id string, sequence uint64) string {
 	return id + "/" + strconv.FormatUint(sequence, 10)
+}
+
+// Renew asks for new links of a conversation in place of those it has, with the
+// fields that its caller once gave. Any number of renewals of the same links are
+// one. It returns [ErrNotFound] for a conversation without links, else as
+// [Client.Publish].
+func (c *Client) Renew(
+	ctx context.Context, conversation Conversation, source string, now time.Time,
+) (Outcome, error) {
+	known, err := c.Latest(ctx, conversation)
+	if err != nil {
+		return 0, err
+	}
+	if known.Links == nil {
+		return 0, ErrNotFound
+	}
+	links := known.Links.Data
+	return c.PublishAfter(ctx, NewEvent(At(now), Started{
+		Account:       links.Account,
+		InteractionID: links.InteractionID,
+		CustomerID:    links.CustomerID,
+		Channel:       ChannelAction,
+		Source:        source,
+		ReceivedAt:    At(now),
+		RoomOptions:   links.RoomOptions,
+	}), known)
 }
