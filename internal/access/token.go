@@ -173,14 +173,14 @@ type Pages struct {
 	Lifetime time.Duration
 }
 
-// Addresses of the pages of a conversation.
+// Addresses of the pages of a conversation, as every answer of ours has them.
 type Addresses struct {
 	// Context is the agent's context link.
-	Context string
+	Context string `json:"contextUrl"`
 	// Customer is the customer's link.
-	Customer string
+	Customer string `json:"customerUrl"`
 	// Card is the canvas card.
-	Card string
+	Card string `json:"cardUrl"`
 }
 
 // For makes the addresses of a conversation, which end after the lifetime.
