@@ -99,8 +99,15 @@ func (w *waiting) obtain(ctx context.Context, event messages.Event[messages.Star
 			time.AfterFunc(time.Until(w.until), cancel)
 			return failed != nil
 		}
-		links, failed = newer(state, known)
-		return links.Generation > 0 || failed != nil
+		if !known.Answered(state) {
+			return false
+		}
+		if state.DeadLetter != nil {
+			failed = deadLetterError{state.DeadLetter.Data.Reason}
+			return true
+		}
+		links = state.Links.Data
+		return true
 	})
 	if err != nil {
 		return messages.Links{}, err
@@ -129,19 +136,6 @@ func (w *waiting) publish(
 	w.published = true
 	w.line.outcome = outcome.String()
 	return nil
-}
-
-// newer returns links of a later generation than the known ones, or the failure
-// of a later dead letter; neither if there is nothing newer.
-func newer(state messages.State, known messages.Latest) (messages.Links, error) {
-	if state.Links != nil && state.Links.Data.Generation > known.Generation() {
-		return state.Links.Data, nil
-	}
-	letter := state.DeadLetter
-	if letter != nil && (known.DeadLetter == nil || letter.Sequence > known.DeadLetter.Sequence) {
-		return messages.Links{}, deadLetterError{letter.Data.Reason}
-	}
-	return messages.Links{}, nil
 }
 
 // deadLetterError says that the event of an action got no links, and why.

@@ -131,9 +131,7 @@ func (h *Webhook) Routes(router chi.Router) {
 type answer struct {
 	Status        string `json:"status"`
 	InteractionID string `json:"interactionId"`
-	ContextURL    string `json:"contextUrl"`
-	CustomerURL   string `json:"customerUrl"`
-	CardURL       string `json:"cardUrl"`
+	access.Addresses
 }
 
 // events answers POST /talkdesk/events.
@@ -174,7 +172,6 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, line *audit) (int
 		return 0, answer{}, storeError(err)
 	}
 	line.outcome = outcome.String()
-	pages := h.config.Pages.For(event.Data.Conversation(), now)
 	status := http.StatusAccepted
 	if outcome == messages.Duplicate {
 		status = http.StatusOK
@@ -182,9 +179,7 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, line *audit) (int
 	return status, answer{
 		Status:        outcome.String(),
 		InteractionID: n.interactionID,
-		ContextURL:    pages.Context,
-		CustomerURL:   pages.Customer,
-		CardURL:       pages.Card,
+		Addresses:     h.config.Pages.For(event.Data.Conversation(), now),
 	}, nil
 }
 
