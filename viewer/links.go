@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"roomlink/internal/access"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -18,9 +19,7 @@ type linksAnswer struct {
 	RecordingURL  string `json:"recordingUrl"`
 	TicketURL     string `json:"ticketUrl"`
 	ExpiresAt     string `json:"expiresAt"`
-	ContextURL    string `json:"contextUrl"`
-	CustomerURL   string `json:"customerUrl"`
-	CardURL       string `json:"cardUrl"`
+	access.Addresses
 	// Reason is that of the dead letter of a failed conversation.
 	Reason string `json:"reason"`
 }
@@ -38,29 +37,20 @@ func (v *Viewer) links(w http.ResponseWriter, r *http.Request) {
 // find returns the links that a request asks for. Its errors are [*web.Error]s.
 func (v *Viewer) find(r *http.Request) (linksAnswer, error) {
 	now := time.Now()
-	identity, err := v.config.Directory.Admit(r, now)
-	if err != nil {
-		return linksAnswer{}, web.AccessError(err)
-	}
-	id, err := web.PathValue(r, "interactionId")
+	conversation, err := v.conversation(r, now)
 	if err != nil {
 		return linksAnswer{}, err
-	}
-	if err := messages.ValidateInteractionID(id); err != nil {
-		return linksAnswer{}, web.BadRequest("bad_interaction_id", "%v", err)
 	}
 	wait, err := waitOf(r)
 	if err != nil {
 		return linksAnswer{}, err
 	}
-	conversation := messages.Conversation{Account: identity.Account, InteractionID: id}
 	state, err := v.await(r, conversation, wait)
 	if err != nil {
 		return linksAnswer{}, err
 	}
-	answer := linksAnswer{Status: string(state.Status), InteractionID: id}
-	pages := v.config.Pages.For(conversation, now)
-	answer.ContextURL, answer.CustomerURL, answer.CardURL = pages.Context, pages.Customer, pages.Card
+	answer := linksAnswer{Status: string(state.Status), InteractionID: conversation.InteractionID}
+	answer.Addresses = v.config.Pages.For(conversation, now)
 	if state.DeadLetter != nil {
 		answer.Reason = state.DeadLetter.Data.Reason
 	}
@@ -73,6 +63,23 @@ func (v *Viewer) find(r *http.Request) (linksAnswer, error) {
 		}
 	}
 	return answer, nil
+}
+
+// conversation is the one in the address of a request, in the account of its
+// credentials. Its errors are [*web.Error]s.
+func (v *Viewer) conversation(r *http.Request, now time.Time) (messages.Conversation, error) {
+	identity, err := v.config.Directory.Admit(r, now)
+	if err != nil {
+		return messages.Conversation{}, web.AccessError(err)
+	}
+	id, err := web.PathValue(r, "interactionId")
+	if err != nil {
+		return messages.Conversation{}, err
+	}
+	if err := messages.ValidateInteractionID(id); err != nil {
+		return messages.Conversation{}, web.BadRequest("bad_interaction_id", "%v", err)
+	}
+	return messages.Conversation{Account: identity.Account, InteractionID: id}, nil
 }
 
 // waitOf reads ?wait=, a Go duration, and cuts it to [maxWait].

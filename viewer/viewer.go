@@ -82,10 +82,12 @@ func New(config Config) *Viewer {
 // Routes adds the endpoints of the viewer to a router.
 func (v *Viewer) Routes(router chi.Router) {
 	router.Get("/links/{interactionId}", v.links)
+	router.Post("/links/{interactionId}/renew", v.renewLinks)
 	getAndHead(router, "/open/{token}", v.open)
 	router.Post("/open/{token}", v.join)
 	getAndHead(router, "/card/{token}", v.card)
 	router.Get("/card/{token}/events", v.cardEvents)
+	router.Post("/card/{token}/renew", v.renewCard)
 	getAndHead(router, "/assets/{name}", asset)
 }
 

@@ -1,0 +1,86 @@
+package viewer_test
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+
+	"roomlink/messages"
+)
+
+func TestRenewLinks(t *testing.T) {
+	s := newSite(t)
+	s.links(t, conversation("a"), func(l *messages.Links) { l.OrganizationID = "org-1" })
+	got := s.do(t, http.MethodPost, "/links/a/renew", withKey(apiKey))
+	if flat := got.flat(t); got.status != http.StatusAccepted || flat["status"] != "accepted" || flat["contextUrl"] == "" {
+		t.Errorf("renewing: got %d %s, want 202 accepted with the addresses", got.status, got.body)
+	}
+	event, err := s.client.Waiting(limited(t), conversation("a"))
+	if err != nil {
+		t.Fatalf("reading the event: %v", err)
+	}
+	if event.Data.Renews != 1 || event.Data.OrganizationID != "org-1" || event.Data.CustomerID != "contact-1" ||
+		event.Data.Source != messages.SourceAPI {
+		t.Errorf("event: got %+v, want one that renews 1 with the fields of its caller", event.Data)
+	}
+	again := s.do(t, http.MethodPost, "/links/a/renew", withKey(apiKey))
+	if flat := again.flat(t); again.status != http.StatusOK || flat["status"] != "duplicate" {
+		t.Errorf("renewing twice: got %d %s, want 200 duplicate", again.status, again.body)
+	}
+}
+
+func TestRenewLinksAtOnce(t *testing.T) {
+	s := newSite(t)
+	s.links(t, conversation("a"))
+	statuses := make(chan string, 20)
+	var group sync.WaitGroup
+	for range cap(statuses) {
+		group.Go(func() { statuses <- s.do(t, http.MethodPost, "/links/a/renew", withKey(apiKey)).flat(t)["status"] })
+	}
+	group.Wait()
+	close(statuses)
+	counts := map[string]int{}
+	for status := range statuses {
+		counts[status]++
+	}
+	if counts["accepted"] != 1 || counts["duplicate"] != 19 {
+		t.Errorf("answers: got %v, want 1 accepted and 19 duplicate", counts)
+	}
+}
+
+func TestRenewLinksRefuses(t *testing.T) {
+	s := newSite(t)
+	s.links(t, conversation("a"))
+	s.do(t, http.MethodPost, "/links/a/renew").wantError(t, http.StatusUnauthorized, "unauthorized")
+	s.do(t, http.MethodPost, "/links/nobody/renew", withKey(apiKey)).wantError(t, http.StatusNotFound, "not_found")
+	s.do(t, http.MethodPost, "/links/a/renew", withKey(otherKey)).wantError(t, http.StatusNotFound, "not_found")
+	s.do(t, http.MethodPost, "/links/%00/renew", withKey(apiKey)).wantError(t, http.StatusBadRequest, "bad_interaction_id")
+	s.do(t, http.MethodGet, "/links/a/renew", withKey(apiKey)).wantError(t, http.StatusMethodNotAllowed, "method_not_allowed")
+	if _, err := s.client.Waiting(limited(t), conversation("a")); err == nil {
+		t.Error("a refused renewal is in the queue")
+	}
+	s.broker.Close()
+	answer := s.do(t, http.MethodPost, "/links/a/renew", withKey(apiKey))
+	answer.wantError(t, http.StatusServiceUnavailable, "queue_unavailable")
+	if answer.header.Get("Retry-After") == "" {
+		t.Error("got no Retry-After")
+	}
+}
+
+func TestRenewCard(t *testing.T) {
+	s := newSite(t)
+	s.links(t, conversation("a"))
+	pages := s.pages.For(conversation("a"), noon.AddDate(1000, 0, 0))
+	s.do(t, http.MethodPost, pages.Card+"/renew", with("Sec-Fetch-Site", "cross-site")).
+		wantError(t, http.StatusForbidden, "cross_site")
+	s.do(t, http.MethodPost, pages.Context+"/renew").wantError(t, http.StatusNotFound, "not_found")
+	s.do(t, http.MethodPost, "/card/made-up/renew").wantError(t, http.StatusNotFound, "bad_token")
+	got := s.do(t, http.MethodPost, pages.Card+"/renew", with("Sec-Fetch-Site", "same-origin"))
+	if flat := got.flat(t); got.status != http.StatusAccepted || flat["status"] != "accepted" {
+		t.Errorf("renewing: got %d %s, want 202 accepted", got.status, got.body)
+	}
+	event, err := s.client.Waiting(limited(t), conversation("a"))
+	if err != nil || event.Data.Source != messages.SourceCard {
+		t.Errorf("event: got source %q and error %v, want %q", event.Data.Source, err, messages.SourceCard)
+	}
+}
