@@ -103,6 +103,11 @@ func TestCommands(t *testing.T) {
 		t.Errorf("links get --json: got status %q, %v; want ready", state.Status, err)
 	}
 	run(t, 1, "links", "get", "nobody")
+	wants(t, run(t, 0, "links", "renew", "sent-1"), "status      ready", "generation  2")
+	run(t, 1, "links", "renew", "nobody")
+	if got := a.Rooms("sent-1"); got != 2 {
+		t.Errorf("rooms after a renewal: got %d, want 2", got)
+	}
 
 	for _, id := range []string{"bad-1", "bad-2", "bad-3"} {
 		ask(t, http.MethodPost, base+"/talkdesk/events", startEvent(id))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -21,6 +22,7 @@ const dialWithin = 5 * time.Second
 type linksCommand struct {
 	Get   linksGetCommand   `cmd:"" help:"Show the links of a conversation."`
 	Watch linksWatchCommand `cmd:"" help:"Show links as they are stored, until Ctrl-C."`
+	Renew linksRenewCommand `cmd:"" help:"Have new links made in place of those that a conversation has, and show them."`
 }
 
 // readSettings say which broker a command of the operator's reads.
@@ -156,4 +158,59 @@ func (c *linksWatchCommand) Run(ctx context.Context, w world) error {
 		return nil // Ctrl-C is how a watch ends
 	}
 	return err
+}
+
+type linksRenewCommand struct {
+	readSettings
+	Wait        time.Duration `default:"10s" help:"How long to wait for the new links."`
+	Interaction string        `arg:"" help:"The interaction id."`
+}
+
+// Run carries out the command.
+func (c *linksRenewCommand) Run(ctx context.Context, w world) error {
+	client, closeBroker, err := c.client(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer closeBroker()
+	ctx, cancel := context.WithTimeout(ctx, dialWithin+c.Wait)
+	defer cancel()
+	conversation := messages.Conversation{Account: c.Account, InteractionID: c.Interaction}
+	known, err := client.Latest(ctx, conversation)
+	if err != nil {
+		return err
+	}
+	if _, err := client.Renew(ctx, conversation, messages.SourceCLI, time.Now()); err != nil {
+		return fmt.Errorf("renewing conversation %q of account %q: %w", c.Interaction, c.Account, err)
+	}
+	state, err := awaitRenewal(ctx, client, conversation, known)
+	if err != nil {
+		return fmt.Errorf("waiting for the new links of %q, which still come: %w", c.Interaction, err)
+	}
+	if err := printState(w.stdout, state, c.JSON); err != nil {
+		return err
+	}
+	if state.DeadLetter != nil {
+		return fmt.Errorf("conversation %q of account %q got no new links", c.Interaction, c.Account)
+	}
+	return nil
+}
+
+// awaitRenewal returns the state that the renewal of the known links leads to.
+func awaitRenewal(
+	ctx context.Context, client *messages.Client, conversation messages.Conversation, known messages.Latest,
+) (messages.State, error) {
+	feed := messages.NewFeed(client)
+	feedCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { _ = feed.Run(feedCtx, nil) }) // it ends with its context
+	defer stop()
+	var last messages.State
+	err := feed.Follow(ctx, conversation, time.Second, func(state messages.State) bool {
+		last = state
+		return known.Answered(state)
+	})
+	return last, err
 }

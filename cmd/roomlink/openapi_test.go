@@ -87,4 +87,3 @@ func TestGuideVariables(t *testing.T) {
 func isStream(name string) bool {
 	return slices.Contains([]string{messages.ConversationsStream, messages.LinksStream, messages.DeadLettersStream}, name)
 }
-
