@@ -229,7 +229,18 @@ func (a *account) handle(ctx, held context.Context, msg jetstream.Msg) {
 	a.metrics.inFlight.Inc()
 	defer a.metrics.inFlight.Dec()
 
-	job, err := a.open(msg)
+	meta, err := msg.Metadata()
+	if err != nil {
+		a.log.Error().Err(err).Msg("delivery without metadata") // not of a consumer
+		return
+	}
+	past := a.history.hold(meta.Sequence.Stream, meta.Timestamp, time.Now())
+	if past == nil {
+		a.metrics.settled.WithLabelValues("already_held").Inc()
+		return // whoever holds it settles it, for every delivery
+	}
+	defer a.history.release(meta.Sequence.Stream, past)
+	job, err := a.open(msg, meta, past)
 	if err == nil {
 		err = errHandedBack
 		if ctx.Err() == nil {

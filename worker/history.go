@@ -1,16 +1,20 @@
 package worker
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // historyMost bounds what a process remembers. More than these wait for a retry
 // only in a long outage; forgetting one costs a count, not an event.
 const historyMost = 100_000
 
-// history remembers what this process did with events that it gave back, by
-// their sequence in the stream.
+// history remembers what this process does with events, by their sequence in the
+// stream: which it holds, and what it did with those that it gave back.
 type history struct {
 	mu    sync.Mutex
-	given map[uint64]past
+	held  map[uint64]*past
+	given map[uint64]*past
 }
 
 // past is what is known of an event when it comes again.
@@ -19,25 +23,57 @@ type past struct {
 	delivery uint64
 	// unknown counts the calls of unknown outcome.
 	unknown int
+	// stored is when the event was stored, as far as this process can tell. It was
+	// taken from the stream's timestamp when the event first came, and goes by the
+	// process' own clock since, which no step of the wall clock moves.
+	stored time.Time
 }
 
-func newHistory() *history { return &history{given: map[uint64]past{}} }
+func newHistory() *history {
+	return &history{held: map[uint64]*past{}, given: map[uint64]*past{}}
+}
 
-// take returns what is known of an event, and forgets it.
-func (h *history) take(sequence uint64) past {
+// hold takes an event on and returns what is known of it. It returns nil for one
+// that this process holds already: the broker may deliver an event again that it
+// took for forgotten, after a pause of the process or a step of the clock.
+func (h *history) hold(sequence uint64, stored, now time.Time) *past {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.held[sequence] != nil {
+		return nil
+	}
 	p := h.given[sequence]
 	delete(h.given, sequence)
+	if p == nil {
+		// now has a reading of the process' clock; the stream's timestamp has not.
+		p = &past{stored: now.Add(-max(now.Sub(stored), 0))}
+	}
+	h.held[sequence] = p
 	return p
 }
 
-// put remembers an event that is given back.
-func (h *history) put(sequence uint64, p past) {
+// release lets go of an event that was held with p.
+func (h *history) release(sequence uint64, p *past) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.drop(sequence, p)
+}
+
+// giveBack lets go of an event that comes again, and remembers what p says.
+func (h *history) giveBack(sequence uint64, p *past) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.drop(sequence, p)
 	if len(h.given) >= historyMost {
 		clear(h.given)
 	}
-	h.given[sequence] = p
+	copied := *p // whoever takes it on next holds it with another one
+	h.given[sequence] = &copied
+}
+
+// drop takes an event out of those that are held, unless it came again since.
+func (h *history) drop(sequence uint64, p *past) {
+	if h.held[sequence] == p {
+		delete(h.held, sequence)
+	}
 }

@@ -54,7 +54,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 	}
 	return &metrics{
 		settled: counter("roomlink_events_settled_total",
-			"Deliveries of events by how they ended: linked, already_linked, retried, dead_lettered, handed_back.", "outcome"),
+			"Deliveries of events by how they ended: linked, already_linked, already_held, retried, dead_lettered, handed_back.", "outcome"),
 		calls: counter("roomlink_facade_calls_total",
 			"Calls of the room facade by outcome.", "outcome"),
 		callTime: histogram("roomlink_facade_call_duration_seconds",

@@ -150,25 +150,54 @@ func TestCallOutcome(t *testing.T) {
 // without end.
 func TestHistory(t *testing.T) {
 	t.Parallel()
-	h := newHistory()
-	want := past{delivery: 2, unknown: 1}
-	h.put(7, want)
-	if got := h.take(8); got != (past{}) {
-		t.Errorf("an event that was never given back: got %+v, want nothing", got)
+	h, now := newHistory(), time.Now()
+	first := h.hold(7, now, now)
+	if first == nil || first.delivery != 0 {
+		t.Fatalf("an event that was never given back: got %+v, want nothing known", first)
 	}
-	if got := h.take(7); got != want {
-		t.Errorf("an event that was given back: got %+v, want %+v", got, want)
+	if again := h.hold(7, now, now); again != nil {
+		t.Errorf("an event that is held: got %+v, want none", again)
 	}
-	if got := h.take(7); got != (past{}) {
-		t.Errorf("the same event again: got %+v, want nothing", got)
+	first.delivery, first.unknown = 2, 1
+	h.giveBack(7, first)
+	second := h.hold(7, now, now)
+	if second == nil || second.delivery != 2 || second.unknown != 1 {
+		t.Fatalf("an event that was given back: got %+v, want what was known", second)
+	}
+	h.release(7, first)
+	if h.hold(7, now, now) != nil {
+		t.Error("letting go twice: got the event free, want it held by whoever took it since")
+	}
+	h.release(7, second)
+	if third := h.hold(7, now, now); third == nil || third.delivery != 0 {
+		t.Errorf("an event that was settled: got %+v, want nothing known", third)
 	}
 	for sequence := range uint64(2*historyMost + 1) {
-		h.put(sequence, want)
+		h.giveBack(sequence, &past{delivery: sequence})
 	}
 	if got := len(h.given); got > historyMost {
 		t.Errorf("remembered: got %d, want at most %d", got, historyMost)
 	}
-	if got := h.take(2 * historyMost); got != want {
-		t.Errorf("the last event: got %+v, want %+v", got, want)
+	if got := h.hold(2*historyMost, now, now); got.delivery != 2*historyMost {
+		t.Errorf("the last event: got %+v, want what was known", got)
+	}
+}
+
+// TestHistoryClock: the age of an event goes by the process' own clock once it has
+// come, and is never negative.
+func TestHistoryClock(t *testing.T) {
+	t.Parallel()
+	h, now := newHistory(), time.Now()
+	if got := now.Sub(h.hold(1, now.Add(-time.Minute), now).stored); got != time.Minute {
+		t.Errorf("age of an event: got %v, want %v", got, time.Minute)
+	}
+	if got := now.Sub(h.hold(2, now.Add(time.Hour).Round(0), now).stored); got != 0 {
+		t.Errorf("age of an event from the future: got %v, want 0", got)
+	}
+	p := h.hold(3, now.Add(-time.Minute).Round(0), now)
+	h.giveBack(3, p)
+	stepped := now.Add(time.Hour) // what another look at the stream's timestamp would make of it
+	if got := h.hold(3, now.Add(-time.Minute).Round(0), stepped).stored; !got.Equal(p.stored) {
+		t.Errorf("stored: got %v after a step of the clock, want %v", got, p.stored)
 	}
 }

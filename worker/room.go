@@ -26,19 +26,15 @@ type job struct {
 	// account and token of the subject that it came on.
 	account, token string
 	event          messages.Event[messages.Started]
-	past           past
+	past           *past
 	began          time.Time
 }
 
 // open reads a delivery. The error wraps [errBadEvent]; the job can be settled
 // with it.
-func (a *account) open(msg jetstream.Msg) (*job, error) {
-	j := &job{msg: msg, account: a.Name, began: time.Now()}
+func (a *account) open(msg jetstream.Msg, meta *jetstream.MsgMetadata, past *past) (*job, error) {
+	j := &job{msg: msg, meta: meta, past: past, account: a.Name, began: time.Now()}
 	var err error
-	if j.meta, err = msg.Metadata(); err != nil {
-		return j, fmt.Errorf("%w: %w", errBadEvent, err)
-	}
-	j.past = a.history.take(j.meta.Sequence.Stream)
 	if _, j.token, err = messages.SplitSubject(msg.Subject()); err != nil {
 		return j, fmt.Errorf("%w: %w", errBadEvent, err)
 	}

@@ -24,7 +24,7 @@ func (a *account) settle(j *job, err error) {
 		a.giveBack(j, 0)
 		return
 	}
-	age := time.Since(j.storedAt())
+	age := time.Since(j.past.stored)
 	reason := deadReason(err, j.past.unknown, a.UnknownRetries, age, a.GiveUpAfter)
 	if reason != "" {
 		failed := a.bury(j, reason, err)
@@ -36,19 +36,17 @@ func (a *account) settle(j *job, err error) {
 		a.log.Error().Err(failed).Str("token", j.token).Msg("dead letter not stored")
 	}
 	// What could not be done now is done later; the broker keeps it until then.
-	delay := retryDelay(err, j.attempt())
+	delay := retryDelay(err, j.meta.NumDelivered)
 	a.metrics.settled.WithLabelValues("retried").Inc()
 	a.log.Warn().Err(err).Str("interaction_id", j.event.Data.InteractionID).
-		Uint64("attempt", j.attempt()).Int64("retry_in_ms", delay.Milliseconds()).Msg("event will be tried again")
+		Uint64("attempt", j.meta.NumDelivered).Int64("retry_in_ms", delay.Milliseconds()).Msg("event will be tried again")
 	a.giveBack(j, delay)
 }
 
 // giveBack returns an event to the queue, for a delivery after a delay.
 func (a *account) giveBack(j *job, delay time.Duration) {
-	if j.meta != nil {
-		j.past.delivery = j.meta.NumDelivered
-		a.history.put(j.meta.Sequence.Stream, j.past)
-	}
+	j.past.delivery = j.meta.NumDelivered
+	a.history.giveBack(j.meta.Sequence.Stream, j.past) // before it can come again
 	if delay == 0 {
 		a.acked(j, j.msg.Nak())
 		return
@@ -71,8 +69,8 @@ func (a *account) bury(j *job, reason string, cause error) error {
 		InteractionID: j.event.Data.InteractionID,
 		Reason:        reason,
 		Detail:        auvious.Mask(cause.Error()),
-		Attempts:      int(j.attempt()),
-		AcceptedAt:    messages.At(j.storedAt()),
+		Attempts:      int(j.meta.NumDelivered),
+		AcceptedAt:    messages.At(j.meta.Timestamp),
 		LastAttemptAt: messages.At(time.Now()),
 		Event:         original(j.msg.Data()),
 	}
@@ -117,20 +115,4 @@ func original(data []byte) json.RawMessage {
 		return json.RawMessage(`""`)
 	}
 	return quoted
-}
-
-// attempt is the number of this delivery, as the broker counts them.
-func (j *job) attempt() uint64 {
-	if j.meta == nil {
-		return 1
-	}
-	return j.meta.NumDelivered
-}
-
-// storedAt is when the event was stored, by the stream's own timestamp.
-func (j *job) storedAt() time.Time {
-	if j.meta == nil {
-		return j.began
-	}
-	return j.meta.Timestamp
 }

@@ -40,6 +40,31 @@ func TestHeartbeat(t *testing.T) {
 	r.wantMetric(1, "roomlink_facade_calls_total")
 }
 
+// TestDeliveredAgainWhileHeld: an event that the broker delivers again to whoever
+// holds it, as after a step of the clock, is worked on once, and settled by the
+// first delivery.
+func TestDeliveredAgainWhileHeld(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	acks := h.acksIf(func(a ack) bool { return a.kind == "+ACK" })
+	f, calls := controlled()
+	r := h.startWith(f)
+	h.publish(startedOf("call-1"))
+	c := receive(t, calls, "the call")
+	nak := fmt.Sprintf("$JS.ACK.%s.%s.1.1.1.0.0", messages.ConversationsStream, messages.ConsumerName(account))
+	if err := brokertest.Connect(t, h.broker).Conn().Publish(nak, []byte("-NAK")); err != nil {
+		t.Fatalf("giving the event back behind the worker's back: %v", err)
+	}
+	h.await("the second delivery", func() bool {
+		return r.metric("roomlink_events_settled_total", "outcome", "already_held") == 1
+	})
+	c.succeed()
+	receive(t, acks, "the acknowledgement")
+	h.wantSettled()
+	r.mustStop()
+	r.wantMetric(1, "roomlink_facade_calls_total")
+}
+
 // TestStopWithinGrace: a call that is under way finishes, and is settled.
 func TestStopWithinGrace(t *testing.T) {
 	t.Parallel()
