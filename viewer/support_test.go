@@ -99,7 +99,7 @@ func (s *site) run(tb testing.TB, feed *messages.Feed, listener net.Listener, ha
 	}()
 	go func() {
 		defer close(served)
-		if err := web.Serve(ctx, listener, handler, 10*time.Second, zerolog.Nop()); err != nil {
+		if err := (web.Server{Handler: handler, Grace: 10 * time.Second, Logger: zerolog.Nop()}).Run(ctx, listener); err != nil {
 			tb.Errorf("serving: got error %v, want none", err)
 		}
 	}()

@@ -158,7 +158,9 @@ func (s *site) serve(tb testing.TB, handler *webhook.Webhook) {
 	s.url = "http://" + s.address
 	ctx, stop := context.WithCancel(tb.Context())
 	done := make(chan error, 1)
-	go func() { done <- web.Serve(ctx, listener, router, time.Second, zerolog.Nop()) }()
+	go func() {
+		done <- web.Server{Handler: router, Grace: time.Second, Logger: zerolog.Nop()}.Run(ctx, listener)
+	}()
 	tb.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

@@ -51,5 +51,5 @@ func (c *auviousCommand) Run(ctx context.Context, w world) error {
 		return fmt.Errorf("listening: %w", err)
 	}
 	log.Info().Str("address", listener.Addr().String()).Str("part", "auvious").Msg("listening")
-	return web.Serve(ctx, listener, simulated, requestGrace, log)
+	return web.Server{Handler: simulated, Logger: log}.Run(ctx, listener)
 }

@@ -86,7 +86,7 @@ func (d *demo) startAuvious(ctx context.Context, group *errgroup.Group) (string,
 	if err != nil {
 		return "", err
 	}
-	group.Go(func() error { return web.Serve(ctx, listener, simulated, requestGrace, zerolog.Nop()) })
+	group.Go(func() error { return web.Server{Handler: simulated, Logger: zerolog.Nop()}.Run(ctx, listener) })
 	return "http://" + listener.Addr().String(), nil
 }
 

@@ -23,8 +23,6 @@ const (
 	// provisionWithin bounds one attempt to provision the streams.
 	provisionWithin = 10 * time.Second
 	provisionPause  = time.Second
-	// requestGrace is how long requests under way may take to finish after a stop.
-	requestGrace = 5 * time.Second
 )
 
 // process is a running roomlink: the broker's connection, the parts, and what
@@ -219,7 +217,7 @@ func (p *process) addOperations(settings opsSettings) error {
 	}
 	p.log.Info().Str("address", p.opsAddress).Str("part", "operations").Msg("listening")
 	p.parts = append(p.parts, func(ctx context.Context) error {
-		return web.Serve(ctx, listener, operations.Handler(), requestGrace, p.log)
+		return web.Server{Handler: operations.Handler(), Logger: p.log}.Run(ctx, listener)
 	})
 	return nil
 }

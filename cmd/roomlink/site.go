@@ -95,7 +95,7 @@ func (p *process) addSite(s site, routes ...func(chi.Router)) {
 		add(router)
 	}
 	p.parts = append(p.parts, func(ctx context.Context) error {
-		return web.Serve(ctx, s.listener, router, requestGrace, p.log)
+		return web.Server{Handler: router, Logger: p.log}.Run(ctx, s.listener)
 	})
 }
 

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,27 +16,49 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Limits of every public connection.
+// The limits of a [Server] that sets none of its own.
 const (
-	headerTimeout  = 10 * time.Second
-	bodyTimeout    = 30 * time.Second
-	answerTimeout  = time.Minute
-	idleTimeout    = 2 * time.Minute
+	defaultGrace         = 5 * time.Second
+	defaultHeaderTimeout = 10 * time.Second
+	defaultBodyTimeout   = 30 * time.Second
+	defaultAnswerTimeout = time.Minute
+	defaultIdleTimeout   = 2 * time.Minute
+
 	maxHeaderBytes = 16 << 10
 )
 
-// Serve answers on a listener until the context ends, then stops accepting and
-// lets those requests finish that are under way, for at most the grace time. It
-// returns nil after that, or the listener's error.
-func Serve(
-	ctx context.Context, listener net.Listener, handler http.Handler, grace time.Duration, log zerolog.Logger,
-) error {
+// Server answers on a listener, within limits. A field that is zero means its
+// default.
+type Server struct {
+	Handler http.Handler
+	Logger  zerolog.Logger
+	// Grace is how long requests under way may take to finish after a stop; 5 s by
+	// default.
+	Grace time.Duration
+	// HeaderTimeout is how long a request's headers may take; 10 s by default. A
+	// connection that takes longer ends, with net/http's plain 400 at most.
+	HeaderTimeout time.Duration
+	// BodyTimeout is how long a request may take to come as a whole; 30 s by
+	// default. [ReadBody] then returns 408, and the connection ends with the answer.
+	BodyTimeout time.Duration
+	// AnswerTimeout is how long an answer may take from the end of the headers on;
+	// 60 s by default. A connection that takes longer ends.
+	AnswerTimeout time.Duration
+	// IdleTimeout is how long a connection may wait for its next request; 2 minutes
+	// by default.
+	IdleTimeout time.Duration
+}
+
+// Run answers until the context ends, then stops accepting and lets those
+// requests finish that are under way, for at most the grace time. It returns nil
+// after that, or the listener's error.
+func (s Server) Run(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       bodyTimeout,
-		WriteTimeout:      answerTimeout,
-		IdleTimeout:       idleTimeout,
+		Handler:           s.Handler,
+		ReadHeaderTimeout: cmp.Or(s.HeaderTimeout, defaultHeaderTimeout),
+		ReadTimeout:       cmp.Or(s.BodyTimeout, defaultBodyTimeout),
+		WriteTimeout:      cmp.Or(s.AnswerTimeout, defaultAnswerTimeout),
+		IdleTimeout:       cmp.Or(s.IdleTimeout, defaultIdleTimeout),
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          stdlog.New(io.Discard, "", 0), // it quotes what clients send
 		BaseContext: func(net.Listener) context.Context {
@@ -49,10 +72,10 @@ func Serve(
 		return fmt.Errorf("serving on %s: %w", listener.Addr(), err)
 	case <-ctx.Done():
 	}
-	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(s.Grace, defaultGrace))
 	defer cancel()
 	if err := server.Shutdown(deadline); err != nil {
-		log.Warn().Err(err).Msg("requests cut off")
+		s.Logger.Warn().Err(err).Msg("requests cut off")
 		_ = server.Close()
 	}
 	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {

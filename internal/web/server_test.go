@@ -1,7 +1,6 @@
 package web_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -76,7 +75,7 @@ func TestLoggedTurnsAPanicInto500(t *testing.T) {
 	}
 }
 
-func TestServeSurvivesPanics(t *testing.T) {
+func TestServerSurvivesPanics(t *testing.T) {
 	var log buffer
 	mux := http.NewServeMux()
 	mux.HandleFunc("/good", func(http.ResponseWriter, *http.Request) {})
@@ -87,7 +86,7 @@ func TestServeSurvivesPanics(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		panic("in between")
 	})
-	server := serve(t, web.Logged(zerolog.New(&log))(mux), time.Second, zerolog.Nop())
+	server := serve(t, web.Server{Handler: web.Logged(zerolog.New(&log))(mux)})
 
 	answer, body, err := get(t, server.url+"/panic")
 	if err != nil {
@@ -161,9 +160,9 @@ func wantClosed(t *testing.T, address string) {
 	t.Fatalf("new connections to %s: got one, want none", address)
 }
 
-func TestServeLetsRequestsFinish(t *testing.T) {
+func TestServerLetsRequestsFinish(t *testing.T) {
 	handler := newHold()
-	server := serve(t, handler, 30*time.Second, zerolog.Nop())
+	server := serve(t, web.Server{Handler: handler, Grace: 30 * time.Second})
 	asked := ask(t, server.url)
 	receive(t, handler.begun, "the request")
 	server.stop()
@@ -182,10 +181,10 @@ func TestServeLetsRequestsFinish(t *testing.T) {
 	}
 }
 
-func TestServeCutsOffAfterTheGrace(t *testing.T) {
+func TestServerCutsOffAfterTheGrace(t *testing.T) {
 	var log buffer
 	handler := newHold()
-	server := serve(t, handler, 20*time.Millisecond, zerolog.New(&log))
+	server := serve(t, web.Server{Handler: handler, Grace: 20 * time.Millisecond, Logger: zerolog.New(&log)})
 	asked := ask(t, server.url)
 	receive(t, handler.begun, "the request")
 	server.stop()
@@ -200,7 +199,7 @@ func TestServeCutsOffAfterTheGrace(t *testing.T) {
 	}
 }
 
-func TestServeReturnsTheListenersError(t *testing.T) {
+func TestServerReturnsTheListenersError(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("listening: %v", err)
@@ -208,7 +207,7 @@ func TestServeReturnsTheListenersError(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatalf("closing: %v", err)
 	}
-	err = web.Serve(limited(t), listener, http.NotFoundHandler(), time.Second, zerolog.Nop())
+	err = web.Server{Handler: http.NotFoundHandler()}.Run(limited(t), listener)
 	if !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), listener.Addr().String()) {
 		t.Errorf("got error %v, want %v with the address", err, net.ErrClosed)
 	}
@@ -216,14 +215,14 @@ func TestServeReturnsTheListenersError(t *testing.T) {
 
 func TestUntilStopping(t *testing.T) {
 	began, ended := make(chan struct{}), make(chan error, 1)
-	server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := serve(t, web.Server{Grace: 30 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, stop := web.UntilStopping(r)
 		defer stop()
 		close(began)
 		<-ctx.Done()
 		ended <- r.Context().Err()
 		_, _ = io.WriteString(w, "as far as it came")
-	}), 30*time.Second, zerolog.Nop())
+	})})
 	asked := ask(t, server.url)
 	receive(t, began, "the request")
 	server.stop()
@@ -255,47 +254,5 @@ func TestUntilStoppingEndsWithTheRequest(t *testing.T) {
 		}
 		stop()
 		cancel()
-	}
-}
-
-// A client that says nothing, or half of something, holds up nobody.
-func TestServeWithIdleConnections(t *testing.T) {
-	server := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), time.Second, zerolog.Nop())
-	const idle = 500
-	for i := range idle {
-		conn, err := new(net.Dialer).DialContext(limited(t), "tcp", server.address)
-		if err != nil {
-			t.Fatalf("connection %d: %v", i, err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		if i%2 == 0 {
-			continue
-		}
-		if _, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nX-Half: "); err != nil {
-			t.Fatalf("connection %d: %v", i, err)
-		}
-	}
-	if answer, _, err := get(t, server.url); err != nil || answer.StatusCode != http.StatusOK {
-		t.Errorf("beside %d idle connections: got %v and error %v, want 200", idle, answer, err)
-	}
-}
-
-func TestServeBoundsHeaders(t *testing.T) {
-	server := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), time.Second, zerolog.Nop())
-	conn, err := new(net.Dialer).DialContext(limited(t), "tcp", server.address)
-	if err != nil {
-		t.Fatalf("connecting: %v", err)
-	}
-	defer conn.Close()
-	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("x", 32<<10)+"\r\n\r\n"); err != nil {
-		t.Fatalf("writing: %v", err)
-	}
-	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatalf("reading: %v", err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
-		t.Errorf("headers of 32 KiB: got %d, want 431", answer.StatusCode)
 	}
 }

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"roomlink/internal/web"
 )
 
@@ -55,17 +53,17 @@ func (b *buffer) String() string {
 	return b.text.String()
 }
 
-// running is a server that was started by [web.Serve].
+// running is a server that runs.
 type running struct {
 	url     string
 	address string
-	// stop has the server begin to stop; done tells what Serve returned.
+	// stop has the server begin to stop; done tells what Run returned.
 	stop func()
 	done <-chan error
 }
 
-// serve starts a server, and stops it with the test.
-func serve(tb testing.TB, handler http.Handler, grace time.Duration, log zerolog.Logger) running {
+// serve runs a server, and stops it with the test.
+func serve(tb testing.TB, server web.Server) running {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -75,7 +73,7 @@ func serve(tb testing.TB, handler http.Handler, grace time.Duration, log zerolog
 	done, ended := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(ended)
-		done <- web.Serve(ctx, listener, handler, grace, log)
+		done <- server.Run(ctx, listener)
 	}()
 	tb.Cleanup(func() {
 		stop()
