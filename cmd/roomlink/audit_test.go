@@ -1,0 +1,101 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"roomlink/internal/simulator"
+)
+
+// auditKeys are what an audit line says of a call, whatever came of it.
+var auditKeys = []string{"account", "credential", "shape", "interaction_id", "outcome"}
+
+// TestAudit makes one call of each kind, and looks for exactly one line of each,
+// in their order.
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	p := start(t, serveEnv(t, startAuvious(t, simulator.Config{})), "serve")
+	host := p.address("public")
+	byKey := caller{host, http.Header{"X-Api-Key": {testAPIKey}}}
+	byBasic := basic(host, "talkdesk", testBasicPassword)
+	token := caller{base: host}.fetchToken(t, "studio", testClientSecret).token(t)
+	byToken := bearer(host, token)
+	action := strings.ReplaceAll(pageInput(t, "app-1"), "abc123", "audit-2")
+
+	const (
+		key      = "default roomlink_talkdesk_api_key "
+		password = "default roomlink_talkdesk_basic_password "
+		client   = "default roomlink_talkdesk_client_secret "
+		nobody   = "  "
+	)
+	want := []string{client + "token  token_issued"}
+	for _, tc := range []struct {
+		caller           caller
+		path, body, want string
+	}{
+		{byKey, eventsPath, startEvent("audit-1"), key + "automation audit-1 accepted"},
+		{byBasic, eventsPath, startEvent("audit-1"), password + "automation audit-1 duplicate"},
+		{byToken, eventsPath, `{"event_type":"CONVERSATION_STARTED","conversation_id":"audit-3"}`, client + "digital_connect audit-3 accepted"},
+		{byKey, eventsPath, end, key + "automation ended ignored"},
+		{byKey, eventsPath, `{"event":`, key + "  refused"},
+		{byKey, eventsPath, startEvent("{{interaction_id}}"), key + "  refused"},
+		{byToken, actionPath, action, client + "action audit-2 accepted"},
+		{byToken, actionPath, action, client + "action audit-2 known"},
+		{byToken, actionPath, `{}`, client + "action  refused"},
+		{byToken, actionPath, pageInput(t, "app-2"), client + "action  refused"},
+		{bearer(host, "made-up"), actionPath, action, nobody + "action  unauthorized"},
+		{caller{base: host}, eventsPath, startEvent("audit-4"), nobody + "  unauthorized"},
+		{caller{host, http.Header{"X-Api-Key": {"guess"}}}, eventsPath, startEvent("audit-4"), nobody + "  unauthorized"},
+		{caller{base: host}, tokenPath, "{}", nobody + "token  token_refused"},
+		{byKey, eventsPath, startEvent("audit-last"), key + "automation audit-last accepted"},
+	} {
+		tc.caller.post(t, tc.path, "application/json", tc.body)
+		want = append(want, tc.want)
+	}
+	p.line(map[string]string{"kind": "audit", "interaction_id": "audit-last"})
+	wantAudit(t, p.log(), want)
+}
+
+// wantAudit compares the audit lines of a log.
+func wantAudit(t *testing.T, log string, want []string) {
+	t.Helper()
+	var got []string
+	for text := range strings.Lines(log) {
+		var line map[string]any
+		if json.Unmarshal([]byte(text), &line) != nil || line["kind"] != "audit" {
+			continue
+		}
+		var values []string
+		for _, key := range auditKeys {
+			value, ok := line[key].(string)
+			if !ok {
+				t.Errorf("got a line without %s: %s", key, text)
+			}
+			values = append(values, value)
+		}
+		remote, err := netip.ParseAddrPort(fmt.Sprint(line["remote"]))
+		if err != nil || !remote.Addr().IsLoopback() {
+			t.Errorf("remote: got %v, want the caller's address", line["remote"])
+		}
+		if _, ok := line["time"].(string); !ok {
+			t.Errorf("got a line without a time: %s", text)
+		}
+		got = append(got, strings.Join(values, " "))
+	}
+	for i := range max(len(got), len(want)) {
+		g, w := "no line", "no line"
+		if i < len(got) {
+			g = got[i]
+		}
+		if i < len(want) {
+			w = want[i]
+		}
+		if g != w {
+			t.Errorf("line %d: got %q, want %q", i, g, w)
+		}
+	}
+}
