@@ -25,18 +25,12 @@ func (c *Client) Depth(ctx context.Context, account string, now time.Time) (uint
 	if depth == 0 {
 		return 0, 0, nil
 	}
-	var answer struct {
-		Message struct {
-			Time time.Time `json:"time"`
-		} `json:"message"`
-	}
-	request := map[string]any{"seq": 1, "next_by_subj": eventSubjects + account + ".*"}
-	err = apiRequest(ctx, c.nc, "STREAM.MSG.GET."+ConversationsStream, request, &answer)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	oldest, err := readNext(ctx, c.nc, ConversationsStream, eventSubjects+account+".*", 1)
+	if errors.Is(err, ErrNotFound) {
 		return 0, 0, nil // the last one was done with in between
 	}
 	if err != nil {
 		return 0, 0, fmt.Errorf("measuring the queue of %q: %w", account, err)
 	}
-	return depth, max(now.Sub(answer.Message.Time), 0), nil
+	return depth, max(now.Sub(oldest.storedAt), 0), nil
 }

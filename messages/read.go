@@ -60,8 +60,27 @@ func readLast(ctx context.Context, nc *nats.Conn, stream, subject string, from C
 	return readLeader(ctx, nc, stream, subject)
 }
 
-// readLeader asks the stream's leader (NATS ADR-1, STREAM.MSG.GET).
+// readLeader asks the stream's leader for the last message of a subject.
 func readLeader(ctx context.Context, nc *nats.Conn, stream, subject string) (raw, error) {
+	return get(ctx, nc, stream, getRequest{LastBySubject: subject})
+}
+
+// readNext asks the stream's leader for the first message of a subject from a
+// sequence on. It returns [ErrNotFound] if there is none.
+func readNext(ctx context.Context, nc *nats.Conn, stream, subject string, from uint64) (raw, error) {
+	return get(ctx, nc, stream, getRequest{Sequence: max(from, 1), NextBySubject: subject})
+}
+
+// getRequest names one message of a stream.
+type getRequest struct {
+	Sequence      uint64 `json:"seq,omitempty"`
+	NextBySubject string `json:"next_by_subj,omitempty"`
+	LastBySubject string `json:"last_by_subj,omitempty"`
+}
+
+// get asks the stream's leader for one message (NATS ADR-1, STREAM.MSG.GET). It
+// returns [ErrNotFound] if there is none.
+func get(ctx context.Context, nc *nats.Conn, stream string, request getRequest) (raw, error) {
 	var answer struct {
 		Message struct {
 			Subject  string    `json:"subject"`
@@ -70,7 +89,6 @@ func readLeader(ctx context.Context, nc *nats.Conn, stream, subject string) (raw
 			Time     time.Time `json:"time"`
 		} `json:"message"`
 	}
-	request := map[string]string{"last_by_subj": subject}
 	err := apiRequest(ctx, nc, "STREAM.MSG.GET."+stream, request, &answer)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return raw{}, ErrNotFound
