@@ -18,7 +18,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
@@ -48,12 +47,8 @@ type Broker struct {
 	log     zerolog.Logger
 	options []nats.Option
 	url     string
-	close   func()
-	// reload gives the embedded server other accounts.
-	reload func(accounts []string) error
-
-	// server is nil for an external broker.
-	server *server.Server
+	// embedded is nil for an external broker.
+	embedded *embedded
 
 	mu    sync.Mutex
 	conns []*nats.Conn
@@ -62,6 +57,22 @@ type Broker struct {
 // Connect opens a connection for a part, which the broker closes with itself.
 // Its errors are those of NATS.
 func (b *Broker) Connect(part string) (jetstream.JetStream, error) {
+	nc, err := b.connect(part)
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("connecting to the broker: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.conns = append(b.conns, nc)
+	return js, nil
+}
+
+func (b *Broker) connect(part string) (*nats.Conn, error) {
 	log := b.log.With().Str("connection", part).Logger()
 	options := append([]nats.Option{
 		nats.Name("roomlink " + part),
@@ -87,23 +98,15 @@ func (b *Broker) Connect(part string) (jetstream.JetStream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the broker: %w", err)
 	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("connecting to the broker: %w", err)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.conns = append(b.conns, nc)
-	return js, nil
+	return nc, nil
 }
 
 // Health returns nil, or an error that wraps [ErrUnhealthy] and says what is
 // wrong: with the embedded server's streams and store, or with the connections.
 func (b *Broker) Health() error {
-	if b.server != nil {
-		if status := b.server.Healthz(nil); status.Error != "" {
-			return fmt.Errorf("%w: %s", ErrUnhealthy, status.Error)
+	if b.embedded != nil {
+		if err := b.embedded.health(); err != nil {
+			return err
 		}
 	}
 	b.mu.Lock()
@@ -117,26 +120,27 @@ func (b *Broker) Health() error {
 }
 
 // Embedded reports whether the server runs in this process.
-func (b *Broker) Embedded() bool { return b.server != nil }
+func (b *Broker) Embedded() bool { return b.embedded != nil }
 
 // SetAccounts replaces the accounts that a subscriber of the embedded server may
 // read. An external broker has its own users, and nothing changes.
 func (b *Broker) SetAccounts(accounts []string) error {
-	if b.reload == nil {
+	if b.embedded == nil {
 		return nil
 	}
-	return b.reload(accounts)
+	return b.embedded.setAccounts(accounts)
 }
 
 // Address is where others reach the broker, without credentials; "" if nowhere.
 func (b *Broker) Address() string {
-	if b.server == nil {
+	if b.embedded == nil {
 		return withoutCredentials(b.url)
 	}
-	if b.server.Addr() == nil {
+	address := b.embedded.current.Load().Addr()
+	if address == nil {
 		return ""
 	}
-	return "nats://" + b.server.Addr().String()
+	return "nats://" + address.String()
 }
 
 // Close closes the connections, then the embedded server, and returns when its
@@ -150,8 +154,8 @@ func (b *Broker) Close() {
 		_ = nc.FlushTimeout(flushTimeout) // acknowledgements on their way
 		nc.Close()
 	}
-	if b.close != nil {
-		b.close()
+	if b.embedded != nil {
+		b.embedded.close()
 	}
 }
 
@@ -211,8 +215,9 @@ func Dial(ctx context.Context, config RemoteConfig) (*Broker, error) {
 // await tries to connect until that works or the context ends.
 func (b *Broker) await(ctx context.Context) error {
 	for backoff := firstBackoff; ; backoff = min(2*backoff, lastBackoff) {
-		_, err := b.Connect("start")
+		nc, err := b.connect("start")
 		if err == nil {
+			nc.Close()
 			return nil
 		}
 		if asked, ok := errors.AsType[*url.Error](err); ok {

@@ -8,9 +8,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"roomlink/internal/secret"
@@ -57,6 +56,23 @@ type EmbeddedConfig struct {
 	Logger   zerolog.Logger
 }
 
+// embedded is the server in this process. It may be another one after a restart,
+// which connections survive as they do that of any server.
+type embedded struct {
+	log zerolog.Logger
+	// password is that of the parts.
+	password secret.String
+	lock     *flock.Flock
+	current  atomic.Pointer[server.Server]
+
+	// mu is held while a server is started, stopped or changed.
+	mu     sync.Mutex
+	config EmbeddedConfig
+	closed bool
+}
+
+var _ nats.InProcessConnProvider = (*embedded)(nil)
+
 // Embed starts a NATS server in this process on the store in a data directory,
 // and returns once it has recovered it. It returns an error that wraps
 // [ErrLocked] or [ErrStore] and says what to do, or the context's.
@@ -72,187 +88,100 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 	if !locked {
 		return nil, fmt.Errorf("%w %q: stop it, or choose another with ROOMLINK_DATA_DIR", ErrLocked, config.Dir)
 	}
-	b, err := startServer(ctx, config)
-	if err != nil {
+	e := &embedded{log: config.Logger, password: secret.String(rand.Text()), lock: lock, config: config}
+	if err := e.start(ctx); err != nil {
 		return nil, errors.Join(err, lock.Unlock())
 	}
-	stop := b.close
-	b.close = sync.OnceFunc(func() {
-		stop()
-		if err := lock.Unlock(); err != nil {
-			config.Logger.Warn().Err(err).Msg("data directory stays locked")
-		}
-	})
-	return b, nil
-}
-
-func startServer(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
-	password := secret.String(rand.Text())
-	options, err := serverOptions(config, password)
-	if err != nil {
-		return nil, err
-	}
-	srv, err := server.NewServer(options)
-	if err != nil {
-		return nil, fmt.Errorf("preparing the embedded broker: %w", err)
-	}
-	log := &serverLog{log: config.Logger.With().Str("component", "broker").Logger()}
-	srv.SetLoggerV2(log, false, false, false)
-	stop := func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	}
-	srv.Start()
-	if err := awaitServer(ctx, srv, log, config); err != nil {
-		stop()
-		return nil, err
-	}
 	return &Broker{
-		log:    config.Logger,
-		server: srv,
-		close:  stop,
-		reload: func(accounts []string) error {
-			next := config
-			next.Accounts = accounts
-			return reloadServer(srv, next, password)
-		},
+		log:      config.Logger,
+		embedded: e,
 		options: []nats.Option{
-			nats.InProcessServer(srv),
-			nats.UserInfo(partsUser, password.Reveal()),
+			nats.InProcessServer(e),
+			nats.UserInfo(partsUser, e.password.Reveal()),
 			nats.CustomInboxPrefix(partsInbox),
 		},
 	}, nil
 }
 
-// serverOptions are what the server runs with. parts is the password of the parts
-// in this process.
-func serverOptions(config EmbeddedConfig, parts secret.String) (*server.Options, error) {
-	accounts, err := accountsConfig(config.Dir, config.Accounts, parts)
-	if err != nil {
-		return nil, err
-	}
-	options := &server.Options{
-		ServerName:   "roomlink",
-		JetStream:    true,
-		StoreDir:     config.Dir,
-		SyncAlways:   config.Sync == 0,
-		SyncInterval: config.Sync,
-		MaxPayload:   maxPayload,
-		NoSigs:       true,
-	}
-	if err := options.ProcessConfigString(accounts); err != nil {
-		return nil, fmt.Errorf("preparing the users of the embedded broker: %w", err)
-	}
-	return options, setListen(options, config.Listen)
-}
+// InProcessConn implements [nats.InProcessConnProvider].
+func (e *embedded) InProcessConn() (net.Conn, error) { return e.current.Load().InProcessConn() }
 
-// reloadServer gives a running server other accounts. Connections of users that
-// stay are left alone.
-func reloadServer(srv *server.Server, config EmbeddedConfig, parts secret.String) error {
-	if listening, ok := srv.Addr().(*net.TCPAddr); ok {
-		config.Listen = listening.String() // its port may have been chosen by the system
-	}
-	options, err := serverOptions(config, parts)
+// start starts a server. The caller holds mu, or is the only one.
+func (e *embedded) start(ctx context.Context) error {
+	options, err := serverOptions(e.config, e.password)
 	if err != nil {
 		return err
 	}
-	if err := srv.ReloadOptions(options); err != nil {
-		return fmt.Errorf("reloading the users of the embedded broker: %w", err)
+	srv, err := server.NewServer(options)
+	if err != nil {
+		return fmt.Errorf("preparing the embedded broker: %w", err)
 	}
+	log := &serverLog{log: e.log.With().Str("component", "broker").Logger()}
+	srv.SetLoggerV2(log, false, false, false)
+	srv.Start()
+	if err := awaitServer(ctx, srv, log, e.config); err != nil {
+		stopServer(srv)
+		return err
+	}
+	if listening, ok := srv.Addr().(*net.TCPAddr); ok {
+		e.config.Listen = listening.String() // its port may have been chosen by the system
+	}
+	e.current.Store(srv)
 	return nil
 }
 
-// awaitServer returns once the server has recovered every stream whose folder
-// lies in the store. One that it did not recover must not be made anew, since
-// that would delete its files.
-func awaitServer(ctx context.Context, srv *server.Server, log *serverLog, config EmbeddedConfig) error {
-	deadline := time.Now().Add(startTimeout)
-	for !srv.ReadyForConnections(50 * time.Millisecond) {
-		if fault := log.fault(); fault != "" {
-			return startError(fault, config)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("starting the embedded broker: not ready after %v", startTimeout)
-		}
-	}
-	if status := srv.Healthz(nil); status.Error != "" {
-		return fmt.Errorf("%w: %s: restore %q from a copy, or move it away to start with an empty one",
-			ErrStore, status.Error, filepath.Join(config.Dir, "jetstream"))
-	}
-	return nil
+func stopServer(srv *server.Server) {
+	srv.Shutdown()
+	srv.WaitForShutdown()
 }
 
-// startError says what to do about the sentence that the server gave up with.
-func startError(fault string, config EmbeddedConfig) error {
-	if listener, err := net.Listen("tcp", config.Listen); errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("starting the embedded broker: %s is in use: choose another address with "+
-			"ROOMLINK_BROKER_LISTEN, or \"off\"", config.Listen)
-	} else if err == nil {
-		_ = listener.Close()
-	}
-	return fmt.Errorf("%w: %s: check the rights, the space and the files in %q", ErrStore, fault, config.Dir)
-}
-
-func setListen(options *server.Options, address string) error {
-	if address == "" || address == ListenOff {
-		options.DontListen = true
+// restart starts another server on the same store, for the same users.
+func (e *embedded) restart(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
 		return nil
 	}
-	host, port, err := net.SplitHostPort(address)
+	stopServer(e.current.Load())
+	return e.start(ctx)
+}
+
+// setAccounts gives the running server other accounts. Connections of users that
+// stay are left alone.
+func (e *embedded) setAccounts(accounts []string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	next := e.config
+	next.Accounts = accounts
+	options, err := serverOptions(next, e.password)
 	if err != nil {
-		return fmt.Errorf("reading the broker's address %q: %w", address, err)
+		return err
 	}
-	options.Host = host
-	if options.Port, err = strconv.Atoi(port); err != nil {
-		return fmt.Errorf("reading the broker's address %q: the port is no number", address)
+	if err := e.current.Load().ReloadOptions(options); err != nil {
+		return fmt.Errorf("reloading the users of the embedded broker: %w", err)
 	}
-	if options.Port == 0 {
-		options.Port = server.RANDOM_PORT
+	e.config = next
+	return nil
+}
+
+// health returns what is wrong with the server's streams and store.
+func (e *embedded) health() error {
+	if status := e.current.Load().Healthz(nil); status.Error != "" {
+		return fmt.Errorf("%w: %s", ErrUnhealthy, status.Error)
 	}
 	return nil
 }
 
-// serverLog writes what the server says to our log, and remembers a fatal fault
-// instead of ending the process.
-type serverLog struct {
-	log zerolog.Logger
-
-	mu    sync.Mutex
-	fatal string
-}
-
-var _ server.Logger = (*serverLog)(nil)
-
-func (l *serverLog) fault() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.fatal
-}
-
-// Noticef implements [server.Logger].
-func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug().Msgf(format, v...) }
-
-// Warnf implements [server.Logger].
-func (l *serverLog) Warnf(format string, v ...any) { l.log.Warn().Msgf(format, v...) }
-
-// Errorf implements [server.Logger].
-func (l *serverLog) Errorf(format string, v ...any) { l.log.Error().Msgf(format, v...) }
-
-// Debugf implements [server.Logger].
-func (l *serverLog) Debugf(format string, v ...any) { l.log.Trace().Msgf(format, v...) }
-
-// Tracef implements [server.Logger]. The server's trace holds the messages
-// themselves, and so tickets.
-func (l *serverLog) Tracef(string, ...any) {}
-
-// Fatalf implements [server.Logger].
-func (l *serverLog) Fatalf(format string, v ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.fatal == "" {
-		l.fatal = fmt.Sprintf(format, v...)
+// close stops the server and returns when its store is closed.
+func (e *embedded) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
+	e.closed = true
+	stopServer(e.current.Load())
+	if err := e.lock.Unlock(); err != nil {
+		e.log.Warn().Err(err).Msg("data directory stays locked")
 	}
 }
