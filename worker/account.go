@@ -47,6 +47,8 @@ type account struct {
 	allowed int
 	bound   atomic.Bool
 
+	// swept is when strays were last looked for.
+	swept time.Time
 	// stop ends the work of this account alone. It belongs to the worker's lock.
 	stop func()
 	// quiet is closed when nothing is pulled any more.
@@ -103,6 +105,9 @@ func (a *account) run(ctx, held context.Context) {
 	consumer := a.bind(ctx)
 	for consumer != nil && ctx.Err() == nil {
 		awaitBreaker(ctx, a.breaker)
+		if time.Since(a.swept) > sweepEvery {
+			a.sweep(held)
+		}
 		count := a.allow(ctx, a.reserve(ctx, !a.breaker.IsClosed()))
 		if count == 0 {
 			return
@@ -118,6 +123,7 @@ func (a *account) run(ctx, held context.Context) {
 			a.log.Warn().Err(err).Msg("pull failed")
 			pause(ctx, pullBackoff)
 			consumer = a.bind(ctx)
+			a.swept = time.Time{} // the broker may have been another one since
 		}
 	}
 }

@@ -33,15 +33,23 @@ type job struct {
 // open reads a delivery. The error wraps [errBadEvent]; the job can be settled
 // with it.
 func (a *account) open(msg jetstream.Msg, meta *jetstream.MsgMetadata, past *past) (*job, error) {
-	j := &job{msg: msg, meta: meta, past: past, account: a.Name, began: time.Now()}
+	j, err := a.read(msg.Subject(), msg.Data())
+	j.msg, j.meta, j.past = msg, meta, past
+	return j, err
+}
+
+// read reads an event. The error wraps [errBadEvent]; the job has the token all
+// the same.
+func (a *account) read(subject string, data []byte) (*job, error) {
+	j := &job{account: a.Name, began: time.Now()}
 	var err error
-	if _, j.token, err = messages.SplitSubject(msg.Subject()); err != nil {
+	if _, j.token, err = messages.SplitSubject(subject); err != nil {
 		return j, fmt.Errorf("%w: %w", errBadEvent, err)
 	}
-	if j.event, err = messages.Decode[messages.Started](msg.Data()); err != nil {
+	if j.event, err = messages.Decode[messages.Started](data); err != nil {
 		return j, fmt.Errorf("%w: %w", errBadEvent, err)
 	}
-	if j.event.Data.Conversation().EventSubject() != msg.Subject() {
+	if j.event.Data.Conversation().EventSubject() != subject {
 		return j, fmt.Errorf("%w: it is of another conversation than its subject", errBadEvent)
 	}
 	return j, nil

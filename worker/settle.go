@@ -27,7 +27,7 @@ func (a *account) settle(j *job, err error) {
 	age := time.Since(j.past.stored)
 	reason := deadReason(err, j.past.unknown, a.UnknownRetries, age, a.GiveUpAfter)
 	if reason != "" {
-		failed := a.bury(j, reason, err)
+		failed := a.bury(j, j.msg.Data(), reason, err)
 		if failed == nil {
 			// The dead letter is stored, and takes the event's place.
 			a.acked(j, j.msg.TermWithReason(reason))
@@ -63,7 +63,7 @@ func (a *account) acked(j *job, err error) {
 }
 
 // bury stores the dead letter of an event.
-func (a *account) bury(j *job, reason string, cause error) error {
+func (a *account) bury(j *job, data []byte, reason string, cause error) error {
 	letter := messages.DeadLetter{
 		Account:       a.Name,
 		InteractionID: j.event.Data.InteractionID,
@@ -72,7 +72,7 @@ func (a *account) bury(j *job, reason string, cause error) error {
 		Attempts:      int(j.meta.NumDelivered),
 		AcceptedAt:    messages.At(j.meta.Timestamp),
 		LastAttemptAt: messages.At(time.Now()),
-		Event:         original(j.msg.Data()),
+		Event:         original(data),
 	}
 	if letter.InteractionID == "" {
 		letter.InteractionID = idOf(j.token) // an event that cannot be read
