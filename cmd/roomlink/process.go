@@ -123,6 +123,7 @@ func (p *process) openBroker(
 		return err
 	}
 	p.closers = append(p.closers, p.broker.Close)
+	p.parts = append(p.parts, p.broker.Run)
 	js, err := p.broker.Connect("messages")
 	if err != nil {
 		return err
