@@ -74,8 +74,8 @@ func readNext(ctx context.Context, nc *nats.Conn, stream, subject string, from u
 // getRequest names one message of a stream.
 type getRequest struct {
 	Sequence      uint64 `json:"seq,omitempty"`
-	NextBySubject string `json:"next_by_subj,omitempty"`
-	LastBySubject string `json:"last_by_subj,omitempty"`
+	NextBySubject string `json:"next_by_subj,omitempty"` //nolint:tagliatelle // NATS names it so
+	LastBySubject string `json:"last_by_subj,omitempty"` //nolint:tagliatelle // likewise
 }
 
 // get asks the stream's leader for one message (NATS ADR-1, STREAM.MSG.GET). It

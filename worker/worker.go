@@ -18,6 +18,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -150,7 +151,7 @@ func (w *Worker) SetAccounts(accounts []Account) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, old := range w.accounts {
-		if wanted[name] != old.Account {
+		if !same(wanted[name], old.Account) {
 			old.stop()
 			delete(w.accounts, name)
 		}
@@ -165,6 +166,17 @@ func (w *Worker) SetAccounts(accounts []Account) error {
 		}
 	}
 	return nil
+}
+
+// same reports whether two accounts are configured alike. Facades that cannot be
+// compared are other ones.
+func same(a, b Account) bool {
+	for _, facade := range []Facade{a.Facade, b.Facade} {
+		if facade != nil && !reflect.ValueOf(facade).Comparable() {
+			return false
+		}
+	}
+	return a == b
 }
 
 // launch begins the work of an account, if the worker runs.

@@ -193,3 +193,64 @@ func everyOutcome(t *testing.T) (*running, *house) {
 	r.mustStop()
 	return r, h
 }
+
+// TestRate: events wait in the queue for the next call that may begin, and are not
+// delivered before.
+func TestRate(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	a := simulated(makes())
+	a.Rate = 0.0001
+	r := h.start(worker.Config{Accounts: []worker.Account{a}})
+	for _, id := range []string{"call-1", "call-2", "call-3"} {
+		h.publish(startedOf(id))
+	}
+	h.links("call-1")
+	h.await("the acknowledgement of the first", func() bool { return h.consumer().NumAckPending == 0 })
+	if info := h.consumer(); info.NumPending != 2 || info.Delivered.Consumer != 1 {
+		t.Errorf("queue: got %d waiting after %d deliveries, want 2 after 1", info.NumPending, info.Delivered.Consumer)
+	}
+	r.mustStop()
+	r.wantMetric(1, "roomlink_facade_calls_total")
+}
+
+// TestSetAccounts: accounts come, go and change while others work on.
+func TestSetAccounts(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	f := makes()
+	steady := simulated(&f)
+	r := h.start(worker.Config{Accounts: []worker.Account{steady}})
+	coming := simulated(makes())
+	coming.Name = "coming"
+	if err := r.SetAccounts([]worker.Account{steady, coming}); err != nil {
+		t.Fatalf("adding an account: %v", err)
+	}
+	e := startedOf("call-1")
+	e.Data.Account = "coming"
+	h.publish(e)
+	h.next(messages.LinksStream, e.Data.Conversation().LinksSubject())
+	for what, accounts := range map[string][]worker.Account{
+		"an account twice":            {steady, steady},
+		"an account without a facade": {steady, {Name: "coming"}},
+		"an account without a name":   {steady, {Facade: makes()}},
+	} {
+		if err := r.SetAccounts(accounts); err == nil {
+			t.Errorf("%s: got no error, want one", what)
+		}
+	}
+	changed, calls := signalled(makes())
+	if err := r.SetAccounts([]worker.Account{simulated(changed)}); err != nil {
+		t.Fatalf("changing an account: %v", err)
+	}
+	h.publish(startedOf("call-2"))
+	receive(t, calls, "a call by the changed account")
+	h.links("call-2")
+	e = startedOf("call-3")
+	e.Data.Account = "coming"
+	h.publish(e)
+	h.publish(startedOf("call-4"))
+	h.links("call-4")
+	h.wantMessages(messages.ConversationsStream, 1)
+	r.mustStop()
+}
