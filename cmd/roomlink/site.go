@@ -13,6 +13,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"roomlink/internal/access"
+	"roomlink/internal/broker"
 	"roomlink/internal/openapi"
 	"roomlink/internal/secret"
 	"roomlink/internal/telemetry"
@@ -122,8 +123,8 @@ func ownKey(path string) (secret.String, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return "", fmt.Errorf("making the data directory: %w", err)
+	if err := broker.PrepareDirectory(filepath.Dir(path)); err != nil {
+		return "", err
 	}
 	key = secret.String(rand.Text() + rand.Text())
 	if err := os.WriteFile(path, []byte(key.Reveal()+"\n"), 0o600); err != nil {

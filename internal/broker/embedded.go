@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -60,6 +59,7 @@ type EmbeddedConfig struct {
 // which connections survive as they do that of any server.
 type embedded struct {
 	log zerolog.Logger
+	dir string
 	// password is that of the parts.
 	password secret.String
 	lock     *flock.Flock
@@ -75,10 +75,10 @@ var _ nats.InProcessConnProvider = (*embedded)(nil)
 
 // Embed starts a NATS server in this process on the store in a data directory,
 // and returns once it has recovered it. It returns an error that wraps
-// [ErrLocked] or [ErrStore] and says what to do, or the context's.
+// [ErrDirectory], [ErrLocked] or [ErrStore] and says what to do, or the context's.
 func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
-	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the data directory: %w", err)
+	if err := PrepareDirectory(config.Dir); err != nil {
+		return nil, err
 	}
 	lock := flock.New(filepath.Join(config.Dir, "lock"))
 	locked, err := lock.TryLock()
@@ -88,7 +88,7 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 	if !locked {
 		return nil, fmt.Errorf("%w %q: stop it, or choose another with ROOMLINK_DATA_DIR", ErrLocked, config.Dir)
 	}
-	e := &embedded{log: config.Logger, password: secret.String(rand.Text()), lock: lock, config: config}
+	e := &embedded{log: config.Logger, dir: config.Dir, password: secret.String(rand.Text()), lock: lock, config: config}
 	if err := e.start(ctx); err != nil {
 		return nil, errors.Join(err, lock.Unlock())
 	}

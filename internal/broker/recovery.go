@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 )
 
@@ -75,7 +74,7 @@ func (r *recovery) look(ctx context.Context) error {
 		r.failing = true
 		r.server.log.Error().Err(err).Msg("store failed: events are refused until it is well")
 	}
-	if time.Since(r.restarted) < r.wait || !r.server.writable() {
+	if time.Since(r.restarted) < r.wait || probe(r.server.dir, probeSize) != nil {
 		return nil
 	}
 	if !r.restarted.IsZero() {
@@ -84,18 +83,4 @@ func (r *recovery) look(ctx context.Context) error {
 	r.restarted = time.Now()
 	r.server.log.Warn().Msg("restarting the embedded broker")
 	return r.server.restart(ctx)
-}
-
-// writable reports whether the data directory takes some more on the disk.
-func (e *embedded) writable() bool {
-	file, err := os.CreateTemp(e.config.Dir, "probe-")
-	if err != nil {
-		return false
-	}
-	defer os.Remove(file.Name())
-	_, err = file.Write(make([]byte, probeSize))
-	if err == nil {
-		err = file.Sync()
-	}
-	return file.Close() == nil && err == nil
 }
