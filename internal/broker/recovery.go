@@ -74,7 +74,7 @@ func (r *recovery) look(ctx context.Context) error {
 		r.failing = true
 		r.server.log.Error().Err(err).Msg("store failed: events are refused until it is well")
 	}
-	if time.Since(r.restarted) < r.wait || probe(r.server.dir, probeSize) != nil {
+	if time.Since(r.restarted) < r.wait || !r.server.writable() {
 		return nil
 	}
 	if !r.restarted.IsZero() {
@@ -84,3 +84,6 @@ func (r *recovery) look(ctx context.Context) error {
 	r.server.log.Warn().Msg("restarting the embedded broker")
 	return r.server.restart(ctx)
 }
+
+// writable reports whether the disk of the data directory takes some more.
+func (e *embedded) writable() bool { return probe(e.dir, probeSize) == nil }
