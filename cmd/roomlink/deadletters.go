@@ -57,72 +57,66 @@ func (f letterFilter) find(
 	return found, err
 }
 
-type deadLettersListCommand struct {
+// letterQuery is what listing and showing have in common.
+type letterQuery struct {
 	readSettings
 	letterFilter
 }
+
+// print finds the dead letters that are chosen, and prints them as JSON, or in a
+// form for people.
+func (c letterQuery) print(
+	ctx context.Context, w world, forPeople func(io.Writer, []messages.Stored[messages.DeadLetter]) error,
+) error {
+	client, closeBroker, err := c.client(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer closeBroker()
+	letters, err := c.find(ctx, client, c.Account)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printLetters(json.NewEncoder(w.stdout), letters)
+	}
+	return forPeople(w.stdout, letters)
+}
+
+// printLetters prints one JSON document after the other.
+func printLetters(encoder *json.Encoder, letters []messages.Stored[messages.DeadLetter]) error {
+	for _, letter := range letters {
+		if err := encoder.Encode(letter.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type deadLettersListCommand struct{ letterQuery }
 
 // Run carries out the command.
 func (c *deadLettersListCommand) Run(ctx context.Context, w world) error {
-	client, closeBroker, err := c.client(ctx, w)
-	if err != nil {
-		return err
-	}
-	defer closeBroker()
-	letters, err := c.find(ctx, client, c.Account)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return printLetters(w.stdout, letters)
-	}
-	table := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "STORED\tACCOUNT\tINTERACTION\tREASON\tATTEMPTS\tDETAIL")
-	for _, letter := range letters {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", letter.StoredAt.Local().Format(time.DateTime),
-			letter.Data.Account, letter.Data.InteractionID, letter.Data.Reason, letter.Data.Attempts, letter.Data.Detail)
-	}
-	return table.Flush()
-}
-
-// printLetters prints one JSON document a line.
-func printLetters(out io.Writer, letters []messages.Stored[messages.DeadLetter]) error {
-	encoder := json.NewEncoder(out)
-	for _, letter := range letters {
-		if err := encoder.Encode(letter.Data); err != nil {
-			return err
+	return c.print(ctx, w, func(out io.Writer, letters []messages.Stored[messages.DeadLetter]) error {
+		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "STORED\tACCOUNT\tINTERACTION\tREASON\tATTEMPTS\tDETAIL")
+		for _, letter := range letters {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", letter.StoredAt.Local().Format(time.DateTime),
+				letter.Data.Account, letter.Data.InteractionID, letter.Data.Reason, letter.Data.Attempts, letter.Data.Detail)
 		}
-	}
-	return nil
+		return table.Flush()
+	})
 }
 
-type deadLettersShowCommand struct {
-	readSettings
-	letterFilter
-}
+type deadLettersShowCommand struct{ letterQuery }
 
 // Run carries out the command.
 func (c *deadLettersShowCommand) Run(ctx context.Context, w world) error {
-	client, closeBroker, err := c.client(ctx, w)
-	if err != nil {
-		return err
-	}
-	defer closeBroker()
-	letters, err := c.find(ctx, client, c.Account)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return printLetters(w.stdout, letters)
-	}
-	encoder := json.NewEncoder(w.stdout)
-	encoder.SetIndent("", "  ")
-	for _, letter := range letters {
-		if err := encoder.Encode(letter.Data); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.print(ctx, w, func(out io.Writer, letters []messages.Stored[messages.DeadLetter]) error {
+		encoder := json.NewEncoder(out)
+		encoder.SetIndent("", "  ")
+		return printLetters(encoder, letters)
+	})
 }
 
 // letterChange is what replaying and discarding have in common.

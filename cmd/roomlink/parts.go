@@ -1,9 +1,13 @@
 package main
 
-import "context"
+import (
+	"context"
 
-// webhookCommand runs the webhook alone.
-type webhookCommand struct {
+	"github.com/go-chi/chi/v5"
+)
+
+// frontSettings are those of a part that answers public HTTP.
+type frontSettings struct {
 	accountSettings
 	publicSettings
 	natsSettings
@@ -12,12 +16,8 @@ type webhookCommand struct {
 	logSettings
 }
 
-// Run carries out the command.
-func (c *webhookCommand) Run(ctx context.Context, w world) error {
-	return runProcess(ctx, w, c.logSettings, c.build)
-}
-
-func (c *webhookCommand) build(ctx context.Context, p *process) error {
+// build makes a part ready that answers public HTTP with some routes.
+func (c *frontSettings) build(ctx context.Context, p *process, routes func(site) func(chi.Router)) error {
 	if err := p.openTenants(&accountReader{settings: c.accountSettings, wantsCredentials: true}); err != nil {
 		return err
 	}
@@ -28,41 +28,32 @@ func (c *webhookCommand) build(ctx context.Context, p *process) error {
 	if err := p.openBroker(ctx, c.natsSettings, c.streamSettings, nil); err != nil {
 		return err
 	}
-	p.addSite(s, p.webhook(s, p.addFeed(), c.publicSettings))
+	p.addSite(s, routes(s))
 	p.addWatcher()
 	return p.addOperations(c.opsSettings)
+}
+
+// webhookCommand runs the webhook alone.
+type webhookCommand struct{ frontSettings }
+
+// Run carries out the command.
+func (c *webhookCommand) Run(ctx context.Context, w world) error {
+	return runProcess(ctx, w, c.logSettings, func(ctx context.Context, p *process) error {
+		return c.build(ctx, p, func(s site) func(chi.Router) { return p.webhook(s, p.addFeed(), c.publicSettings) })
+	})
 }
 
 // viewerCommand runs the viewer alone.
 type viewerCommand struct {
-	accountSettings
-	publicSettings
+	frontSettings
 	viewerSettings
-	natsSettings
-	streamSettings
-	opsSettings
-	logSettings
 }
 
 // Run carries out the command.
 func (c *viewerCommand) Run(ctx context.Context, w world) error {
-	return runProcess(ctx, w, c.logSettings, c.build)
-}
-
-func (c *viewerCommand) build(ctx context.Context, p *process) error {
-	if err := p.openTenants(&accountReader{settings: c.accountSettings, wantsCredentials: true}); err != nil {
-		return err
-	}
-	s, err := p.openSite(c.publicSettings, "")
-	if err != nil {
-		return err
-	}
-	if err := p.openBroker(ctx, c.natsSettings, c.streamSettings, nil); err != nil {
-		return err
-	}
-	p.addSite(s, p.viewer(s, p.addFeed(), c.viewerSettings))
-	p.addWatcher()
-	return p.addOperations(c.opsSettings)
+	return runProcess(ctx, w, c.logSettings, func(ctx context.Context, p *process) error {
+		return c.build(ctx, p, func(s site) func(chi.Router) { return p.viewer(s, p.addFeed(), c.viewerSettings) })
+	})
 }
 
 // workerCommand runs a worker alone.
