@@ -2,9 +2,9 @@ package viewer
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -14,135 +14,173 @@ import (
 	"roomlink/messages"
 )
 
-const (
-	// writeWithin bounds one write to a browser. A slower one is dropped, and
-	// comes again by itself.
-	writeWithin = 5 * time.Second
-	// keepAlive is how often a stream says something, so that proxies leave it.
-	keepAlive = 15 * time.Second
-)
-
 // cardState is what the card shows: flat, and without the ticket, which the
 // customer's own page leads to.
 type cardState struct {
-	Status       string `json:"status"`
+	Status string `json:"status"`
+	// Heading and Text say in words how far the conversation has come.
+	Heading      string `json:"heading"`
+	Text         string `json:"text"`
 	AgentURL     string `json:"agentUrl"`
 	RecordingURL string `json:"recordingUrl"`
 	CustomerURL  string `json:"customerUrl"`
 	ExpiresAt    string `json:"expiresAt"`
-	Reason       string `json:"reason"`
+	// Since is when the event was stored that is waited for.
+	Since  string `json:"since"`
+	Reason string `json:"reason"`
+	// Generation is that of the links; empty without links, which nothing can renew.
+	Generation string `json:"generation"`
+	// Now is the server's clock, as that of a browser may be wrong.
+	Now string `json:"now"`
 	// Version changes whenever there is something new to show.
 	Version string `json:"version"`
+}
+
+// Live reports whether the customer's link lets the customer in.
+func (s cardState) Live() bool {
+	return s.Status == string(messages.StatusReady) || s.Status == string(messages.StatusFailed) && s.ticketLives()
+}
+
+// Joinable reports whether the agent can go to the room. While a renewal is under
+// way the room will be another one.
+func (s cardState) Joinable() bool {
+	return s.AgentURL != "" && s.Status != string(messages.StatusPending)
+}
+
+// Renewable reports whether a new link can be asked for.
+func (s cardState) Renewable() bool {
+	return s.Generation != "" && s.Status != string(messages.StatusPending)
+}
+
+// Referred reports whether the card names the conversation, for whoever has to
+// look into it.
+func (s cardState) Referred() bool {
+	return s.Status == string(messages.StatusFailed) || s.Status == string(messages.StatusUnknown)
+}
+
+// ticketLives reports whether there is a ticket that has not ended. All times here
+// are of one form and one zone, so their texts compare as they do.
+func (s cardState) ticketLives() bool {
+	return s.Generation != "" && (s.ExpiresAt == "" || s.Now < s.ExpiresAt)
 }
 
 // cardPage is the card with what it shows before its script has run.
 type cardPage struct {
 	cardState
-	Events string
-}
-
-// Text says in words how far the conversation has come.
-func (s cardState) Text() string {
-	switch messages.Status(s.Status) {
-	case messages.StatusReady:
-		return "The video room is ready."
-	case messages.StatusPending:
-		return "The video room is on its way."
-	case messages.StatusExpired:
-		return "The customer's ticket has ended."
-	case messages.StatusFailed:
-		return "The video room could not be made: " + s.Reason
-	}
-	return "There is no video room for this conversation yet."
+	InteractionID string
+	// Token is the last part of the card's address, below which it finds its
+	// events, its QR code and its renewal.
+	Token string
+	Texts texts
 }
 
 // card answers GET /card/{token}.
 func (v *Viewer) card(w http.ResponseWriter, r *http.Request) {
-	secure(w, v.ancestors)
-	token := chi.URLParam(r, "token")
-	claims, err := v.config.Pages.Keys.Verify(token, access.PurposeCard, time.Now())
+	secure(w, formsNowhere, v.ancestors)
+	claims, err := v.cardClaims(r)
 	if err != nil {
 		v.show(w, tokenStatus(err), tokenPage(err))
 		return
 	}
 	state, err := v.state(r, claims)
 	if err != nil {
-		v.show(w, http.StatusServiceUnavailable, pageOutage)
+		v.show(w, http.StatusServiceUnavailable, pageOutage.following(r))
 		return
 	}
 	v.render(w, http.StatusOK, "card.html", cardPage{
-		cardState: v.cardState(claims, state),
-		Events:    "/card/" + token + "/events",
+		cardState:     v.cardState(r.Context(), claims, state),
+		InteractionID: claims.Subject,
+		Token:         chi.URLParam(r, "token"),
+		Texts:         english,
 	})
 }
 
-func (v *Viewer) cardState(claims access.Claims, state messages.State) cardState {
-	shown := cardState{Status: string(state.Status), Version: version(state)}
+// cardEvents answers GET /card/{token}/events.
+func (v *Viewer) cardEvents(w http.ResponseWriter, r *http.Request) {
+	claims, err := v.cardClaims(r)
+	if err != nil {
+		web.Fail(w, tokenError(err))
+		return
+	}
+	v.stream(w, r, claims, view{
+		version: version,
+		data:    func(ctx context.Context, state messages.State) any { return v.cardState(ctx, claims, state) },
+	})
+}
+
+// cardClaims are those of a card's token in an address. Its errors are those of
+// [access.Keys.Verify].
+func (v *Viewer) cardClaims(r *http.Request) (access.Claims, error) {
+	return v.config.Pages.Keys.Verify(chi.URLParam(r, "token"), access.PurposeCard, time.Now())
+}
+
+func (v *Viewer) cardState(ctx context.Context, claims access.Claims, state messages.State) cardState {
+	now := time.Now()
+	conversation := conversationOf(claims)
+	said := cardWords(state)
+	shown := cardState{
+		Status: string(state.Status), Heading: said.Title, Text: said.Text,
+		CustomerURL: v.config.Pages.For(conversation, now).Customer,
+		Now:         messages.At(now).String(), Version: version(state),
+	}
 	if state.DeadLetter != nil {
 		shown.Reason = state.DeadLetter.Data.Reason
 	}
-	conversation := messages.Conversation{Account: claims.Account, InteractionID: claims.Subject}
-	shown.CustomerURL = v.config.Pages.For(conversation, time.Now()).Customer
 	if state.Links != nil {
-		shown.AgentURL = state.Links.Data.AgentURL
-		shown.RecordingURL = state.Links.Data.RecordingURL
-		shown.ExpiresAt = state.Links.Data.ExpiresAt.String()
+		links := state.Links.Data
+		shown.AgentURL, shown.RecordingURL = usable(links.AgentURL), usable(links.RecordingURL)
+		shown.ExpiresAt, shown.Generation = links.ExpiresAt.String(), strconv.Itoa(links.Generation)
+	}
+	if state.Status == messages.StatusPending {
+		shown.Since = v.waitingSince(ctx, conversation)
 	}
 	return shown
 }
 
-// cardEvents answers GET /card/{token}/events: the state whenever it changes, as
-// server-sent events (WHATWG HTML, section 9.2).
-func (v *Viewer) cardEvents(w http.ResponseWriter, r *http.Request) {
-	claims, err := v.config.Pages.Keys.Verify(chi.URLParam(r, "token"), access.PurposeCard, time.Now())
-	if err != nil {
-		web.Fail(w, &web.Error{Status: tokenStatus(err), Code: "bad_token", Description: err.Error()})
-		return
-	}
-	ctx, stop := web.UntilStopping(r)
-	defer stop()
-	ctx, cancel := context.WithDeadline(ctx, claims.Expires)
+// waitingSince is when the event was stored that a conversation waits for. It only
+// ever shows: where it cannot be read, the card counts from when it was opened.
+func (v *Viewer) waitingSince(ctx context.Context, conversation messages.Conversation) string {
+	ctx, cancel := context.WithTimeout(ctx, readWithin)
 	defer cancel()
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // the stream outlives the limit on a body
-	header := w.Header()
-	header.Set("Content-Type", "text/event-stream")
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("X-Accel-Buffering", "no")
-	v.stream(ctx, w, control, claims)
+	event, err := v.config.Client.Waiting(ctx, conversation)
+	if err != nil {
+		return ""
+	}
+	return messages.At(event.StoredAt).String()
 }
 
-// stream writes states until the browser is gone or too slow.
-func (v *Viewer) stream(
-	ctx context.Context, w http.ResponseWriter, control *http.ResponseController, claims access.Claims,
-) {
-	var last string
-	var written time.Time
-	conversation := messages.Conversation{Account: claims.Account, InteractionID: claims.Subject}
-	err := v.config.Feed.Follow(ctx, conversation, refresh, func(state messages.State) bool {
-		card := v.cardState(claims, state)
-		text := ": still here\n\n"
-		switch {
-		case card.Version != last:
-			data, err := json.Marshal(card)
-			if err != nil {
-				return true
-			}
-			text = fmt.Sprintf("event: state\ndata: %s\n\n", data)
-		case time.Since(written) < keepAlive:
-			return false
+// cardWords say how far a conversation has come.
+func cardWords(state messages.State) words {
+	card := english.Card
+	switch state.Status {
+	case messages.StatusReady:
+		return card.Ready
+	case messages.StatusExpired:
+		return card.Expired
+	case messages.StatusPending:
+		if state.Links != nil {
+			return card.Renewing
 		}
-		last, written = card.Version, time.Now()
-		_ = control.SetWriteDeadline(time.Now().Add(writeWithin))
-		if _, err := w.Write([]byte(text)); err != nil {
-			return true
+		return card.Waiting
+	case messages.StatusFailed:
+		said := card.Failed
+		if state.Links != nil {
+			said = card.RenewalFailed
 		}
-		return control.Flush() != nil
-	})
-	if err != nil && ctx.Err() == nil {
-		v.log.Warn().Err(err).Msg("card stream ended")
+		reason, ok := card.Reasons[state.DeadLetter.Data.Reason]
+		if !ok {
+			reason = card.Reasons[""]
+		}
+		return words{said.Title, joined(said.Text, reason)}
 	}
+	return card.Unknown
+}
+
+func joined(text, more string) string {
+	if text == "" {
+		return more
+	}
+	return text + " " + more
 }
 
 // version names what there is to show of a state.

@@ -11,43 +11,96 @@ import (
 	"roomlink/messages"
 )
 
+// parts are those of the card that come and go.
+var parts = []string{"left", "join", "share", "renew", "recording", "reference"}
+
+// hasPart reports whether a card shows a part.
+func hasPart(tb testing.TB, body, id string) bool {
+	tb.Helper()
+	_, rest, found := strings.Cut(body, ` id="`+id+`"`)
+	tag, _, closed := strings.Cut(rest, ">")
+	if !found || !closed {
+		tb.Errorf("got\n%s\nwant a part %q in it", body, id)
+	}
+	return !strings.Contains(tag, " hidden")
+}
+
 func TestCard(t *testing.T) {
 	s := newSite(t)
 	s.statuses(t)
-	const button, recording, customer = "Join video", "Recording", "Customer link"
 	for _, test := range []struct {
-		id, text string
-		// shown are the parts that the card has; the others are not there.
+		id, heading string
+		// shown are the parts that the card has; the others are hidden.
 		shown []string
 	}{
-		{"ready", "The video room is ready.", []string{button, recording, customer, "Ticket valid until"}},
-		{"endless", "The video room is ready.", []string{button, customer}},
-		{"pending", "The video room is on its way.", nil},
-		{"unknown", "There is no video room for this conversation yet.", nil},
-		{"failed", "The video room could not be made: rejected", nil},
-		{"expired", "The customer&#39;s ticket has ended.", []string{button, recording, "Ticket valid until"}},
-		{"renewal failed", "The video room could not be made: expired", []string{button, recording, "Ticket valid until"}},
+		{"ready", "Video room ready", []string{"left", "join", "share", "renew", "recording"}},
+		{"endless", "Video room ready", []string{"join", "share", "renew"}},
+		{"pending", "Video room on its way", nil},
+		{"renewing", "New video room on its way", []string{"recording"}},
+		{"renewing early", "Video room ready", []string{"left", "join", "share", "renew", "recording"}},
+		{"unknown", "No video room yet", []string{"reference"}},
+		{"failed", "The video room failed", []string{"reference"}},
+		{"expired", "The ticket has ended", []string{"join", "renew", "recording"}},
+		{"renewal failed", "The new video room failed", []string{"left", "join", "share", "renew", "recording", "reference"}},
 	} {
 		t.Run(test.id, func(t *testing.T) {
 			pages := s.pagesOf(test.id)
 			got := s.do(t, http.MethodGet, pages.Card)
-			got.wantPage(t, http.StatusOK, `<p role="status">`+test.text+"</p>")
-			for _, part := range []string{button, recording, customer, "Ticket valid until"} {
-				if shown := strings.Contains(got.body, part); shown != slices.Contains(test.shown, part) {
-					t.Errorf("got\n%s\nwant %q in it: %v", got.body, part, !shown)
+			got.wantPage(t, http.StatusOK, `<h1 id="heading">`+test.heading+"</h1>")
+			for _, part := range parts {
+				if shown := hasPart(t, got.body, part); shown != slices.Contains(test.shown, part) {
+					t.Errorf("got\n%s\nwant %q shown: %v", got.body, part, !shown)
 				}
 			}
-			events := strings.TrimPrefix(pages.Card, s.url) + "/events"
-			if !strings.Contains(got.body, `data-events="`+events+`"`) {
-				t.Errorf("got\n%s\nwant the address of its events", got.body)
-			}
-			if policy := got.header.Get("Content-Security-Policy"); !strings.HasSuffix(policy, "frame-ancestors "+ancestors) {
-				t.Errorf("Content-Security-Policy: got %q, want the configured ancestors", policy)
+			if policy := got.header.Get("Content-Security-Policy"); !strings.HasSuffix(policy, "frame-ancestors "+ancestors) ||
+				!strings.Contains(policy, "form-action 'none'") {
+				t.Errorf("Content-Security-Policy: got %q, want the configured ancestors and no forms", policy)
 			}
 			if head := s.do(t, http.MethodHead, pages.Card); head.status != http.StatusOK || head.body != "" {
 				t.Errorf("HEAD: got %d and %q, want 200 and nothing", head.status, head.body)
 			}
 		})
+	}
+}
+
+// What went wrong is said in words, and by its code for whoever looks into it.
+func TestCardTellsWhyItFailed(t *testing.T) {
+	s := newSite(t)
+	for reason, want := range map[string]string{
+		messages.ReasonRejected: "auvious refused", messages.ReasonBadAnswer: "without usable links",
+		messages.ReasonUnknownOutcome: "did not answer in time", messages.ReasonExpired: "could not be reached",
+		messages.ReasonBadEvent: "What Talkdesk sent", "a_reason_to_come": "tell your administrator",
+	} {
+		s.fail(t, conversation("by "+reason), reason)
+		got := s.do(t, http.MethodGet, s.pagesOf("by "+reason).Card)
+		got.wantPage(t, http.StatusOK, want)
+		for _, code := range []string{`<code id="reason">` + reason + "</code>", "<code>by " + reason + "</code>"} {
+			if !strings.Contains(got.body, code) {
+				t.Errorf("%s: got\n%s\nwant %s in it", reason, got.body, code)
+			}
+		}
+	}
+}
+
+func TestCardQR(t *testing.T) {
+	s := newSite(t)
+	pages := s.pagesOf("a")
+	got := s.do(t, http.MethodGet, pages.Card+"/qr.svg")
+	if kind := got.header.Get("Content-Type"); got.status != http.StatusOK || kind != "image/svg+xml" || !strings.HasPrefix(got.body, "<svg ") {
+		t.Errorf("got %d of %q: %.60s, want 200 with a picture", got.status, kind, got.body)
+	}
+	got.wantSecure(t)
+	if head := s.do(t, http.MethodHead, pages.Card+"/qr.svg"); head.status != http.StatusOK || head.body != "" {
+		t.Errorf("HEAD: got %d and %q, want 200 and nothing", head.status, head.body)
+	}
+	asCard := strings.Replace(pages.Customer, "/open/", "/card/", 1)
+	s.do(t, http.MethodGet, asCard+"/qr.svg").wantError(t, http.StatusNotFound, "bad_token")
+	old := s.pages.For(conversation("a"), time.Now().Add(-2*time.Hour))
+	s.do(t, http.MethodGet, old.Card+"/qr.svg").wantError(t, http.StatusGone, "bad_token")
+	// The longest id there is still fits.
+	long := s.pagesOf(strings.Repeat("x", 256)).Card
+	if got := s.do(t, http.MethodGet, long+"/qr.svg"); got.status != http.StatusOK {
+		t.Errorf("of a long id: got %d %s, want 200", got.status, got.body)
 	}
 }
 
@@ -59,11 +112,15 @@ func TestCardEvents(t *testing.T) {
 	if first["agentUrl"]+first["recordingUrl"]+first["expiresAt"]+first["reason"] != "" {
 		t.Errorf("pending: got %v, want nothing else yet", first)
 	}
+	if _, err := time.Parse(time.RFC3339, first["since"]); err != nil || first["since"] > first["now"] {
+		t.Errorf("pending since %q at %q: got error %v, want since when it waits", first["since"], first["now"], err)
+	}
 	s.links(t, conversation("a"))
 	got := events.wantNext(t, messages.StatusReady)
 	want := map[string]string{
 		"status": "ready", "agentUrl": agentURL, "recordingUrl": recordingURL, "expiresAt": later.String(), "reason": "",
-		"customerUrl": got["customerUrl"], "version": got["version"],
+		"heading": "Video room ready", "text": got["text"], "generation": "1", "since": "",
+		"customerUrl": got["customerUrl"], "version": got["version"], "now": got["now"],
 	}
 	for name, value := range want {
 		if got[name] != value {
@@ -138,6 +195,18 @@ func TestCardEventsEndWhenTheServerStops(t *testing.T) {
 	receive(t, s.done, "the end")
 }
 
+// A card that comes again to another server has missed nothing.
+func TestCardEventsAfterARestart(t *testing.T) {
+	s := newSite(t)
+	s.start(t, conversation("a"), 0)
+	card := s.pagesOf("a").Card
+	s.follow(t, card).wantNext(t, messages.StatusPending)
+	s.halt(t)
+	s.links(t, conversation("a"))
+	s.restart(t)
+	s.follow(t, card).wantNext(t, messages.StatusReady)
+}
+
 // An address that ends while its card is shown tells nothing more.
 func TestCardEventsEndWithTheirAddress(t *testing.T) {
 	s := newSite(t)
@@ -178,7 +247,10 @@ func TestCardEventsWithBadTokens(t *testing.T) {
 func TestAssets(t *testing.T) {
 	s := newSite(t)
 	for name, test := range map[string]struct{ kind, text string }{
-		"card.js":      {"text/javascript; charset=utf-8", "EventSource"},
+		"card.js":      {"text/javascript; charset=utf-8", "import"},
+		"open.js":      {"text/javascript; charset=utf-8", "import"},
+		"live.js":      {"text/javascript; charset=utf-8", "EventSource"},
+		"icon.svg":     {"image/svg+xml", "<svg"},
 		"roomlink.css": {"text/css; charset=utf-8", "{"},
 	} {
 		got := s.do(t, http.MethodGet, "/assets/"+name)
@@ -187,6 +259,10 @@ func TestAssets(t *testing.T) {
 		}
 		if got := got.header.Get("X-Content-Type-Options"); got != "nosniff" {
 			t.Errorf("%s: X-Content-Type-Options: got %q, want nosniff", name, got)
+		}
+		again := s.do(t, http.MethodGet, "/assets/"+name, with("If-None-Match", got.header.Get("ETag")))
+		if control := got.header.Get("Cache-Control"); control != "no-cache" || again.status != http.StatusNotModified {
+			t.Errorf("%s: got Cache-Control %q, and then %d; want no-cache, and 304 for what is known", name, control, again.status)
 		}
 		if head := s.do(t, http.MethodHead, "/assets/"+name); head.status != http.StatusOK || head.body != "" {
 			t.Errorf("%s: HEAD: got %d and %q, want 200 and nothing", name, head.status, head.body)

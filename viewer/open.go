@@ -14,78 +14,57 @@ import (
 	"roomlink/messages"
 )
 
-// page is what the pages for people show.
+// page is what the pages for people show. Its words are among the [texts].
 type page struct {
-	// Title and Text say where the conversation is.
-	Title, Text string
+	// Name tells it from the others, for whoever waits for another one.
+	Name string
+	words
 	// Waiting pages look again by themselves.
 	Waiting bool
 	// Join shows the button that leads a customer to the room.
 	Join bool
+	// Events is where the page hears that there is another one to show; empty
+	// where there never will be.
+	Events string
+	Texts  texts
 }
 
-// The texts of the pages, in one place.
-var (
-	pageWaiting = page{
-		Title: "Your video room is on its way", Waiting: true,
-		Text: "This page goes on by itself as soon as the room is there.",
-	}
-	pageUnknown = page{
-		Title: "There is no video room yet", Waiting: true,
-		Text: "Nothing is known of this conversation so far. This page goes on by itself as soon as there is a room.",
-	}
-	pageFailed  = page{Title: "There is no video room", Text: "The room could not be made. Please tell whoever gave you this link."}
-	pageExpired = page{Title: "This link has ended", Text: "Please ask for a new one."}
-	pageInvalid = page{Title: "This link does not work", Text: "It is incomplete, or it was made for something else."}
-	pageOutage  = page{
-		Title: "One moment, please", Waiting: true,
-		Text: "The room cannot be looked up right now. This page tries again by itself.",
-	}
-	pageJoin = page{Title: "Your video room is ready", Text: "Your camera and microphone stay off until you allow them.", Join: true}
-)
+// pageRoom stands for the agent's redirect to the room.
+var pageRoom = page{Name: "room"}
 
 // open answers GET /open/{token}: the agent goes to the room at once, a customer
 // by a click.
 func (v *Viewer) open(w http.ResponseWriter, r *http.Request) {
-	secure(w, "'none'")
-	token := chi.URLParam(r, "token")
-	if claims, err := v.config.Pages.Keys.Verify(token, access.PurposeAgent, time.Now()); !errors.Is(err, access.ErrToken) {
-		v.openAgent(w, r, claims, err)
-		return
-	}
-	claims, err := v.config.Pages.Keys.Verify(token, access.PurposeCustomer, time.Now())
+	secure(w, formsAnywhere, "'none'")
+	claims, err := v.openClaims(r)
 	if err != nil {
 		v.show(w, tokenStatus(err), tokenPage(err))
 		return
 	}
-	// With no-referrer the button's POST would come from nowhere, and a browser
-	// that does not say which site it comes from could not be told from another's.
-	w.Header().Set("Referrer-Policy", "same-origin")
-	status, shown, _ := v.customerPage(r, claims)
-	v.show(w, status, shown)
-}
-
-func (v *Viewer) openAgent(w http.ResponseWriter, r *http.Request, claims access.Claims, err error) {
-	if err != nil {
-		v.show(w, tokenStatus(err), tokenPage(err))
-		return
+	if claims.Purpose == access.PurposeCustomer {
+		allowPost(w)
 	}
 	state, err := v.state(r, claims)
 	if err != nil {
-		v.show(w, http.StatusServiceUnavailable, pageOutage)
+		v.show(w, http.StatusServiceUnavailable, pageOutage.following(r))
 		return
 	}
-	if state.Links == nil || state.Status == messages.StatusPending {
-		// Pending with links is a renewal: the customer will be in the new room.
-		v.show(w, http.StatusOK, pageOf(state.Status))
+	shown := pageFor(claims, state)
+	if shown.Name == pageRoom.Name {
+		redirect(w, state.Links.Data.AgentURL, http.StatusFound)
 		return
 	}
-	redirect(w, state.Links.Data.AgentURL, http.StatusFound)
+	v.show(w, http.StatusOK, shown.following(r))
 }
+
+// allowPost has the button's POST say where it comes from. With no-referrer it
+// would come from nowhere, and a browser that does not say which site it comes
+// from could not be told from another's.
+func allowPost(w http.ResponseWriter) { w.Header().Set("Referrer-Policy", "same-origin") }
 
 // join answers POST /open/{token}: the customer's click.
 func (v *Viewer) join(w http.ResponseWriter, r *http.Request) {
-	secure(w, "'none'")
+	secure(w, formsAnywhere, "'none'")
 	if err := v.crossSite.Check(r); err != nil {
 		web.Fail(w, &web.Error{Status: http.StatusForbidden, Code: "cross_site", Description: "join from our own page"})
 		return
@@ -95,36 +74,76 @@ func (v *Viewer) join(w http.ResponseWriter, r *http.Request) {
 		v.show(w, tokenStatus(err), tokenPage(err))
 		return
 	}
-	status, shown, links := v.customerPage(r, claims)
-	if links == nil {
-		v.show(w, status, shown)
+	state, err := v.state(r, claims)
+	if err != nil {
+		v.show(w, http.StatusServiceUnavailable, pageOutage.following(r))
 		return
 	}
-	redirect(w, links.TicketURL.Reveal(), http.StatusSeeOther)
+	shown := pageFor(claims, state)
+	if !shown.Join {
+		v.show(w, http.StatusOK, shown.following(r))
+		return
+	}
+	redirect(w, state.Links.Data.TicketURL.Reveal(), http.StatusSeeOther)
 }
 
-// customerPage says what a customer sees. The links are nil unless they can be
-// joined.
-func (v *Viewer) customerPage(r *http.Request, claims access.Claims) (int, page, *messages.Links) {
-	state, err := v.state(r, claims)
-	switch {
-	case err != nil:
-		return http.StatusServiceUnavailable, pageOutage, nil
-	case state.Links == nil:
-		return http.StatusOK, pageOf(state.Status), nil
-	case state.Links.Data.Expired(time.Now()) && state.Status == messages.StatusPending:
-		return http.StatusOK, pageWaiting, nil
-	case state.Links.Data.Expired(time.Now()):
-		return http.StatusOK, pageExpired, nil
+// openEvents answers GET /open/{token}/events: the name of the page to show,
+// whenever it is another one.
+func (v *Viewer) openEvents(w http.ResponseWriter, r *http.Request) {
+	claims, err := v.openClaims(r)
+	if err != nil {
+		web.Fail(w, tokenError(err))
+		return
 	}
-	return http.StatusOK, pageJoin, &state.Links.Data
+	v.stream(w, r, claims, view{
+		version: func(state messages.State) string { return pageFor(claims, state).Name },
+		data: func(_ context.Context, state messages.State) any {
+			return pageState{Version: pageFor(claims, state).Name}
+		},
+	})
+}
+
+// pageState is what a page hears: no more than that there is another one to get.
+type pageState struct {
+	Version string `json:"version"`
+}
+
+// openClaims are those of the agent's or the customer's token in an address. Its
+// errors are those of [access.Keys.Verify].
+func (v *Viewer) openClaims(r *http.Request) (access.Claims, error) {
+	token, now := chi.URLParam(r, "token"), time.Now()
+	claims, err := v.config.Pages.Keys.Verify(token, access.PurposeAgent, now)
+	if errors.Is(err, access.ErrToken) {
+		return v.config.Pages.Keys.Verify(token, access.PurposeCustomer, now)
+	}
+	return claims, err
+}
+
+// pageFor is the page that a state shows to the holder of a token.
+func pageFor(claims access.Claims, state messages.State) page {
+	switch {
+	case claims.Purpose == access.PurposeAgent && state.Links != nil && state.Status != messages.StatusPending:
+		return pageRoom
+	case claims.Purpose == access.PurposeAgent || state.Links == nil:
+		// For the agent, pending with links is a renewal: the customer will be in
+		// the new room.
+		return pageOf(state.Status)
+	case !state.Links.Data.Expired(time.Now()):
+		return pageJoin
+	case state.Status == messages.StatusPending:
+		return pageWaiting
+	}
+	return pageExpired
 }
 
 func (v *Viewer) state(r *http.Request, claims access.Claims) (messages.State, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), readWithin)
 	defer cancel()
-	conversation := messages.Conversation{Account: claims.Account, InteractionID: claims.Subject}
-	return v.config.Client.State(ctx, conversation, time.Now())
+	return v.config.Client.State(ctx, conversationOf(claims), time.Now())
+}
+
+func conversationOf(claims access.Claims) messages.Conversation {
+	return messages.Conversation{Account: claims.Account, InteractionID: claims.Subject}
 }
 
 // pageOf is the page of a conversation without links.
@@ -136,6 +155,12 @@ func pageOf(status messages.Status) page {
 		return pageUnknown
 	}
 	return pageWaiting
+}
+
+// following is a page that hears when there is another one to show.
+func (p page) following(r *http.Request) page {
+	p.Events = chi.URLParam(r, "token") + "/events"
+	return p
 }
 
 func tokenPage(err error) page {
@@ -152,18 +177,32 @@ func tokenStatus(err error) int {
 	return http.StatusNotFound
 }
 
+// tokenError answers a program for a token that does not open what it asks for.
+func tokenError(err error) error {
+	return &web.Error{Status: tokenStatus(err), Code: "bad_token", Description: err.Error()}
+}
+
 func (v *Viewer) show(w http.ResponseWriter, status int, shown page) {
+	shown.Texts = english
 	v.render(w, status, "open.html", shown)
 }
 
-// redirect leads to a URL that auvious gave and the worker has checked. What is
-// neither http nor https leads nowhere all the same: a browser would run it.
+// redirect leads to a URL that auvious gave and the worker has checked.
 func redirect(w http.ResponseWriter, target string, status int) {
-	parsed, err := url.Parse(target)
-	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
+	if usable(target) == "" {
 		web.Fail(w, web.NotFound("the room's address is not usable"))
 		return
 	}
 	w.Header().Set("Location", target)
 	w.WriteHeader(status)
+}
+
+// usable is a URL that auvious gave, or nothing: what is neither http nor https
+// leads nowhere though the worker has checked it, since a browser would run it.
+func usable(target string) string {
+	parsed, err := url.Parse(target)
+	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
+		return ""
+	}
+	return target
 }

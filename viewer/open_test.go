@@ -192,10 +192,48 @@ func TestOpenMethods(t *testing.T) {
 		{http.MethodDelete, pages.Context},
 		{http.MethodPost, pages.Card},
 		{http.MethodPost, pages.Card + "/events"},
+		{http.MethodPost, pages.Customer + "/events"},
+		{http.MethodPost, pages.Card + "/qr.svg"},
 		{http.MethodPost, s.url + "/assets/card.js"},
 	} {
 		s.do(t, test.method, test.address).wantError(t, http.StatusMethodNotAllowed, "method_not_allowed")
 	}
+}
+
+// Whoever waits hears the name of another page and nothing else.
+func TestOpenEvents(t *testing.T) {
+	s := newSite(t)
+	for _, as := range []struct {
+		id, ready string
+		address   func(access.Addresses) string
+	}{
+		{"agent", "room", func(a access.Addresses) string { return a.Context }},
+		{"customer", "join", func(a access.Addresses) string { return a.Customer }},
+	} {
+		t.Run(as.id, func(t *testing.T) {
+			events := s.follow(t, as.address(s.pagesOf(as.id)))
+			want := func(name string) {
+				t.Helper()
+				if state, ok := events.next(t); !ok || len(state) != 1 || state["version"] != name {
+					t.Fatalf("next page: got %v (there: %v), want %q", state, ok, name)
+				}
+			}
+			want("unknown")
+			s.fail(t, conversation(as.id), messages.ReasonRejected)
+			want("failed")
+			s.links(t, conversation(as.id))
+			want(as.ready)
+		})
+	}
+}
+
+func TestOpenEventsWithBadTokens(t *testing.T) {
+	s := newSite(t)
+	pages, old := s.pagesOf("a"), s.pages.For(conversation("a"), time.Now().Add(-2*time.Hour))
+	s.do(t, http.MethodGet, pages.Context+"x/events").wantError(t, http.StatusNotFound, "bad_token")
+	s.do(t, http.MethodGet, strings.Replace(pages.Card, "/card/", "/open/", 1)+"/events").wantError(t, http.StatusNotFound, "bad_token")
+	s.do(t, http.MethodGet, old.Context+"/events").wantError(t, http.StatusGone, "bad_token")
+	s.do(t, http.MethodGet, old.Customer+"/events").wantError(t, http.StatusGone, "bad_token")
 }
 
 // What auvious or Talkdesk gave must run in no browser.
@@ -219,7 +257,11 @@ func TestHostileLinks(t *testing.T) {
 				}
 			}
 			card := s.do(t, http.MethodGet, pages.Card)
-			card.wantPage(t, http.StatusOK, "The video room is ready.")
+			card.wantPage(t, http.StatusOK, "Video room ready")
+			state, _ := s.follow(t, pages.Card).next(t)
+			if urls := state["agentUrl"] + state["recordingUrl"]; urls != "" {
+				t.Errorf("event: got %q, want no URL", urls)
+			}
 			for _, bad := range []string{`href="javascript:`, `href="JavaScript:`, `href="data:`, "<script>alert"} {
 				if strings.Contains(card.body, bad) {
 					t.Errorf("card: got\n%s\nwant no %s in it", card.body, bad)
@@ -257,14 +299,16 @@ func TestNoPageTellsTheTicket(t *testing.T) {
 				}
 			}
 		}
-		events := s.follow(t, pages.Card)
-		state, _ := events.next(t)
-		for name, value := range state {
-			if strings.Contains(value, "invented-ticket") {
-				t.Errorf("event of %q: got %s %q, want no ticket", id, name, value)
+		for _, address := range []string{pages.Context, pages.Customer, pages.Card} {
+			events := s.follow(t, address)
+			state, _ := events.next(t)
+			for name, value := range state {
+				if strings.Contains(value, "invented-ticket") {
+					t.Errorf("event of %q: got %s %q, want no ticket", id, name, value)
+				}
 			}
+			_ = events.close()
 		}
-		_ = events.close()
 	}
 }
 

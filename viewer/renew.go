@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"roomlink/internal/access"
 	"roomlink/internal/web"
 	"roomlink/messages"
@@ -43,13 +41,12 @@ func (v *Viewer) renewCard(w http.ResponseWriter, r *http.Request) {
 		web.Fail(w, &web.Error{Status: http.StatusForbidden, Code: "cross_site", Description: "renew from the card itself"})
 		return
 	}
-	claims, err := v.config.Pages.Keys.Verify(chi.URLParam(r, "token"), access.PurposeCard, time.Now())
+	claims, err := v.cardClaims(r)
 	if err != nil {
-		web.Fail(w, &web.Error{Status: tokenStatus(err), Code: "bad_token", Description: err.Error()})
+		web.Fail(w, tokenError(err))
 		return
 	}
-	conversation := messages.Conversation{Account: claims.Account, InteractionID: claims.Subject}
-	v.renew(w, r, conversation, messages.SourceCard)
+	v.renew(w, r, conversationOf(claims), messages.SourceCard)
 }
 
 // renew has new links made in place of those that a conversation has.

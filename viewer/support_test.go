@@ -51,12 +51,15 @@ type site struct {
 	broker *broker.Broker
 	client *messages.Client
 	pages  access.Pages
+	config viewer.Config
+	// wrap stands around the handlers of the viewer, if it is there.
+	wrap func(http.Handler) http.Handler
 	// stop has the server begin to stop; done is closed when it has.
 	stop func()
 	done <-chan struct{}
 }
 
-func newSite(tb testing.TB) *site {
+func newSite(tb testing.TB, edits ...func(*site)) *site {
 	tb.Helper()
 	b := brokertest.Start(tb, account, other)
 	s := &site{broker: b, client: brokertest.Client(tb, b)}
@@ -71,21 +74,56 @@ func newSite(tb testing.TB) *site {
 	if err != nil {
 		tb.Fatalf("making a directory: %v", err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener := listen(tb, "127.0.0.1:0")
+	s.url = "http://" + listener.Addr().String()
+	s.pages = access.Pages{Keys: keys, BaseURL: s.url, Lifetime: time.Hour}
+	s.config = viewer.Config{
+		Client: s.client, Directory: directory, Pages: s.pages,
+		FrameAncestors: strings.Fields(ancestors), Logger: zerolog.Nop(),
+	}
+	for _, edit := range edits {
+		edit(s)
+	}
+	s.serve(tb, listener)
+	return s
+}
+
+func listen(tb testing.TB, address string) net.Listener {
+	tb.Helper()
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		tb.Fatalf("listening: %v", err)
 	}
-	s.url = "http://" + listener.Addr().String()
-	s.pages = access.Pages{Keys: keys, BaseURL: s.url, Lifetime: time.Hour}
+	return listener
+}
+
+// serve starts a viewer of its own.
+func (s *site) serve(tb testing.TB, listener net.Listener) {
+	tb.Helper()
 	feed := messages.NewFeed(s.client)
+	config := s.config
+	config.Feed = feed
 	router := web.NewRouter()
 	router.Use(web.Logged(zerolog.Nop()))
-	viewer.New(viewer.Config{
-		Client: s.client, Feed: feed, Directory: directory, Pages: s.pages,
-		FrameAncestors: strings.Fields(ancestors), Logger: zerolog.Nop(),
-	}).Routes(router)
-	s.run(tb, feed, listener, router)
-	return s
+	viewer.New(config).Routes(router)
+	var handler http.Handler = router
+	if s.wrap != nil {
+		handler = s.wrap(router)
+	}
+	s.run(tb, feed, listener, handler)
+}
+
+// halt stops the server and waits until it has.
+func (s *site) halt(tb testing.TB) {
+	tb.Helper()
+	s.stop()
+	receive(tb, s.done, "the end of the server")
+}
+
+// restart starts another server where the one before was.
+func (s *site) restart(tb testing.TB) {
+	tb.Helper()
+	s.serve(tb, listen(tb, strings.TrimPrefix(s.url, "http://")))
 }
 
 // run serves, and follows the streams, until the test ends.

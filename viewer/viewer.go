@@ -2,6 +2,9 @@
 // canvas flow, as a context link for the agent and a link for the customer, and
 // as a canvas card that follows what happens.
 //
+// The pages follow what happens by server-sent events, and their words stand in one
+// place (texts.go).
+//
 // # Guarantees
 //
 // The JSON is given to an account's own credentials alone, and a page to whoever
@@ -12,9 +15,11 @@
 package viewer
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"html/template"
-	"io/fs"
 	"net/http"
 	"strings"
 	"time"
@@ -85,21 +90,28 @@ func (v *Viewer) Routes(router chi.Router) {
 	router.Post("/links/{interactionId}/renew", v.renewLinks)
 	getAndHead(router, "/open/{token}", v.open)
 	router.Post("/open/{token}", v.join)
+	router.Get("/open/{token}/events", v.openEvents)
 	getAndHead(router, "/card/{token}", v.card)
 	router.Get("/card/{token}/events", v.cardEvents)
 	router.Post("/card/{token}/renew", v.renewCard)
+	getAndHead(router, "/card/{token}/qr.svg", v.cardQR)
 	getAndHead(router, "/assets/{name}", asset)
 }
 
-// asset answers GET /assets/{name}.
+// asset answers GET /assets/{name}. A browser asks each time whether it has the
+// right one, so that the scripts of two versions never meet.
 func asset(w http.ResponseWriter, r *http.Request) {
 	name := "assets/" + chi.URLParam(r, "name")
-	if info, err := fs.Stat(assetFiles, name); err != nil || info.IsDir() {
+	content, err := assetFiles.ReadFile(name)
+	if err != nil {
 		web.Fail(w, web.NotFound("there is nothing at this address"))
 		return
 	}
+	sum := sha256.Sum256(content)
+	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:8])+`"`)
+	w.Header().Set("Cache-Control", "no-cache")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	http.ServeFileFS(w, r, assetFiles, name)
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(content))
 }
 
 func getAndHead(router chi.Router, pattern string, handler http.HandlerFunc) {
@@ -107,12 +119,19 @@ func getAndHead(router chi.Router, pattern string, handler http.HandlerFunc) {
 	router.Head(pattern, handler)
 }
 
-// secure sets the headers of every page. ancestors are the sites that may show
-// it in a frame.
-func secure(w http.ResponseWriter, ancestors string) {
+// Where the forms of a page may lead: Join leads to the room, wherever it is.
+const (
+	formsNowhere  = "'none'"
+	formsAnywhere = "'self' https: http:"
+)
+
+// secure sets the headers of every page. forms is where its forms may lead, and
+// ancestors are the sites that may show it in a frame.
+func secure(w http.ResponseWriter, forms, ancestors string) {
 	header := w.Header()
 	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; "+
-		"img-src 'self'; connect-src 'self'; form-action 'self' https: http:; base-uri 'none'; frame-ancestors "+ancestors)
+		"img-src 'self'; connect-src 'self'; form-action "+forms+"; base-uri 'none'; "+
+		"require-trusted-types-for 'script'; trusted-types 'none'; frame-ancestors "+ancestors)
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Robots-Tag", "noindex, nofollow")

@@ -1,0 +1,60 @@
+package viewer
+
+import (
+	"fmt"
+	"image/color"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/boombuler/barcode"
+	"github.com/boombuler/barcode/qr"
+
+	"roomlink/internal/web"
+)
+
+// quiet is the white margin of a QR code, in modules, without which a camera does
+// not find it (ISO/IEC 18004).
+const quiet = 4
+
+// cardQR answers GET /card/{token}/qr.svg: the customer's link for a camera. It is
+// made here, so the link goes nowhere.
+func (v *Viewer) cardQR(w http.ResponseWriter, r *http.Request) {
+	secure(w, formsNowhere, v.ancestors)
+	claims, err := v.cardClaims(r)
+	if err != nil {
+		web.Fail(w, tokenError(err))
+		return
+	}
+	code, err := qr.Encode(v.config.Pages.For(conversationOf(claims), time.Now()).Customer, qr.M, qr.Unicode)
+	if err != nil {
+		v.log.Error().Err(err).Msg("qr code not made")
+		web.Fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "image/svg+xml")
+	_, _ = w.Write([]byte(svgOf(code))) // a browser that is gone hears nothing
+}
+
+// svgOf draws a code, black on white whatever is around it, since many a camera
+// reads no other.
+func svgOf(code barcode.Barcode) string {
+	size := code.Bounds().Dx()
+	var path strings.Builder
+	for y := range size {
+		for x := 0; x < size; x++ {
+			length := 0
+			for x+length < size && dark(code, x+length, y) {
+				length++
+			}
+			if length > 0 {
+				fmt.Fprintf(&path, "M%d %dh%dv1h-%dz", x+quiet, y+quiet, length, length)
+				x += length
+			}
+		}
+	}
+	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]d %[1]d" shape-rendering="crispEdges">`+
+		`<path fill="#fff" d="M0 0h%[1]dv%[1]dH0z"/><path d="%[2]s"/></svg>`, size+2*quiet, path.String())
+}
+
+func dark(code barcode.Barcode, x, y int) bool { return code.At(x, y) == color.Black }
