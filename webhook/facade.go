@@ -93,14 +93,17 @@ func (w *waiting) obtain(ctx context.Context, event messages.Event[messages.Star
 	var links messages.Links
 	var failed error
 	err = w.webhook.config.Feed.Follow(ctx, conversation, 0, func(state messages.State) bool {
-		if !w.published {
+		if !known.Answered(state) {
+			if w.published {
+				return false
+			}
 			// Only now, when nothing that comes of it can be missed.
 			failed = w.publish(ctx, event, known)
 			time.AfterFunc(time.Until(w.until), cancel)
 			return failed != nil
 		}
-		if !known.Answered(state) {
-			return false
+		if !w.published {
+			w.line.outcome = "known" // by another caller's event, a moment ago
 		}
 		if state.DeadLetter != nil {
 			failed = deadLetterError{state.DeadLetter.Data.Reason}
