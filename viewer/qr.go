@@ -13,9 +13,13 @@ import (
 	"roomlink/internal/web"
 )
 
-// quiet is the white margin of a QR code, in modules, without which a camera does
-// not find it (ISO/IEC 18004).
-const quiet = 4
+const (
+	// quiet is the white margin of a QR code, in modules, without which a camera
+	// does not find it (ISO/IEC 18004).
+	quiet = 4
+	// dot is how many pixels a module has: whole ones, so that its edges are sharp.
+	dot = 4
+)
 
 // cardQR answers GET /card/{token}/qr.svg: the customer's link for a camera. It is
 // made here, so the link goes nowhere.
@@ -26,7 +30,7 @@ func (v *Viewer) cardQR(w http.ResponseWriter, r *http.Request) {
 		web.Fail(w, tokenError(err))
 		return
 	}
-	code, err := qr.Encode(v.config.Pages.For(conversationOf(claims), time.Now()).Customer, qr.M, qr.Unicode)
+	code, err := qr.Encode(v.config.Pages.For(conversationOf(claims), time.Now()).Customer, qr.L, qr.Unicode)
 	if err != nil {
 		v.log.Error().Err(err).Msg("qr code not made")
 		web.Fail(w, err)
@@ -53,8 +57,9 @@ func svgOf(code barcode.Barcode) string {
 			}
 		}
 	}
-	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]d %[1]d" shape-rendering="crispEdges">`+
-		`<path fill="#fff" d="M0 0h%[1]dv%[1]dH0z"/><path d="%[2]s"/></svg>`, size+2*quiet, path.String())
+	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%[3]d" height="%[3]d" viewBox="0 0 %[1]d %[1]d" `+
+		`shape-rendering="crispEdges"><path fill="#fff" d="M0 0h%[1]dv%[1]dH0z"/><path d="%[2]s"/></svg>`,
+		size+2*quiet, path.String(), dot*(size+2*quiet))
 }
 
 func dark(code barcode.Barcode, x, y int) bool { return code.At(x, y) == color.Black }

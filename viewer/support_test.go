@@ -54,6 +54,8 @@ type site struct {
 	config viewer.Config
 	// wrap stands around the handlers of the viewer, if it is there.
 	wrap func(http.Handler) http.Handler
+	// through stands around the listener, if it is there.
+	through func(net.Listener) net.Listener
 	// stop has the server begin to stop; done is closed when it has.
 	stop func()
 	done <-chan struct{}
@@ -109,6 +111,9 @@ func (s *site) serve(tb testing.TB, listener net.Listener) {
 	var handler http.Handler = router
 	if s.wrap != nil {
 		handler = s.wrap(router)
+	}
+	if s.through != nil {
+		listener = s.through(listener)
 	}
 	s.run(tb, feed, listener, handler)
 }

@@ -179,7 +179,7 @@ function tick() {
 // Clicks
 
 async function copy() {
-  if ((await copied(part.link.value)) === false) {
+  if (!(await copied(part.link.value))) {
     part.link.hidden = false;
     part.link.select();
     setText(part.note, texts.copyHere);
@@ -198,18 +198,22 @@ async function copy() {
 // copied puts a text on the clipboard. In a frame the clipboard is barred unless
 // the page around allows it; the old way works there all the same.
 async function copied(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const focused = document.activeElement;
-    part.link.hidden = false;
-    part.link.select();
-    const done = document.execCommand("copy");
-    part.link.hidden = true;
-    focused.focus();
-    return done;
+  const policy = document.permissionsPolicy ?? document.featurePolicy;
+  if (policy?.allowsFeature("clipboard-write") ?? true) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      // Barred all the same, or not there without TLS.
+    }
   }
+  const focused = document.activeElement;
+  part.link.hidden = false;
+  part.link.select();
+  const done = document.execCommand("copy");
+  part.link.hidden = true;
+  focused.focus();
+  return done;
 }
 
 // ask shows or hides the question whether to renew.

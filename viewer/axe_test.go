@@ -1,0 +1,51 @@
+package viewer_test
+
+import (
+	"os"
+	"testing"
+)
+
+// TestBrowserIsAccessible has axe-core look at every state of the card and every
+// page, in both themes. ROOMLINK_AXE names its axe.min.js, from the package
+// axe-core of npm.
+func TestBrowserIsAccessible(t *testing.T) {
+	file := os.Getenv("ROOMLINK_AXE")
+	if file == "" {
+		absentf(t, "ROOMLINK_AXE names no axe.min.js")
+	}
+	axe, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("reading axe-core: %v", err)
+	}
+	s := newSite(t)
+	s.statuses(t)
+	for _, how := range []look{{width: 320, height: 640}, {width: 480, height: 640, dark: true}} {
+		browser := newTab(t, how)
+		inspect := func(what, address string, clicks ...string) {
+			t.Helper()
+			browser.goTo(address)
+			browser.until("document.querySelector('main')?.dataset.status")
+			for _, selector := range clicks {
+				browser.click(selector)
+			}
+			eval[bool](browser, string(axe)+"; true")
+			if passes := eval[int](browser, "axe.run().then(({ passes }) => passes.length)"); passes < 10 {
+				t.Errorf("%s: got %d rules that pass, want 10 or more: it does not look", what, passes)
+			}
+			for _, violation := range eval[[]string](browser, axeRun) {
+				t.Errorf("%s (dark: %v): got %s, want nothing", what, how.dark, violation)
+			}
+		}
+		for _, id := range []string{"pending", "ready", "expired", "failed", "unknown", "renewing", "renewal failed"} {
+			inspect("card "+id, s.pagesOf(id).Card)
+			inspect("customer "+id, s.pagesOf(id).Customer)
+		}
+		inspect("card with its question and its QR code", s.pagesOf("ready").Card, "#renew", "#qr summary")
+		inspect("agent", s.pagesOf("pending").Context)
+		inspect("bad link", s.url+"/open/x")
+	}
+}
+
+// axeRun says what axe-core has against the page.
+const axeRun = `axe.run().then(({ violations }) => violations.map(({ id, help, nodes }) =>
+	id + " (" + help + ") at " + nodes.map((node) => node.html).join(", ")))`

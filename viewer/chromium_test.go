@@ -1,0 +1,351 @@
+package viewer_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// The sites that show the card in a frame. Chromium takes them from a server of
+// the test's.
+const (
+	workspace = "https://acme.mytalkdesk.com"
+	stranger  = "https://stranger.example"
+)
+
+// within bounds every wait for a browser, which shares its cores with others.
+const within = time.Minute
+
+// chromium is the one browser of these tests; each has tabs of its own in it.
+var chromium struct {
+	once  sync.Once
+	ctx   context.Context
+	stop  context.CancelFunc
+	err   error
+	frame frames
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if chromium.stop != nil {
+		chromium.stop()
+	}
+	os.Exit(code)
+}
+
+// startChromium starts the browser, or skips the test where there is none. In CI
+// there has to be one.
+func startChromium(tb testing.TB) {
+	tb.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		absentf(tb, "there is no chromium: %v", err)
+	}
+	chromium.once.Do(func() { chromium.err = launch(path) })
+	if chromium.err != nil {
+		tb.Fatalf("starting %s: %v", path, chromium.err)
+	}
+}
+
+// launch starts the browser with the frames around it.
+func launch(path string) error {
+	chromium.frame.start()
+	around, stop := chromedp.NewExecAllocator(context.Background(), append(
+		chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors,
+		chromedp.Flag("lang", "en-GB"),
+		chromedp.Flag("host-resolver-rules", fmt.Sprintf("MAP acme.mytalkdesk.com:443 %[1]s, MAP stranger.example:443 %[1]s",
+			chromium.frame.server.Listener.Addr())),
+	)...)
+	ctx, _ := chromedp.NewContext(around)
+	chromium.ctx, chromium.stop = ctx, func() {
+		_ = chromedp.Cancel(ctx)
+		stop()
+		chromium.frame.server.Close()
+	}
+	return chromedp.Do(ctx)
+}
+
+// absentf skips a test for want of something that CI has.
+func absentf(tb testing.TB, format string, args ...any) {
+	tb.Helper()
+	if os.Getenv("CI") == "true" {
+		tb.Fatalf(format, args...)
+	}
+	tb.Skipf(format, args...)
+}
+
+// tab is one tab of the browser, with a clipboard permission and storage of its own.
+type tab struct {
+	tb  testing.TB
+	ctx context.Context
+
+	mu       sync.Mutex
+	messages []string
+	requests []string
+	// heard is closed, and replaced, by every event.
+	heard chan struct{}
+}
+
+// look is how a tab looks at a page.
+type look struct {
+	width, height int64
+	scale         float64
+	dark          bool
+	still         bool
+	scriptless    bool
+	zone          string
+}
+
+// newTab opens a tab.
+func newTab(tb testing.TB, how look) *tab {
+	tb.Helper()
+	startChromium(tb)
+	ctx, cancel := chromedp.NewContext(chromium.ctx, chromedp.WithNewBrowserContext())
+	t := &tab{tb: tb, ctx: ctx, heard: make(chan struct{})}
+	if err := chromedp.Do(ctx); err != nil {
+		tb.Fatalf("opening a tab: %v", err)
+	}
+	limit, end := context.WithTimeout(ctx, within)
+	t.ctx = limit
+	tb.Cleanup(func() {
+		end()
+		cancel()
+	})
+	if err := chromedp.Listen(t.ctx, t.hear); err != nil {
+		tb.Fatalf("listening to a tab: %v", err)
+	}
+	t.see(how)
+	return t
+}
+
+// see sets how the tab looks at pages.
+func (t *tab) see(how look) {
+	t.tb.Helper()
+	if how.width == 0 {
+		how.width, how.height = 360, 640
+	}
+	if how.scale == 0 {
+		how.scale = 1
+	}
+	scheme, motion := "light", "no-preference"
+	if how.dark {
+		scheme = "dark"
+	}
+	if how.still {
+		motion = "reduce"
+	}
+	t.do(
+		chromedp.EmulateViewport(how.width, how.height, chromedp.EmulateScale(how.scale)),
+		chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+			_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+				Features: []*emulation.MediaFeature{
+					{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: motion},
+				},
+			})
+			return err
+		}),
+		chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+			_, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled,
+				emulation.SetScriptExecutionDisabledParams{Value: how.scriptless})
+			return err
+		}),
+		chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+			_, err := chromedp.Call(ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: how.zone})
+			return err
+		}),
+	)
+}
+
+// hear keeps what a page complains of and what it asks for.
+func (t *tab) hear(event any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	close(t.heard)
+	t.heard = make(chan struct{})
+	switch e := event.(type) {
+	case *runtime.EventConsoleAPICalled:
+		t.messages = append(t.messages, fmt.Sprintf("console.%s", e.Type))
+	case *runtime.EventExceptionThrown:
+		t.messages = append(t.messages, (&chromedp.ExceptionError{ExceptionDetails: e.ExceptionDetails}).Error())
+	case *log.EventEntryAdded:
+		t.messages = append(t.messages, fmt.Sprintf("%s: %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL))
+	case *network.EventRequestWillBeSent:
+		t.requests = append(t.requests, e.Request.URL)
+	}
+}
+
+// do carries out actions.
+func (t *tab) do(actions ...chromedp.Action[chromedp.Void]) {
+	t.tb.Helper()
+	if err := chromedp.Do(t.ctx, actions...); err != nil {
+		t.tb.Fatalf("in the browser: %v", err)
+	}
+}
+
+func (t *tab) goTo(address string) {
+	t.tb.Helper()
+	t.do(chromedp.Navigate(address))
+}
+
+// eval returns what a script says.
+func eval[T any](t *tab, script string) T {
+	t.tb.Helper()
+	value, err := chromedp.Run(t.ctx, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.tb.Fatalf("evaluating %s: %v", script, err)
+	}
+	return value
+}
+
+// until waits for a condition, through any number of pages.
+func (t *tab) until(condition string) {
+	t.tb.Helper()
+	var err error
+	for t.ctx.Err() == nil {
+		if err = chromedp.Do(t.ctx, chromedp.Poll[chromedp.Void]("!!("+condition+")")); err == nil {
+			return
+		}
+	}
+	page, _ := chromedp.Run(context.WithoutCancel(t.ctx), chromedp.Evaluate[string](`document.body.innerText`))
+	t.tb.Fatalf("waiting for %s: got none on a page that says\n%s\nand error %v", condition, page, err)
+}
+
+// untilStatus waits until the card shows a status.
+func (t *tab) untilStatus(status string) {
+	t.tb.Helper()
+	t.until(fmt.Sprintf("document.querySelector('main')?.dataset.status === %q", status))
+}
+
+// untilText waits until an element says a text.
+func (t *tab) untilText(selector, text string) {
+	t.tb.Helper()
+	t.until(fmt.Sprintf("document.querySelector(%q)?.innerText.includes(%q)", selector, text))
+}
+
+func (t *tab) click(selector string) {
+	t.tb.Helper()
+	t.do(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+}
+
+func (t *tab) text(selector string) string {
+	t.tb.Helper()
+	return eval[string](t, fmt.Sprintf("document.querySelector(%q).innerText", selector))
+}
+
+// shown reports which of the selectors lead to something visible.
+func (t *tab) shown(selectors ...string) []string {
+	t.tb.Helper()
+	var visible []string
+	for _, selector := range selectors {
+		if eval[bool](t, fmt.Sprintf("document.querySelector(%q)?.checkVisibility() ?? false", selector)) {
+			visible = append(visible, selector)
+		}
+	}
+	return visible
+}
+
+// allowClipboard has the browser ask nobody about the clipboard: not for pages of an
+// origin, nor for those in their frames.
+func (t *tab) allowClipboard(origin, embedded string) {
+	t.tb.Helper()
+	for _, name := range []string{"clipboard-read", "clipboard-write"} {
+		_, err := chromedp.CallBrowser(t.ctx, browser.SetPermission, browser.SetPermissionParams{
+			Permission: &browser.PermissionDescriptor{Name: name}, Setting: browser.PermissionSettingGranted,
+			Origin: origin, EmbeddedOrigin: embedded,
+			BrowserContextID: chromedp.FromContext(t.ctx).BrowserContextID,
+		})
+		if err != nil {
+			t.tb.Fatalf("allowing %s: %v", name, err)
+		}
+	}
+}
+
+// wantQuiet holds what every page promises: nothing on the console, and no request
+// to anywhere but to these origins.
+func (t *tab) wantQuiet(origins ...string) {
+	t.tb.Helper()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, message := range t.messages {
+		t.tb.Errorf("console: got %q, want nothing", message)
+	}
+	if len(t.requests) == 0 {
+		t.tb.Error("requests: got none, want those of the page")
+	}
+	for _, request := range t.requests {
+		known := false
+		for _, origin := range origins {
+			known = known || request == origin || strings.HasPrefix(request, origin+"/")
+		}
+		if !known {
+			t.tb.Errorf("request: got one to %s, want them to %q alone", request, origins)
+		}
+	}
+}
+
+// asked are the addresses that the page has asked for.
+func (t *tab) asked() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.requests)
+}
+
+// untilAsked waits until a page has asked for an address so many times.
+func (t *tab) untilAsked(address string, times int) {
+	t.tb.Helper()
+	t.untilHeard(func() bool {
+		count := 0
+		for _, request := range t.requests {
+			if request == address {
+				count++
+			}
+		}
+		return count >= times
+	}, fmt.Sprintf("%d requests for %s", times, address))
+}
+
+// untilMessage waits until the console says something.
+func (t *tab) untilMessage(text string) {
+	t.tb.Helper()
+	t.untilHeard(func() bool {
+		return slices.ContainsFunc(t.messages, func(message string) bool { return strings.Contains(message, text) })
+	}, fmt.Sprintf("the message %q", text))
+}
+
+func (t *tab) untilHeard(condition func() bool, what string) {
+	t.tb.Helper()
+	for {
+		t.mu.Lock()
+		done, heard := condition(), t.heard
+		t.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-heard:
+		case <-t.ctx.Done():
+			t.tb.Fatalf("waiting for %s: got %q and %q", what, t.messages, t.requests)
+		}
+	}
+}
+
+// forget has wantQuiet look only at what comes from now on.
+func (t *tab) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.messages = nil
+}
