@@ -71,7 +71,7 @@ func launch(path string) error {
 			chromium.frame.server.Listener.Addr())),
 	)...)
 	ctx, _ := chromedp.NewContext(around)
-	chromium.ctx, chromium.stop = ctx, func() {
+	chromium.ctx, chromium.stop = ctx, func() { //nolint:fatcontext // one browser, and so one context, for all tests
 		_ = chromedp.Cancel(ctx)
 		stop()
 		chromium.frame.server.Close()
