@@ -163,24 +163,21 @@ func cardWords(state messages.State) words {
 		}
 		return card.Waiting
 	case messages.StatusFailed:
-		said := card.Failed
-		if state.Links != nil {
-			said = card.RenewalFailed
-		}
-		reason, ok := card.Reasons[state.DeadLetter.Data.Reason]
-		if !ok {
-			reason = card.Reasons[""]
-		}
-		return words{said.Title, joined(said.Text, reason)}
+		return failure(card, state)
 	}
 	return card.Unknown
 }
 
-func joined(text, more string) string {
-	if text == "" {
-		return more
+// failure says why there is no room, and what there is all the same.
+func failure(card cardTexts, state messages.State) words {
+	reason, ok := card.Reasons[state.DeadLetter.Data.Reason]
+	if !ok {
+		reason = card.Reasons[""]
 	}
-	return text + " " + more
+	if state.Links == nil {
+		return words{card.Failed.Title, reason}
+	}
+	return words{card.RenewalFailed.Title, reason + " " + card.RenewalFailed.Text}
 }
 
 // version names what there is to show of a state.

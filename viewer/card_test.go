@@ -36,12 +36,12 @@ func TestCard(t *testing.T) {
 		{"ready", "Video room ready", []string{"left", "join", "share", "renew", "recording"}},
 		{"endless", "Video room ready", []string{"join", "share", "renew"}},
 		{"pending", "Video room on its way", nil},
-		{"renewing", "New video room on its way", []string{"recording"}},
+		{"renewing", "New room on its way", []string{"recording"}},
 		{"renewing early", "Video room ready", []string{"left", "join", "share", "renew", "recording"}},
 		{"unknown", "No video room yet", []string{"reference"}},
 		{"failed", "The video room failed", []string{"reference"}},
 		{"expired", "The ticket has ended", []string{"join", "renew", "recording"}},
-		{"renewal failed", "The new video room failed", []string{"left", "join", "share", "renew", "recording", "reference"}},
+		{"renewal failed", "The new room failed", []string{"left", "join", "share", "renew", "recording", "reference"}},
 	} {
 		t.Run(test.id, func(t *testing.T) {
 			pages := s.pagesOf(test.id)

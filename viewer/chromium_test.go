@@ -31,16 +31,21 @@ const within = time.Minute
 
 // chromium is the one browser of these tests; each has tabs of its own in it.
 var chromium struct {
-	once  sync.Once
+	once sync.Once
+	*process
+	err error
+}
+
+// process is a browser that runs, with the sites that have frames.
+type process struct {
 	ctx   context.Context
 	stop  context.CancelFunc
-	err   error
 	frame frames
 }
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if chromium.stop != nil {
+	if chromium.process != nil {
 		chromium.stop()
 	}
 	os.Exit(code)
@@ -54,29 +59,30 @@ func startChromium(tb testing.TB) {
 	if err != nil {
 		absentf(tb, "there is no chromium: %v", err)
 	}
-	chromium.once.Do(func() { chromium.err = launch(path) })
+	chromium.once.Do(func() { chromium.process, chromium.err = launch(path) })
 	if chromium.err != nil {
 		tb.Fatalf("starting %s: %v", path, chromium.err)
 	}
 }
 
 // launch starts the browser with the frames around it.
-func launch(path string) error {
-	chromium.frame.start()
+func launch(path string) (*process, error) {
+	p := &process{}
+	p.frame.start()
 	around, stop := chromedp.NewExecAllocator(context.Background(), append(
 		chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors,
 		chromedp.Flag("lang", "en-GB"),
 		chromedp.Flag("host-resolver-rules", fmt.Sprintf("MAP acme.mytalkdesk.com:443 %[1]s, MAP stranger.example:443 %[1]s",
-			chromium.frame.server.Listener.Addr())),
+			p.frame.server.Listener.Addr())),
 	)...)
-	ctx, _ := chromedp.NewContext(around)
-	chromium.ctx, chromium.stop = ctx, func() { //nolint:fatcontext // one browser, and so one context, for all tests
-		_ = chromedp.Cancel(ctx)
+	p.ctx, _ = chromedp.NewContext(around)
+	p.stop = func() {
+		_ = chromedp.Cancel(p.ctx)
 		stop()
-		chromium.frame.server.Close()
+		p.frame.server.Close()
 	}
-	return chromedp.Do(ctx)
+	return p, chromedp.Do(p.ctx)
 }
 
 // absentf skips a test for want of something that CI has.

@@ -291,7 +291,7 @@ func TestNoPageTellsTheTicket(t *testing.T) {
 		"ready", "endless", "pending", "failed", "unknown", "expired", "renewing", "renewing early", "renewal failed",
 	} {
 		pages := s.pagesOf(id)
-		for _, address := range []string{pages.Context, pages.Customer, pages.Card} {
+		for _, address := range []string{pages.Context, pages.Customer, pages.Card, pages.Card + "/qr.svg"} {
 			for _, method := range []string{http.MethodGet, http.MethodHead} {
 				got := s.do(t, method, address)
 				if text := headerText(got.header) + got.body; strings.Contains(text, "invented-ticket") {

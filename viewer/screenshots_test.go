@@ -1,9 +1,15 @@
 package viewer_test
 
 import (
-	"fmt"
+	"bytes"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,36 +19,115 @@ import (
 )
 
 // TestScreenshots makes the pictures of the README, into the folder that
-// ROOMLINK_SCREENSHOTS names.
+// ROOMLINK_SCREENSHOTS names: the five states of the card, in both themes.
 func TestScreenshots(t *testing.T) {
 	folder := os.Getenv("ROOMLINK_SCREENSHOTS")
 	if folder == "" {
 		t.Skip("ROOMLINK_SCREENSHOTS names no folder")
 	}
 	s := newSite(t)
-	ends := messages.At(time.Now().Add(3*time.Hour + 58*time.Minute))
-	s.start(t, conversation("pending"), 0)
-	s.links(t, conversation("ready"), func(l *messages.Links) { l.ExpiresAt = ends })
-	s.links(t, conversation("expired"), expired)
-	s.fail(t, conversation("failed"), messages.ReasonUnknownOutcome)
-	for _, dark := range []bool{false, true} {
-		theme := "light"
-		if dark {
-			theme = "dark"
+	cards := map[string]messages.Conversation{
+		"pending": conversation("5f3a"), "ready": conversation("6b1c"), "expired": conversation("7d2e"),
+		"failed": conversation("8e4f"), "unknown": conversation("9a7b"),
+	}
+	s.start(t, cards["pending"], 0)
+	s.links(t, cards["ready"], endsIn(3*time.Hour+58*time.Minute+30*time.Second))
+	s.links(t, cards["expired"], expired)
+	s.fail(t, cards["failed"], messages.ReasonUnknownOutcome)
+	columns := [][]string{{"pending", "unknown"}, {"ready"}, {"expired", "failed"}}
+	for _, theme := range []struct {
+		name string
+		dark bool
+		back color.Gray
+	}{{"light", false, color.Gray{Y: 228}}, {"dark", true, color.Gray{Y: 6}}} {
+		how := look{width: 320, height: 400, scale: 2, dark: theme.dark, still: true}
+		var pictures [][]image.Image
+		for _, statuses := range columns {
+			var column []image.Image
+			for _, status := range statuses {
+				column = append(column, s.picture(t, cards[status], status, how))
+			}
+			pictures = append(pictures, column)
 		}
-		for _, id := range []string{"pending", "ready", "expired", "failed", "unknown"} {
-			browser := newTab(t, look{width: 320, height: 300, scale: 2, dark: dark, still: true})
-			browser.goTo(s.pagesOf(id).Card)
-			browser.untilStatus(id)
-			browser.until("document.querySelector('time').title || document.querySelector('main').dataset.status !== 'ready'")
-			picture, err := chromedp.Run(browser.ctx, chromedp.Screenshot(chromedp.CSS("main")))
-			if err != nil {
-				t.Fatalf("taking a picture: %v", err)
-			}
-			name := filepath.Join(folder, fmt.Sprintf("card-%s-%s.png", id, theme))
-			if err := os.WriteFile(name, picture, 0o644); err != nil {
-				t.Fatalf("writing a picture: %v", err)
-			}
+		var file bytes.Buffer
+		encoder := png.Encoder{CompressionLevel: png.BestCompression}
+		if err := encoder.Encode(&file, reduced(sheet(pictures, theme.back))); err != nil {
+			t.Fatalf("encoding a picture: %v", err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, "cards-"+theme.name+".png"), file.Bytes(), 0o644); err != nil {
+			t.Fatalf("writing a picture: %v", err)
 		}
 	}
+}
+
+// picture is the card of a conversation once it shows a status.
+func (s *site) picture(t *testing.T, named messages.Conversation, status string, how look) image.Image {
+	t.Helper()
+	browser := newTab(t, how)
+	browser.goTo(s.pagesOf(named.InteractionID).Card)
+	browser.untilStatus(status)
+	switch status {
+	case "pending":
+		browser.untilText("#waited", "s")
+	case "ready":
+		browser.untilText("#until", "at")
+	}
+	taken, err := chromedp.Run(browser.ctx, chromedp.Screenshot(chromedp.CSS("main")))
+	if err != nil {
+		t.Fatalf("taking a picture: %v", err)
+	}
+	img, err := png.Decode(bytes.NewReader(taken))
+	if err != nil {
+		t.Fatalf("decoding a picture: %v", err)
+	}
+	return img
+}
+
+// reduced has the 256 colours that a picture has most of, which makes it small.
+func reduced(whole *image.RGBA) image.Image {
+	counts := map[color.Color]int{}
+	for y := range whole.Bounds().Dy() {
+		for x := range whole.Bounds().Dx() {
+			counts[whole.At(x, y)]++
+		}
+	}
+	colors := slices.SortedFunc(maps.Keys(counts), func(a, b color.Color) int { return counts[b] - counts[a] })
+	few := image.NewPaletted(whole.Bounds(), colors[:min(len(colors), 256)])
+	nearest := map[color.Color]uint8{}
+	for c := range counts {
+		nearest[c] = uint8(few.Palette.Index(c))
+	}
+	for y := range whole.Bounds().Dy() {
+		for x := range whole.Bounds().Dx() {
+			few.SetColorIndex(x, y, nearest[whole.At(x, y)])
+		}
+	}
+	return few
+}
+
+// sheet puts pictures below and beside each other.
+func sheet(columns [][]image.Image, back color.Color) *image.RGBA {
+	const gap = 28
+	size := image.Pt(gap, 0)
+	for _, column := range columns {
+		height, width := gap, 0
+		for _, img := range column {
+			height += img.Bounds().Dy() + gap
+			width = max(width, img.Bounds().Dx())
+		}
+		size = image.Pt(size.X+width+gap, max(size.Y, height))
+	}
+	whole := image.NewRGBA(image.Rectangle{Max: size})
+	draw.Draw(whole, whole.Bounds(), image.NewUniform(back), image.Point{}, draw.Src)
+	x := gap
+	for _, column := range columns {
+		y, width := gap, 0
+		for _, img := range column {
+			draw.Draw(whole, img.Bounds().Sub(img.Bounds().Min).Add(image.Pt(x, y)), img, img.Bounds().Min, draw.Src)
+			y += img.Bounds().Dy() + gap
+			width = max(width, img.Bounds().Dx())
+		}
+		x += width + gap
+	}
+	return whole
 }

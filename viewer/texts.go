@@ -53,11 +53,11 @@ var english = texts{
 		Unknown:  words{"No video room yet", "Nothing is known of this conversation so far. This card follows it by itself."},
 		Waiting:  words{"Video room on its way", "It will be here in a moment."},
 		Ready:    words{"Video room ready", "Join, and send the customer their link."},
-		Renewing: words{"New video room on its way", "The customer’s link stays the same."},
+		Renewing: words{"New room on its way", "The customer’s link stays the same."},
 		Expired:  words{"The ticket has ended", "A new link lets the customer in again."},
 		Failed:   words{"The video room failed", ""},
 		RenewalFailed: words{
-			"The new video room failed", "The links from before are still here.",
+			"The new room failed", "The links from before are still here.",
 		},
 		Reasons: map[string]string{
 			messages.ReasonRejected:       "auvious refused to make it. Please tell your administrator.",
@@ -71,7 +71,7 @@ var english = texts{
 		QR: "QR code", QRImage: "QR code of the customer’s link",
 		Renew:    "New link",
 		Question: "Make a new video room? The customer’s link stays the same and leads to the new room.",
-		Confirm:  "Make new room", Leave: "Cancel",
+		Confirm:  "New room", Leave: "Cancel",
 		Recording: "Recording",
 		Waited:    "Waiting for", Left: "Ticket ends in", Conversation: "Conversation",
 	},

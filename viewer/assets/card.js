@@ -22,6 +22,7 @@ let state = {
 let clock = Date.parse(main.dataset.now) - Date.now(); // how far the server's is ahead
 const opened = now();
 let looked = 0; // when the server was last asked to look again
+let thanked; // the timer that takes back the word of a copy
 let renewal; // what there was when a renewal was asked for
 
 function now() {
@@ -69,8 +70,7 @@ function show() {
   part.renew.hidden = !state.generation || status === "pending";
   part.reference.hidden = status !== "failed" && status !== "unknown";
   setText(part.reason, state.reason);
-  part.note.textContent = "";
-  part.link.hidden = true;
+  setText(part.note, "");
   if (part.renew.hidden) {
     ask(false);
   }
@@ -179,19 +179,19 @@ function tick() {
 // Clicks
 
 async function copy() {
+  part.link.hidden = true;
   if (!(await copied(part.link.value))) {
     part.link.hidden = false;
     part.link.select();
-    setText(part.note, texts.copyHere);
+    setText(part.copied, texts.copyHere);
     return;
   }
   part.copy.classList.add("did");
-  setText(part.note, texts.copied);
-  setTimeout(() => {
+  setText(part.copied, texts.copied);
+  clearTimeout(thanked);
+  thanked = setTimeout(() => {
     part.copy.classList.remove("did");
-    if (part.note.textContent === texts.copied) {
-      part.note.textContent = "";
-    }
+    setText(part.copied, "");
   }, 4_000);
 }
 
