@@ -251,6 +251,6 @@ func TestSetAccounts(t *testing.T) {
 	h.publish(e)
 	h.publish(startedOf("call-4"))
 	h.links("call-4")
+	r.mustStop() // all that was pulled is settled then
 	h.wantMessages(messages.ConversationsStream, 1)
-	r.mustStop()
 }
