@@ -137,10 +137,11 @@ func (c *Client) CreateRoom(ctx context.Context, request RoomRequest) (Room, err
 		if !errors.As(err, &failed) || failed.Status != http.StatusUnauthorized {
 			return room, err
 		}
-		c.tokens.refuse(token)
 		if attempt == 2 {
+			c.tokens.refuseAgain(token, failed)
 			return Room{}, failed
 		}
+		c.tokens.refuse(token)
 	}
 }
 

@@ -99,6 +99,17 @@ func (t *tokens) get(ctx context.Context) (*cached, error) {
 // its place.
 func (t *tokens) refuse(token *cached) { t.current.CompareAndSwap(token, nil) }
 
+// refuseAgain does so for the token of a call that was refused with another one
+// before. It is the account that is not let in, and the failure answers for those
+// who ask next: each of them would only fetch one more token to be refused.
+func (t *tokens) refuseAgain(token *cached, failed error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current.CompareAndSwap(token, nil) {
+		t.failed = &failure{err: failed, at: time.Now()}
+	}
+}
+
 // join returns the flight that is under way, or begins one. Shortly after a
 // failed one it returns that one's error instead.
 func (t *tokens) join(now time.Time) (*flight, error) {
