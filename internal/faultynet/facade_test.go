@@ -1,0 +1,162 @@
+package faultynet_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"roomlink/messages"
+)
+
+// The outcomes of a call as the metric has them.
+const (
+	created        = "created"
+	notDone        = "not_done"
+	unknownOutcome = "unknown_outcome"
+)
+
+// TestFacadeNetwork breaks the network between us and auvious while events are
+// worked on. What the table calls not done and what it calls unknown are told
+// apart, and once the network is well every event has its links.
+func TestFacadeNetwork(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		toxics []toxic
+		// cut ends the connections first, and refuses others unless there are toxics
+		// for them.
+		cut bool
+		// outcome is that of the calls meanwhile, and never is none of theirs.
+		outcome string
+		never   []string
+	}{
+		{
+			name:   "latency",
+			toxics: both("latency", map[string]int{"latency": 300, "jitter": 200}), outcome: created,
+			never: []string{notDone, unknownOutcome},
+		},
+		{
+			name:   "bandwidth",
+			toxics: both("bandwidth", map[string]int{"rate": 4}), outcome: created,
+			never: []string{notDone, unknownOutcome},
+		},
+		{
+			name:   "slices",
+			toxics: both("slicer", map[string]int{"average_size": 40, "size_variation": 20, "delay": 100}), outcome: created,
+			never: []string{notDone, unknownOutcome},
+		},
+		{name: "black hole", toxics: blackHole(), outcome: unknownOutcome, never: []string{notDone, created}},
+		{name: "black hole on the way there", toxics: blackHole()[:1], outcome: unknownOutcome, never: []string{notDone, created}},
+		{name: "black hole on the way back", toxics: blackHole()[1:], outcome: unknownOutcome, never: []string{notDone, created}},
+		{name: "new connections in a black hole", toxics: blackHole(), cut: true, outcome: unknownOutcome, never: []string{created}},
+		{
+			name:   "resets",
+			toxics: both("reset_peer", map[string]int{"timeout": 0}), outcome: unknownOutcome,
+			never: []string{created},
+		},
+		{
+			name:   "the answer cut off",
+			toxics: []toxic{{"limit_data", "downstream", map[string]int{"bytes": 100}}}, outcome: unknownOutcome,
+			never: []string{created},
+		},
+		{
+			name: "connections that end, and end slowly",
+			toxics: []toxic{
+				{"limit_data", "downstream", map[string]int{"bytes": 100}},
+				{"slow_close", "downstream", map[string]int{"delay": 500}},
+			},
+			outcome: unknownOutcome, never: []string{created},
+		},
+		{name: "refused", cut: true, outcome: notDone, never: []string{created}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, setup{})
+			ids, _ := s.flood("before", 3, 3)
+			s.awaitLinks(ids...)
+			before := map[string]float64{}
+			for _, outcome := range []string{created, notDone, unknownOutcome} {
+				before[outcome] = s.metric("roomlink_facade_calls_total", outcome)
+			}
+
+			if test.cut {
+				s.toAuvious.cut()
+			}
+			s.toAuvious.suffer(test.toxics...)
+			if test.cut && test.toxics != nil {
+				s.toAuvious.open()
+			}
+			stored, refused := s.flood("while", 8, 4)
+			if len(refused) > 0 {
+				t.Errorf("events refused because of auvious: got %v, want none", refused)
+			}
+			s.awaitCalls(test.outcome, before[test.outcome]+4)
+			for _, outcome := range test.never {
+				if got := s.metric("roomlink_facade_calls_total", outcome); got != before[outcome] {
+					t.Errorf("calls that ended as %s: got %v, want none", outcome, got-before[outcome])
+				}
+			}
+			s.toAuvious.heal()
+			if test.cut && test.toxics == nil {
+				s.toAuvious.open()
+			}
+			s.mustStore("after")
+			s.wantDone(append(append(ids, stored...), "after"))
+		})
+	}
+}
+
+// TestUnknownOutcomesEnd: events whose calls a black hole swallows too often
+// become dead letters, each with every call counted as a possible orphan. Replayed
+// on a network that is well, they get their links.
+func TestUnknownOutcomesEnd(t *testing.T) {
+	t.Parallel()
+	const events, retries = 3, 1
+	s := newSite(t, setup{timeout: 500 * time.Millisecond, unknownRetries: retries})
+	ids, _ := s.flood("before", 1, 1)
+	s.awaitLinks(ids...)
+	s.toAuvious.suffer(blackHole()[1:]...) // the calls arrive, and make their rooms
+	stored, _ := s.flood("while", events, events)
+	s.await("dead letters", func() bool { return s.messagesIn(messages.DeadLettersStream) == events })
+	s.await("an empty queue", func() bool { return s.messagesIn(messages.ConversationsStream) == 0 })
+	if got := s.metric("roomlink_orphans_possible_total", unknownOutcome); got != events*(retries+1) {
+		t.Errorf("possible orphans: got %v, want one for each call: %d", got, events*(retries+1))
+	}
+	for _, id := range stored {
+		if got := s.simulator.Rooms(id); got != retries+1 {
+			t.Errorf("rooms of %q: got %d, want %d: it is what the count is for", id, got, retries+1)
+		}
+	}
+	s.toAuvious.heal()
+	for _, id := range stored {
+		conversation := messages.Conversation{Account: account, InteractionID: id}
+		letter, err := s.observer.DeadLetter(limited(t), conversation, messages.Leader)
+		if err != nil || letter.Data.Reason != messages.ReasonUnknownOutcome {
+			t.Fatalf("dead letter of %q: got reason %q and error %v, want %q",
+				id, letter.Data.Reason, err, messages.ReasonUnknownOutcome)
+		}
+		if _, err := s.observer.Replay(limited(t), letter); err != nil {
+			t.Fatalf("replaying %q: %v", id, err)
+		}
+	}
+	s.wantDone(append(ids, stored...))
+}
+
+// TestBothNetworks are cut again and again while events come in: what was answered
+// 2xx is there in the end.
+func TestBothNetworks(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{timeout: time.Second})
+	var ids []string
+	for round := range 4 {
+		network := []*network{s.toBroker, s.toAuvious}[round%2]
+		network.cut()
+		stored, refused := s.flood(fmt.Sprintf("cut-%d", round), 6, 3)
+		network.open()
+		for _, id := range refused {
+			s.mustStore(id)
+		}
+		ids = append(append(ids, stored...), refused...)
+	}
+	s.wantDone(ids)
+}
