@@ -1,0 +1,247 @@
+package worker_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"roomlink/internal/secret"
+	"roomlink/internal/simulator"
+	"roomlink/messages"
+	"roomlink/worker"
+	"roomlink/worker/auvious"
+)
+
+// troubled is the account that has the trouble of these tests; [account] has none.
+const troubled = "troubled"
+
+// TestTroubleStaysInItsAccount: while an account can do nothing, events of another
+// one of the same worker get their links, and when the trouble ends its own do.
+func TestTroubleStaysInItsAccount(t *testing.T) {
+	t.Parallel()
+	const flood, others = 2000, 50
+	for _, test := range []struct {
+		name   string
+		events int
+		// spoil gives the trouble to an auvious, and returns what ends it.
+		spoil func(*testing.T, *simulator.Simulator) (mend func())
+	}{
+		{"outage", 30, func(t *testing.T, s *simulator.Simulator) func() {
+			return faulty(t, s, simulator.Faults{RoomStatus: http.StatusServiceUnavailable})
+		}},
+		{"a flood into calls that hang", flood, func(_ *testing.T, s *simulator.Simulator) func() {
+			answer := make(chan struct{})
+			s.Script(func(simulator.Call) *simulator.Answer { return &simulator.Answer{Wait: answer} })
+			return func() { close(answer) }
+		}},
+		{"wrong credentials", 30, func(_ *testing.T, s *simulator.Simulator) func() {
+			s.SetCredentials(simulator.DefaultClientID, "rotated")
+			return func() { s.SetCredentials(simulator.DefaultClientID, simulator.DefaultClientSecret) }
+		}},
+		{"a token endpoint that hangs", 30, func(_ *testing.T, s *simulator.Simulator) func() {
+			answer := make(chan struct{})
+			s.ScriptTokens(func(int) *simulator.Answer { return &simulator.Answer{Wait: answer} })
+			return func() { close(answer) }
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			// What hangs here hangs until it is told otherwise.
+			s, client := front(t, auvious.Config{Timeout: time.Hour}, nil)
+			mend := sync.OnceFunc(test.spoil(t, s))
+			t.Cleanup(mend) // or the server would wait for its calls
+			trouble := simulated(client)
+			trouble.Name = troubled
+			r := h.start(worker.Config{Accounts: []worker.Account{trouble, {Name: account, Facade: makes()}}})
+			for i := range test.events {
+				h.publish(of(troubled, fmt.Sprintf("call-%d", i)))
+			}
+			r.awaitMetric("a call of the account in trouble", 1, func() float64 {
+				return float64(s.Stats().TokenCalls)
+			})
+			for i := range others {
+				h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+			}
+			for i := range others {
+				h.links(fmt.Sprintf("call-%d", i))
+			}
+			// Nothing has moved there, and nothing of it is lost.
+			h.wantMessages(messages.LinksStream, others)
+			h.wantMessages(messages.DeadLettersStream, 0)
+			mend()
+			h.wantSettledFor(troubled)
+			r.mustStop()
+			h.wantMessages(messages.LinksStream, uint64(test.events+others))
+			h.wantMessages(messages.DeadLettersStream, 0)
+			if stats := s.Stats(); stats.RoomsMade != test.events || stats.Doubles != 0 {
+				t.Errorf("rooms: got %d with %d made twice, want %d", stats.RoomsMade, stats.Doubles, test.events)
+			}
+			r.wantMetric(closed, "roomlink_breaker_state", "account", account)
+			r.wantMetric(others, "roomlink_facade_calls_total", "account", account)
+		})
+	}
+}
+
+// TestPoisonStaysInItsAccount: events that cannot be read, and those that auvious
+// refuses, hold up neither another account nor the good ones behind them.
+func TestPoisonStaysInItsAccount(t *testing.T) {
+	t.Parallel()
+	const poison, good = 200, 20
+	h := newHouse(t)
+	refuse := make(chan struct{})
+	choosy := facade(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+		if request.CustomerID == "poison" {
+			<-refuse
+			return auvious.Room{}, &auvious.CallError{Kind: auvious.ErrRejected, Status: 422, Detail: "invented"}
+		}
+		return roomOf(request), nil
+	})
+	for i := range poison {
+		if i%2 == 0 {
+			h.publishRawFor(troubled, fmt.Sprintf("poison-%d", i), []byte("\x00 no event"))
+			continue
+		}
+		event := of(troubled, fmt.Sprintf("poison-%d", i))
+		event.Data.CustomerID = "poison"
+		h.publish(event)
+	}
+	r := h.start(worker.Config{Accounts: []worker.Account{
+		{Name: troubled, Facade: choosy, Concurrency: 4}, {Name: account, Facade: makes()},
+	}})
+	for i := range good {
+		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+		h.publish(of(troubled, fmt.Sprintf("call-%d", i)))
+	}
+	for i := range good {
+		h.links(fmt.Sprintf("call-%d", i))
+	}
+	r.wantMetric(0, "roomlink_dead_letters_total", "account", troubled, "reason", messages.ReasonRejected)
+	close(refuse)
+	for i := range good {
+		h.next(messages.LinksStream, of(troubled, fmt.Sprintf("call-%d", i)).Data.Conversation().LinksSubject())
+	}
+	h.wantSettledFor(troubled)
+	r.mustStop()
+	h.wantMessages(messages.LinksStream, 2*good)
+	h.wantMessages(messages.DeadLettersStream, poison)
+	r.wantMetric(poison/2, "roomlink_dead_letters_total", "account", troubled, "reason", messages.ReasonBadEvent)
+	r.wantMetric(poison/2, "roomlink_dead_letters_total", "account", troubled, "reason", messages.ReasonRejected)
+	r.wantMetric(closed, "roomlink_breaker_state")
+}
+
+// TestRotatedSecret: auvious takes another secret from now on. The events wait,
+// and are done when the account is given the right one, without a dead letter.
+func TestRotatedSecret(t *testing.T) {
+	t.Parallel()
+	const before, while = 10, 100
+	h := newHouse(t)
+	s, err := simulator.New(simulator.Config{})
+	if err != nil {
+		t.Fatalf("making a simulator: %v", err)
+	}
+	url := h.listen(s)
+	withSecret := func(word string) []worker.Account {
+		client, err := auvious.New(auvious.Config{
+			URL: url, ClientID: simulator.DefaultClientID, ClientSecret: secret.String(word),
+		})
+		if err != nil {
+			t.Fatalf("making a client: %v", err)
+		}
+		return []worker.Account{simulated(client)}
+	}
+	r := h.start(worker.Config{Accounts: withSecret(simulator.DefaultClientSecret)})
+	for i := range before {
+		h.publish(startedOf(fmt.Sprintf("before-%d", i)))
+	}
+	for i := range before {
+		h.links(fmt.Sprintf("before-%d", i))
+	}
+	s.SetCredentials(simulator.DefaultClientID, "rotated")
+	for i := range while {
+		h.publish(startedOf(fmt.Sprintf("while-%d", i)))
+	}
+	r.awaitBreaker(open)
+	probes := r.metric("roomlink_facade_calls_total", "outcome", "account_refused")
+	r.awaitMetric("a probe in vain", probes+1, func() float64 {
+		return r.metric("roomlink_facade_calls_total", "outcome", "account_refused")
+	})
+	h.wantMessages(messages.ConversationsStream, while)
+	h.wantMessages(messages.DeadLettersStream, 0)
+
+	if err := r.SetAccounts(withSecret("rotated")); err != nil {
+		t.Fatalf("setting accounts: %v", err)
+	}
+	for i := range while {
+		h.links(fmt.Sprintf("while-%d", i))
+	}
+	h.wantSettled()
+	r.mustStop()
+	h.wantMessages(messages.LinksStream, before+while)
+	h.wantMessages(messages.DeadLettersStream, 0)
+	if stats := s.Stats(); stats.RoomsMade != before+while || stats.Doubles != 0 {
+		t.Errorf("rooms: got %d with %d made twice, want %d", stats.RoomsMade, stats.Doubles, before+while)
+	}
+}
+
+// faulty sets faults, and returns what ends them.
+func faulty(tb testing.TB, s *simulator.Simulator, faults simulator.Faults) (mend func()) {
+	tb.Helper()
+	set := func(faults simulator.Faults) {
+		if err := s.SetFaults(faults); err != nil {
+			tb.Errorf("setting faults: %v", err)
+		}
+	}
+	set(faults)
+	return func() { set(simulator.Faults{}) }
+}
+
+// of is an event of another account.
+func of(name, id string) messages.Event[messages.Started] {
+	event := startedOf(id)
+	event.Data.Account = name
+	return event
+}
+
+// publishRawFor stores what is no event of ours, for an account.
+func (h *house) publishRawFor(name, token string, data []byte) {
+	h.tb.Helper()
+	if _, err := h.client.JetStream().Publish(limited(h.tb), "roomlink.conversations."+name+"."+token, data); err != nil {
+		h.tb.Fatalf("publishing on %q: %v", token, err)
+	}
+}
+
+// wantSettledFor waits until the queue is empty and nothing of an account is
+// pending.
+func (h *house) wantSettledFor(name string) {
+	h.tb.Helper()
+	h.await("an empty queue", func() bool {
+		stream, err := h.client.JetStream().Stream(limited(h.tb), messages.ConversationsStream)
+		return err == nil && stream.CachedInfo().State.Msgs == 0
+	})
+	consumer, err := h.client.JetStream().Consumer(limited(h.tb), messages.ConversationsStream, messages.ConsumerName(name))
+	if err != nil {
+		h.tb.Fatalf("reading the consumer of %q: %v", name, err)
+	}
+	if got := consumer.CachedInfo().NumAckPending; got != 0 {
+		h.tb.Errorf("pending acknowledgements of %q: got %d, want none", name, got)
+	}
+}
+
+// awaitMetric waits until a figure is large enough.
+func (r *running) awaitMetric(what string, want float64, figure func() float64) {
+	r.house.tb.Helper()
+	r.house.await(what, func() bool { return figure() >= want })
+}
+
+// listen serves a handler until the test ends, and returns its address.
+func (h *house) listen(handler http.Handler) (url string) {
+	h.tb.Helper()
+	server := httptest.NewServer(handler)
+	h.tb.Cleanup(server.Close)
+	return server.URL
+}
