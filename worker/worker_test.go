@@ -251,6 +251,9 @@ func TestSetAccounts(t *testing.T) {
 	h.publish(e)
 	h.publish(startedOf("call-4"))
 	h.links("call-4")
-	r.mustStop() // all that was pulled is settled then
-	h.wantMessages(messages.ConversationsStream, 1)
+	h.await("nothing but the event of the account that is gone", func() bool {
+		stream, err := h.client.JetStream().Stream(limited(t), messages.ConversationsStream)
+		return err == nil && stream.CachedInfo().State.Msgs == 1
+	})
+	r.mustStop()
 }

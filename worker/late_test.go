@@ -1,0 +1,99 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/messages"
+	"roomlink/worker/auvious"
+)
+
+// What the model found, told without chance.
+
+const (
+	// deadLettersAreTakenBack says that a worker that stored a dead letter looks for
+	// links of another delivery, and deletes its own then (settle.go).
+	deadLettersAreTakenBack = false
+	// replaysTellDeadEvents says that a replay refuses with [messages.ErrWaiting] while
+	// the event waits that the dead letter is of (messages/deadletters.go).
+	replaysTellDeadEvents = false
+)
+
+// TestDeadLetterAfterLinks: while a call was under way, another delivery of its
+// event brought it to its links. However the call ends, the event has its links
+// and no dead letter beside them.
+func TestDeadLetterAfterLinks(t *testing.T) {
+	t.Parallel()
+	if !deadLettersAreTakenBack {
+		t.Skip("dead letters are not taken back yet")
+	}
+	for _, kind := range []error{auvious.ErrRejected, auvious.ErrBadAnswer, auvious.ErrUnknownOutcome} {
+		t.Run(kind.Error(), func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			r := h.startWith(facade(func(context.Context, auvious.RoomRequest) (auvious.Room, error) {
+				h.publishLinks(linksOf("call-1", 1), 0)
+				return auvious.Room{}, &auvious.CallError{Kind: kind, Detail: "invented"}
+			}))
+			h.publish(startedOf("call-1"))
+			h.wantSettled()
+			r.mustStop()
+			h.wantMessages(messages.LinksStream, 1)
+			h.wantMessages(messages.DeadLettersStream, 0)
+			state, err := h.client.State(limited(t), conversation("call-1"), time.Now())
+			if err != nil || state.Status != messages.StatusReady {
+				t.Errorf("state: got %q and error %v, want %q", state.Status, err, messages.StatusReady)
+			}
+		})
+	}
+}
+
+// TestReplayBeforeItsEventIsGone: a worker stores the dead letter, then takes the
+// event out. A replay in between must not take the waiting event for its own, or
+// nothing of the two is left.
+func TestReplayBeforeItsEventIsGone(t *testing.T) {
+	t.Parallel()
+	if !replaysTellDeadEvents {
+		t.Skip("a replay takes a dead event for its own yet")
+	}
+	h := newHouse(t)
+	h.publish(startedOf("call-1"))
+	consumer, err := messages.ProvisionConsumer(limited(t), h.client.JetStream(), account)
+	if err != nil {
+		t.Fatalf("providing the consumer: %v", err)
+	}
+	msg, err := consumer.Next(jetstream.FetchContext(limited(t)))
+	if err != nil {
+		t.Fatalf("pulling an event: %v", err)
+	}
+	meta, err := msg.Metadata()
+	if err != nil {
+		t.Fatalf("reading what the broker says of the event: %v", err)
+	}
+	letter := messages.NewEvent(messages.At(time.Now()), messages.DeadLetter{
+		Account: account, InteractionID: "call-1", Reason: messages.ReasonRejected, Attempts: 1,
+		AcceptedAt: messages.At(meta.Timestamp), LastAttemptAt: messages.At(time.Now()), Event: msg.Data(),
+	})
+	if err := h.client.PublishDeadLetter(limited(t), letter, conversation("call-1").Token()); err != nil {
+		t.Fatalf("publishing a dead letter: %v", err)
+	}
+	stored, err := h.client.DeadLetter(limited(t), conversation("call-1"), messages.Leader)
+	if err != nil {
+		t.Fatalf("reading the dead letter: %v", err)
+	}
+	if outcome, err := h.client.Replay(limited(t), stored); err != nil && !errors.Is(err, messages.ErrWaiting) {
+		t.Fatalf("replaying: got %v and error %v, want it done or refused", outcome, err)
+	}
+	if err := msg.TermWithReason(messages.ReasonRejected); err != nil {
+		t.Fatalf("taking the event out: %v", err)
+	}
+	h.await("the end of the delivery", func() bool { return h.consumer().NumAckPending == 0 })
+	state, err := h.client.State(limited(t), conversation("call-1"), time.Now())
+	if err != nil || state.Status == messages.StatusUnknown {
+		t.Errorf("state: got %q and error %v, want the event waiting or its dead letter: one of the two is lost", state.Status, err)
+	}
+}
