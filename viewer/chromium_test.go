@@ -27,7 +27,7 @@ const (
 )
 
 // within bounds every wait for a browser, which shares its cores with others.
-const within = time.Minute
+const within = 2 * time.Minute
 
 // chromium is the one browser of these tests; each has tabs of its own in it.
 var chromium struct {
