@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
 
 	"github.com/go-chi/chi/v5"
@@ -127,7 +126,7 @@ func ownKey(path string) (secret.String, error) {
 		return "", err
 	}
 	key = secret.String(rand.Text() + rand.Text())
-	if err := os.WriteFile(path, []byte(key.Reveal()+"\n"), 0o600); err != nil {
+	if err := secret.WriteFile(path, key); err != nil {
 		return "", fmt.Errorf("writing the link key: %w", err)
 	}
 	return key, nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"text/template"
@@ -105,7 +104,7 @@ func passwordIn(path string) (secret.String, error) {
 		return password, err
 	}
 	password = secret.String(rand.Text())
-	if err := os.WriteFile(path, []byte(password.Reveal()+"\n"), 0o600); err != nil {
+	if err := secret.WriteFile(path, password); err != nil {
 		return "", fmt.Errorf("writing the password of a broker user: %w", err)
 	}
 	return password, nil

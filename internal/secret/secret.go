@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -60,4 +61,36 @@ func ReadFile(path string) (String, error) {
 		return "", fmt.Errorf("reading %q: %w", path, ErrEmpty)
 	}
 	return String(text), nil
+}
+
+// WriteFile writes a secret to a file that only its owner reads. Once it returns
+// nil the file is on the disk, whole, whatever happens to the machine; else it is
+// as it was. Its errors are the file system's.
+func WriteFile(path string, s String) error {
+	dir := filepath.Dir(path)
+	file, err := os.CreateTemp(dir, filepath.Base(path)+"-") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name()) // gone if it was renamed
+	_, err = file.WriteString(s.Reveal() + "\n")
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return err
+	}
+	return syncDirectory(dir)
+}
+
+// syncDirectory has the name of a new file survive too.
+func syncDirectory(dir string) error {
+	handle, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(handle.Sync(), handle.Close())
 }

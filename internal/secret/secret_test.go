@@ -127,3 +127,26 @@ func TestReadFileRefuses(t *testing.T) {
 		})
 	}
 }
+
+func TestWriteFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "key")
+	for _, want := range []secret.String{"first", "second"} {
+		if err := secret.WriteFile(path, want); err != nil {
+			t.Fatalf("writing: got error %v, want none", err)
+		}
+		if got, err := secret.ReadFile(path); err != nil || got != want {
+			t.Errorf("reading what was written: got another secret or error %v", err)
+		}
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("rights: got %v and error %v, want 0600", info.Mode(), err)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Errorf("left behind: got %d files and error %v, want the secret alone", len(files), err)
+	}
+	if err := secret.WriteFile(filepath.Join(dir, "nowhere", "key"), "x"); err == nil {
+		t.Error("writing into no directory: got no error, want one")
+	}
+}
