@@ -94,6 +94,9 @@ func (c *Client) Replay(ctx context.Context, letter Stored[DeadLetter]) (Outcome
 	if err != nil {
 		return 0, err
 	}
+	if !since.IsZero() && !At(since).After(letter.Data.AcceptedAt.Time) {
+		return 0, ErrWaiting // the dead event itself, which is on its way out
+	}
 	outcome := Duplicate
 	if since.IsZero() {
 		if outcome, err = c.publish(ctx, event, id); err != nil {

@@ -17,10 +17,10 @@ import (
 const (
 	// deadLettersAreTakenBack says that a worker that stored a dead letter looks for
 	// links of another delivery, and deletes its own then (settle.go).
-	deadLettersAreTakenBack = false
+	deadLettersAreTakenBack = true
 	// replaysTellDeadEvents says that a replay refuses with [messages.ErrWaiting] while
 	// the event waits that the dead letter is of (messages/deadletters.go).
-	replaysTellDeadEvents = false
+	replaysTellDeadEvents = true
 )
 
 // TestDeadLetterAfterLinks: while a call was under way, another delivery of its

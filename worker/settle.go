@@ -28,6 +28,8 @@ func (a *account) settle(j *job, err error) {
 	reason := deadReason(err, j.past.unknown, a.UnknownRetries, age, a.GiveUpAfter)
 	if reason != "" {
 		failed := a.bury(j, j.msg.Data(), reason, err)
+		// Also if it seems not to be stored: the acknowledgement may be lost.
+		failed = errors.Join(failed, a.unbury(j))
 		if failed == nil {
 			// The dead letter is stored, and takes the event's place.
 			a.acked(j, j.msg.TermWithReason(reason))
@@ -102,6 +104,22 @@ func idOf(token string) string {
 		return messages.Token(token)
 	}
 	return token
+}
+
+// unbury takes back the dead letter of an event that another delivery brought to
+// its links meanwhile: the one that stored them may have looked for it before.
+func (a *account) unbury(j *job) error {
+	if j.event.ID == "" {
+		return nil // it cannot be read
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	conversation, wanted := j.event.Data.Conversation(), j.event.Data.Generation()
+	stored, err := a.stored(ctx, conversation)
+	if err != nil || stored == nil || stored.Data.Generation < wanted {
+		return err
+	}
+	return a.clearDeadLetter(ctx, conversation, wanted)
 }
 
 // original is a message as a dead letter holds it: its JSON, or a string if it is
