@@ -33,7 +33,8 @@ const (
 )
 
 const (
-	connectTimeout = 5 * time.Second
+	connectTimeout = 1500 * time.Millisecond
+	writeTimeout   = time.Second
 	flushTimeout   = time.Second
 	firstBackoff   = 250 * time.Millisecond
 	lastBackoff    = 10 * time.Second
@@ -80,6 +81,10 @@ func (b *Broker) connect(part string) (*nats.Conn, error) {
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(firstBackoff),
 		nats.ReconnectBufSize(-1),
+		// The client writes while it holds its lock, and a caller waits for that lock
+		// whatever its context says: so no write may take long.
+		nats.FlusherTimeout(writeTimeout),
+		nats.ReconnectOnFlusherError(),
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {

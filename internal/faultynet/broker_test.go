@@ -13,7 +13,7 @@ import (
 // its lock: connecting by nats.Timeout of at most 2 s, and writing by
 // nats.FlusherTimeout of 1 s with nats.ReconnectOnFlusherError. Until then the
 // tests that ask for it fail, one with requests that hang for a minute.
-const writesAreBounded = false
+const writesAreBounded = true
 
 // TestBrokerNetwork breaks the network between us and the broker while events
 // come in and are worked on, in one way after the other.
