@@ -17,11 +17,38 @@ import (
 type Client struct {
 	js jetstream.JetStream
 	nc *nats.Conn
+	// events and links store messages in groups; nil to store each by itself.
+	events, links *committer
+}
+
+// Option is a choice about a [Client].
+type Option func(*Client)
+
+// GroupCommit has events and links that are published at the same time stored in
+// groups: on a broker that syncs every write to the disk, one sync serves them
+// all. On another one it only costs time.
+func GroupCommit() Option {
+	return func(c *Client) { c.events, c.links = newCommitter(c.js), newCommitter(c.js) }
 }
 
 // NewClient returns a client on a connection. The connection stays the caller's.
-func NewClient(js jetstream.JetStream) *Client {
-	return &Client{js: js, nc: js.Conn()}
+func NewClient(js jetstream.JetStream, options ...Option) *Client {
+	c := &Client{js: js, nc: js.Conn()}
+	for _, option := range options {
+		option(c)
+	}
+	return c
+}
+
+// Close waits until nothing is being published any more, for which the callers
+// of [Client.Publish] and [Client.PublishLinks] must have returned. The client
+// may be used again.
+func (c *Client) Close() {
+	for _, group := range []*committer{c.events, c.links} {
+		if group != nil {
+			group.running.Wait()
+		}
+	}
 }
 
 // JetStream returns the connection that the client was made with.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -58,10 +60,10 @@ func (c *Client) publish(ctx context.Context, e Event[Started], messageID string
 		if err != nil {
 			return 0, err
 		}
-		ack, err := c.js.PublishMsg(ctx, msg,
-			jetstream.WithMsgID(messageID), jetstream.WithExpectStream(ConversationsStream))
+		expect(msg, messageID, ConversationsStream)
+		ack, err := c.put(ctx, c.events, msg)
 		switch {
-		case err == nil && ack.Duplicate:
+		case err == nil && ack.duplicate:
 			return Duplicate, nil
 		case err == nil:
 			return Accepted, nil
@@ -110,8 +112,9 @@ func (c *Client) PublishLinks(ctx context.Context, e Event[Links], after uint64)
 	if err != nil {
 		return 0, err
 	}
-	ack, err := c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(e.ID),
-		jetstream.WithExpectStream(LinksStream), jetstream.WithExpectLastSequencePerSubject(after))
+	expect(msg, e.ID, LinksStream)
+	msg.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(after, 10)}
+	ack, err := c.put(ctx, c.links, msg)
 	var refusal *jetstream.APIError
 	if errors.As(err, &refusal) && refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
 		return 0, ErrSuperseded
@@ -119,7 +122,26 @@ func (c *Client) PublishLinks(ctx context.Context, e Event[Links], after uint64)
 	if err != nil {
 		return 0, fmt.Errorf("publishing the links: %w", err)
 	}
-	return ack.Sequence, nil
+	return ack.sequence, nil
+}
+
+// expect says by which id the broker recognises a message, and in which stream it
+// is to be stored.
+func expect(msg *nats.Msg, messageID, stream string) {
+	msg.Header[jetstream.MsgIDHeader] = []string{messageID}
+	msg.Header[jetstream.ExpectedStreamHeader] = []string{stream}
+}
+
+// put stores a message, in a group if there is one.
+func (c *Client) put(ctx context.Context, group *committer, msg *nats.Msg) (receipt, error) {
+	if group != nil {
+		return group.publish(ctx, msg)
+	}
+	ack, err := c.js.PublishMsg(ctx, msg)
+	if err != nil {
+		return receipt{}, err
+	}
+	return receipt{ack.Sequence, ack.Duplicate}, nil
 }
 
 // PublishDeadLetter stores a dead letter in place of an earlier one of the same
@@ -131,9 +153,8 @@ func (c *Client) PublishDeadLetter(ctx context.Context, e Event[DeadLetter], tok
 	if err != nil {
 		return err
 	}
-	_, err = c.js.PublishMsg(ctx, msg,
-		jetstream.WithMsgID(e.ID), jetstream.WithExpectStream(DeadLettersStream))
-	if err != nil {
+	expect(msg, e.ID, DeadLettersStream)
+	if _, err = c.put(ctx, nil, msg); err != nil {
 		return fmt.Errorf("publishing the dead letter: %w", err)
 	}
 	return nil

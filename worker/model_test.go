@@ -238,7 +238,7 @@ func (w *world) employ() *mortal {
 		giveUp = time.Nanosecond
 	}
 	made, err := worker.New(worker.Config{
-		JetStream: unreliable{js, w}, Grace: time.Nanosecond, Registerer: registry,
+		Client: messages.NewClient(unreliable{js, w}), Grace: time.Nanosecond, Registerer: registry,
 		Logger: zerolog.New(w).Level(zerolog.WarnLevel),
 		Accounts: []worker.Account{{
 			Name: w.account, Facade: facade(w.createRoom), Concurrency: w.plan.Concurrency,

@@ -123,7 +123,7 @@ func TestLostPubAck(t *testing.T) {
 	h := newHouse(t)
 	js := &lossy{JetStream: brokertest.Connect(t, h.broker)}
 	js.left.Store(1)
-	r := h.start(worker.Config{JetStream: js, Accounts: []worker.Account{{Name: account, Facade: makes()}}})
+	r := h.start(worker.Config{Client: messages.NewClient(js), Accounts: []worker.Account{{Name: account, Facade: makes()}}})
 	acks := h.acks()
 	h.publish(startedOf("call-1"))
 	wantAck(t, acks, ack{"+ACK", 1, 1})

@@ -135,10 +135,10 @@ func TestStopBeforeTheStart(t *testing.T) {
 	f, calls := signalled(makes())
 	pulling, stopped := make(chan struct{}), make(chan struct{})
 	first := h.start(worker.Config{
-		JetStream: beforePull{brokertest.Connect(t, h.broker), func() {
+		Client: messages.NewClient(beforePull{brokertest.Connect(t, h.broker), func() {
 			close(pulling)
 			<-stopped
-		}},
+		}}),
 		Accounts: []worker.Account{{Name: account, Facade: f}},
 	})
 	receive(t, pulling, "the pull")

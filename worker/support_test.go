@@ -159,8 +159,8 @@ func (h *house) start(config worker.Config) *running {
 	r := &running{
 		house: h, registry: prometheus.NewPedanticRegistry(), log: newLogbook(), ended: make(chan error, 1),
 	}
-	if config.JetStream == nil {
-		config.JetStream = brokertest.Connect(h.tb, h.broker)
+	if config.Client == nil {
+		config.Client = brokertest.Client(h.tb, h.broker)
 	}
 	config.Logger = zerolog.New(r.log).Level(zerolog.TraceLevel)
 	config.Registerer = r.registry

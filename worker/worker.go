@@ -22,7 +22,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
@@ -80,8 +79,8 @@ type Account struct {
 
 // Config makes a [Worker].
 type Config struct {
-	JetStream jetstream.JetStream
-	Accounts  []Account
+	Client   *messages.Client
+	Accounts []Account
 	// Grace is how long events that are held may take to finish after a stop;
 	// [DefaultGrace] if 0.
 	Grace  time.Duration
@@ -118,7 +117,7 @@ func New(config Config) (*Worker, error) {
 	}
 	w := &Worker{
 		config:   config,
-		client:   messages.NewClient(config.JetStream),
+		client:   config.Client,
 		hearts:   newHearts(),
 		metrics:  newMetrics(config.Registerer),
 		accounts: map[string]*account{},

@@ -35,7 +35,7 @@ func TestNewRefuses(t *testing.T) {
 		{"a name in capitals", []worker.Account{{Name: "Acme", Facade: makes()}}, false},
 	} {
 		_, err := worker.New(worker.Config{
-			JetStream: h.client.JetStream(), Accounts: test.accounts, Registerer: prometheus.NewRegistry(),
+			Client: h.client, Accounts: test.accounts, Registerer: prometheus.NewRegistry(),
 		})
 		if good := err == nil; good != test.good {
 			t.Errorf("%s: got error %v, want good: %v", test.name, err, test.good)
@@ -47,7 +47,7 @@ func TestReady(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	idle, err := worker.New(worker.Config{
-		JetStream: h.client.JetStream(), Accounts: []worker.Account{{Name: account, Facade: makes()}},
+		Client: h.client, Accounts: []worker.Account{{Name: account, Facade: makes()}},
 	})
 	if err != nil {
 		t.Fatalf("making a worker: %v", err)
@@ -69,7 +69,7 @@ func TestRunOfAnEndedContext(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	w, err := worker.New(worker.Config{
-		JetStream: h.client.JetStream(), Accounts: []worker.Account{{Name: account, Facade: makes()}},
+		Client: h.client, Accounts: []worker.Account{{Name: account, Facade: makes()}},
 	})
 	if err != nil {
 		t.Fatalf("making a worker: %v", err)

@@ -124,11 +124,9 @@ func (p *process) openBroker(
 	}
 	p.closers = append(p.closers, p.broker.Close)
 	p.parts = append(p.parts, p.broker.Run)
-	js, err := p.broker.Connect("messages")
-	if err != nil {
+	if p.client, err = p.connect("messages"); err != nil {
 		return err
 	}
-	p.client = messages.NewClient(js)
 	if err := p.provision(ctx, streams.messages(p.broker.Embedded())); err != nil {
 		return err
 	}
@@ -137,6 +135,21 @@ func (p *process) openBroker(
 		return p.broker.SetAccounts(namesOf(accounts))
 	})
 	return nil
+}
+
+// connect opens a connection for a part.
+func (p *process) connect(part string) (*messages.Client, error) {
+	js, err := p.broker.Connect(part)
+	if err != nil {
+		return nil, err
+	}
+	var options []messages.Option
+	if p.broker.SyncsWrites() {
+		options = append(options, messages.GroupCommit())
+	}
+	client := messages.NewClient(js, options...)
+	p.closers = append(p.closers, client.Close)
+	return client, nil
 }
 
 func (p *process) dialBroker(ctx context.Context, settings natsSettings) (*broker.Broker, error) {

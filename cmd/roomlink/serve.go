@@ -80,7 +80,7 @@ func (p *process) viewer(s site, feed *messages.Feed, settings viewerSettings) f
 
 // addWorker adds the worker, on a connection of its own.
 func (p *process) addWorker(grace time.Duration) error {
-	js, err := p.broker.Connect("worker")
+	client, err := p.connect("worker")
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (p *process) addWorker(grace time.Duration) error {
 	}
 	p.noApplication(p.tenants.all())
 	w, err := worker.New(worker.Config{
-		JetStream: js, Accounts: accounts, Grace: grace, Logger: p.log, Registerer: p.registry,
+		Client: client, Accounts: accounts, Grace: grace, Logger: p.log, Registerer: p.registry,
 	})
 	if err != nil {
 		return err

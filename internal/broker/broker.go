@@ -50,6 +50,8 @@ type Broker struct {
 	url     string
 	// embedded is nil for an external broker.
 	embedded *embedded
+	// syncs says that each write waits for the disk.
+	syncs bool
 
 	mu    sync.Mutex
 	conns []*nats.Conn
@@ -127,6 +129,10 @@ func (b *Broker) Health() error {
 // Embedded reports whether the server runs in this process.
 func (b *Broker) Embedded() bool { return b.embedded != nil }
 
+// SyncsWrites reports whether each write waits for the disk, so that storing in
+// groups pays. An external broker does not say, and is taken to do so.
+func (b *Broker) SyncsWrites() bool { return b.syncs }
+
 // SetAccounts replaces the accounts that a subscriber of the embedded server may
 // read. An external broker has its own users, and nothing changes.
 func (b *Broker) SetAccounts(accounts []string) error {
@@ -195,7 +201,7 @@ func Dial(ctx context.Context, config RemoteConfig) (*Broker, error) {
 			return nil, fmt.Errorf("reading the broker's credentials: %w", err)
 		}
 	}
-	b := &Broker{log: config.Logger, url: config.URL, options: []nats.Option{nats.CustomInboxPrefix(partsInbox)}}
+	b := &Broker{log: config.Logger, url: config.URL, options: []nats.Option{nats.CustomInboxPrefix(partsInbox)}, syncs: true}
 	if config.Operator {
 		b.options = []nats.Option{nats.CustomInboxPrefix(operatorInbox)}
 	}

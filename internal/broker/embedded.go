@@ -95,6 +95,7 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 	return &Broker{
 		log:      config.Logger,
 		embedded: e,
+		syncs:    config.Sync == 0,
 		options: []nats.Option{
 			nats.InProcessServer(e),
 			nats.UserInfo(partsUser, e.password.Reveal()),

@@ -153,7 +153,9 @@ func dial(tb testing.TB, address string, log zerolog.Logger) *messages.Client {
 	if err != nil {
 		tb.Fatalf("connecting: %v", err)
 	}
-	return messages.NewClient(js)
+	client := messages.NewClient(js, messages.GroupCommit()) // as a part does with an external broker
+	tb.Cleanup(client.Close)
+	return client
 }
 
 // serve runs the webhook until the test ends.
@@ -200,7 +202,7 @@ func (s *site) work(client *messages.Client, choice setup) {
 		s.tb.Fatalf("making a facade: %v", err)
 	}
 	if s.worker, err = worker.New(worker.Config{
-		JetStream: client.JetStream(), Logger: zerolog.New(s.log), Registerer: s.registry, Grace: time.Second,
+		Client: client, Logger: zerolog.New(s.log), Registerer: s.registry, Grace: time.Second,
 		Accounts: []worker.Account{{
 			Name: account, Facade: facade, UnknownRetries: choice.unknownRetries,
 			ApplicationID: "app-1", URLBase: "https://auvious.test",
