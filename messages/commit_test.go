@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -171,7 +172,7 @@ func BenchmarkPublishSynced(b *testing.B) {
 				for range callers {
 					group.Go(func() {
 						for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-							if _, err := client.Publish(b.Context(), startedOf(fmt.Sprint(i))); err != nil {
+							if _, err := client.Publish(b.Context(), startedOf(strconv.FormatInt(i, 10))); err != nil {
 								b.Errorf("publishing: %v", err)
 							}
 						}
