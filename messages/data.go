@@ -179,6 +179,16 @@ func (d DeadLetter) validate() error {
 	return nil
 }
 
+// text reads a JSON string.
+func text(data []byte) (string, error) {
+	if n := len(data); n >= 2 && data[0] == '"' && !bytes.ContainsRune(data, '\\') {
+		return string(data[1 : n-1]), nil
+	}
+	var s string
+	err := json.Unmarshal(data, &s)
+	return s, err
+}
+
 // Time is a time in JSON as RFC 3339 has it, in UTC; the zero time is "".
 type Time struct{ time.Time }
 
@@ -199,13 +209,15 @@ func (t Time) String() string {
 }
 
 // MarshalJSON implements [json.Marshaler].
-func (t Time) MarshalJSON() ([]byte, error) { return json.Marshal(t.String()) }
+func (t Time) MarshalJSON() ([]byte, error) {
+	return append(append([]byte{'"'}, t.String()...), '"'), nil // no character of it is escaped
+}
 
 // UnmarshalJSON implements [json.Unmarshaler]. It returns an error that wraps
 // [ErrInvalid] for what is neither "" nor RFC 3339.
 func (t *Time) UnmarshalJSON(data []byte) error {
-	var s string
-	if err := json.Unmarshal(data, &s); err != nil {
+	s, err := text(data)
+	if err != nil {
 		return fmt.Errorf("%w: a time is a string", ErrInvalid)
 	}
 	if s == "" {

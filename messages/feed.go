@@ -106,26 +106,32 @@ func (f *Feed) watch(ctx context.Context, stream string, tell func(jetstream.Msg
 }
 
 func (f *Feed) tellLinks(msg jetstream.Msg) {
-	if stored, err := fromMessage[Links](msg); err == nil {
-		f.tell(msg.Subject(), func(w *follower) { w.links = &stored })
-	}
+	tell(f, msg, func(w *follower, links Stored[Links]) { w.links = &links })
 }
 
 func (f *Feed) tellDeadLetter(msg jetstream.Msg) {
-	if stored, err := fromMessage[DeadLetter](msg); err == nil {
-		f.tell(msg.Subject(), func(w *follower) { w.deadLetter = &stored })
-	}
+	tell(f, msg, func(w *follower, letter Stored[DeadLetter]) { w.deadLetter = &letter })
 }
 
-func (f *Feed) tell(subject string, news func(*follower)) {
-	account, token, err := SplitSubject(subject)
+// tell passes a message on to those who follow its conversation. Most have
+// nobody, and are not even read.
+func tell[T Data](f *Feed, msg jetstream.Msg, news func(*follower, Stored[T])) {
+	account, token, err := SplitSubject(msg.Subject())
 	if err != nil {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for w := range f.followers[followed{account, token}] {
-		w.update(news)
+	followers := f.followers[followed{account, token}]
+	if len(followers) == 0 {
+		return
+	}
+	stored, err := fromMessage[T](msg)
+	if err != nil {
+		return
+	}
+	for w := range followers {
+		w.update(func(w *follower) { news(w, stored) })
 	}
 }
 

@@ -290,7 +290,7 @@ func (d *Directory) find(kind, id, password string) (Identity, error) {
 func (d *Directory) digest(kind, id, password string) (sum digest) {
 	h := hmac.New(sha256.New, d.pepper)
 	for _, part := range []string{kind, id, password} {
-		_ = binary.Write(h, binary.BigEndian, uint64(len(part)))
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 		h.Write([]byte(part))
 	}
 	h.Sum(sum[:0])

@@ -65,7 +65,13 @@ type Claims struct {
 // Keys sign and check tokens. The first key signs; both are accepted, so that
 // keys can be rotated.
 type Keys struct {
-	keys [][]byte
+	keys []key
+}
+
+// key is a link key with the subkey of each purpose.
+type key struct {
+	link    []byte
+	signing [PurposeCard + 1][]byte
 }
 
 // NewKeys takes one or two link keys. It returns [ErrKey] for others.
@@ -74,13 +80,21 @@ func NewKeys(keys ...secret.String) (*Keys, error) {
 		return nil, ErrKey
 	}
 	k := &Keys{}
-	for _, key := range keys {
-		if len(key) < MinKey {
+	for _, link := range keys {
+		if len(link) < MinKey {
 			return nil, ErrKey
 		}
-		k.keys = append(k.keys, []byte(key.Reveal()))
+		k.keys = append(k.keys, newKey([]byte(link.Reveal())))
 	}
 	return k, nil
+}
+
+func newKey(link []byte) key {
+	k := key{link: link}
+	for purpose := range k.signing {
+		k.signing[purpose] = subkey(link, fmt.Sprintf("roomlink token %d", purpose))
+	}
+	return k
 }
 
 // Sign makes a token, which may stand in an address as it is.
@@ -91,7 +105,7 @@ func (k *Keys) Sign(c Claims) string {
 	body = append(body, byte(len(c.Account)))
 	body = append(body, c.Account...)
 	body = append(body, c.Subject...)
-	body = append(body, mac(k.keys[0], c.Purpose, body)...)
+	body = append(body, k.keys[0].mac(c.Purpose, body)...)
 	return base64.RawURLEncoding.EncodeToString(body)
 }
 
@@ -129,15 +143,15 @@ func (k *Keys) Verify(token string, purpose Purpose, now time.Time) (Claims, err
 func (k *Keys) signed(purpose Purpose, body, sum []byte) bool {
 	ok := false
 	for _, key := range k.keys {
-		ok = hmac.Equal(mac(key, purpose, body), sum) || ok
+		ok = hmac.Equal(key.mac(purpose, body), sum) || ok
 	}
 	return ok
 }
 
 // mac signs with the subkey of a purpose, so that a token of one purpose is no
 // token of another whatever its body says.
-func mac(key []byte, purpose Purpose, body []byte) []byte {
-	h := hmac.New(sha256.New, subkey(key, fmt.Sprintf("roomlink token %d", purpose)))
+func (k key) mac(purpose Purpose, body []byte) []byte {
+	h := hmac.New(sha256.New, k.signing[purpose])
 	h.Write(body)
 	return h.Sum(nil)[:macSize]
 }
@@ -147,7 +161,7 @@ func mac(key []byte, purpose Purpose, body []byte) []byte {
 func (k *Keys) fingerprints(id string, clientSecret secret.String) []string {
 	prints := make([]string, len(k.keys))
 	for i, key := range k.keys {
-		h := hmac.New(sha256.New, subkey(key, "roomlink client "+id))
+		h := hmac.New(sha256.New, subkey(key.link, "roomlink client "+id))
 		h.Write([]byte(clientSecret.Reveal()))
 		prints[i] = hex.EncodeToString(h.Sum(nil)[:8])
 	}
