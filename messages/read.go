@@ -53,11 +53,12 @@ func decodeStored[T Data](m raw) (Stored[T], error) {
 
 // readLast reads the last message of a subject. It returns [ErrNotFound] if
 // there is none.
-func readLast(ctx context.Context, nc *nats.Conn, stream, subject string, from Consistency) (raw, error) {
-	if from == Any {
-		return readDirect(ctx, nc, stream, subject)
+func (c *Client) readLast(ctx context.Context, stream, subject string, from Consistency) (raw, error) {
+	direct := stream != ConversationsStream // which does not have it
+	if direct && (from == Any || c.alone) {
+		return readDirect(ctx, c.nc, stream, subject)
 	}
-	return readLeader(ctx, nc, stream, subject)
+	return readLeader(ctx, c.nc, stream, subject)
 }
 
 // readLeader asks the stream's leader for the last message of a subject.

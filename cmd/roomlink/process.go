@@ -147,6 +147,9 @@ func (p *process) connect(part string) (*messages.Client, error) {
 	if p.broker.SyncsWrites() {
 		options = append(options, messages.GroupCommit())
 	}
+	if p.broker.Embedded() {
+		options = append(options, messages.SingleServer())
+	}
 	client := messages.NewClient(js, options...)
 	p.closers = append(p.closers, client.Close)
 	return client, nil
