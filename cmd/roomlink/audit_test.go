@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"roomlink/internal/programtest"
 	"roomlink/internal/simulator"
 )
 
@@ -18,11 +19,11 @@ var auditKeys = []string{"account", "credential", "shape", "interaction_id", "ou
 // in their order.
 func TestAudit(t *testing.T) {
 	t.Parallel()
-	p := start(t, serveEnv(t, startAuvious(t, simulator.Config{})), "serve")
-	host := p.address("public")
-	byKey := caller{host, http.Header{"X-Api-Key": {testAPIKey}}}
-	byBasic := basic(host, "talkdesk", testBasicPassword)
-	token := caller{base: host}.fetchToken(t, "studio", testClientSecret).token(t)
+	p := start(t, programtest.ServeEnv(t, programtest.StartAuvious(t, simulator.Config{}).URL), "serve")
+	host := p.Address("public")
+	byKey := caller{host, http.Header{"X-Api-Key": {programtest.APIKey}}}
+	byBasic := basic(host, "talkdesk", programtest.BasicPassword)
+	token := caller{base: host}.fetchToken(t, "studio", programtest.TalkdeskSecret).token(t)
 	byToken := bearer(host, token)
 	action := strings.ReplaceAll(pageInput(t, "app-1"), "abc123", "audit-2")
 
@@ -37,27 +38,27 @@ func TestAudit(t *testing.T) {
 		caller           caller
 		path, body, want string
 	}{
-		{byKey, eventsPath, startEvent("audit-1"), key + "automation audit-1 accepted"},
-		{byBasic, eventsPath, startEvent("audit-1"), password + "automation audit-1 duplicate"},
+		{byKey, eventsPath, programtest.StartEvent("audit-1"), key + "automation audit-1 accepted"},
+		{byBasic, eventsPath, programtest.StartEvent("audit-1"), password + "automation audit-1 duplicate"},
 		{byToken, eventsPath, `{"event_type":"CONVERSATION_STARTED","conversation_id":"audit-3"}`, client + "digital_connect audit-3 accepted"},
 		{byKey, eventsPath, end, key + "automation ended ignored"},
 		{byKey, eventsPath, `{"event":`, key + "  refused"},
-		{byKey, eventsPath, startEvent("{{interaction_id}}"), key + "  refused"},
+		{byKey, eventsPath, programtest.StartEvent("{{interaction_id}}"), key + "  refused"},
 		{byToken, actionPath, action, client + "action audit-2 accepted"},
 		{byToken, actionPath, action, client + "action audit-2 known"},
 		{byToken, actionPath, `{}`, client + "action  refused"},
 		{byToken, actionPath, pageInput(t, "app-2"), client + "action  refused"},
 		{bearer(host, "made-up"), actionPath, action, nobody + "action  unauthorized"},
-		{caller{base: host}, eventsPath, startEvent("audit-4"), nobody + "  unauthorized"},
-		{caller{host, http.Header{"X-Api-Key": {"guess"}}}, eventsPath, startEvent("audit-4"), nobody + "  unauthorized"},
+		{caller{base: host}, eventsPath, programtest.StartEvent("audit-4"), nobody + "  unauthorized"},
+		{caller{host, http.Header{"X-Api-Key": {"guess"}}}, eventsPath, programtest.StartEvent("audit-4"), nobody + "  unauthorized"},
 		{caller{base: host}, tokenPath, "{}", nobody + "token  token_refused"},
-		{byKey, eventsPath, startEvent("audit-last"), key + "automation audit-last accepted"},
+		{byKey, eventsPath, programtest.StartEvent("audit-last"), key + "automation audit-last accepted"},
 	} {
 		tc.caller.post(t, tc.path, "application/json", tc.body)
 		want = append(want, tc.want)
 	}
-	p.line(map[string]string{"kind": "audit", "interaction_id": "audit-last"})
-	wantAudit(t, p.log(), want)
+	p.Line(map[string]string{"kind": "audit", "interaction_id": "audit-last"})
+	wantAudit(t, p.Log(), want)
 }
 
 // wantAudit compares the audit lines of a log.

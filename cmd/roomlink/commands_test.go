@@ -3,26 +3,15 @@ package main
 import (
 	"encoding/json"
 	"maps"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"roomlink/internal/programtest"
 	"roomlink/internal/simulator"
 )
-
-// freeAddress returns an address of loopback that was free a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
 
 // startNATS runs a NATS server that is none of ours.
 func startNATS(t *testing.T) string {
@@ -38,7 +27,7 @@ func startNATS(t *testing.T) string {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
-	if !srv.ReadyForConnections(within) {
+	if !srv.ReadyForConnections(programtest.Within) {
 		t.Fatal("the NATS server is not ready")
 	}
 	return srv.ClientURL()
@@ -47,11 +36,11 @@ func startNATS(t *testing.T) string {
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	p := start(t, nil, "demo", "--log-level=info")
-	p.awaitOutput("until Ctrl-C")
-	if code := p.stop(); code != 0 {
-		t.Errorf("exit code: got %d, want 0\n%s", code, p.log())
+	p.AwaitOutput("until Ctrl-C")
+	if code := p.Stop(); code != 0 {
+		t.Errorf("exit code: got %d, want 0\n%s", code, p.Log())
 	}
-	out := p.out.String()
+	out := p.Output()
 	for _, want := range []string{
 		"agent           http://127.0.0.1:", "customer        http://127.0.0.1:",
 		"/open/", "/card/", "curl", "links watch",
@@ -65,17 +54,17 @@ func TestDemo(t *testing.T) {
 // TestCommands uses the operator's commands on a running "serve".
 func TestCommands(t *testing.T) {
 	t.Parallel()
-	a := startAuvious(t, simulator.Config{})
+	a := programtest.StartAuvious(t, simulator.Config{})
 	a.Script(func(call simulator.Call) *simulator.Answer {
 		if strings.HasPrefix(call.InteractionID, "bad") && call.Number == 1 {
 			return &simulator.Answer{Status: 422, Body: `{"error":"no such customer"}`}
 		}
 		return nil
 	})
-	env := serveEnv(t, a)
-	env["ROOMLINK_BROKER_LISTEN"] = freeAddress(t)
+	env := programtest.ServeEnv(t, a.URL)
+	env["ROOMLINK_BROKER_LISTEN"] = programtest.FreeAddress(t)
 	p := start(t, env, "serve")
-	base := p.address("public")
+	base := p.Address("public")
 
 	run := func(t *testing.T, wantCode int, args ...string) string {
 		t.Helper()
@@ -96,8 +85,8 @@ func TestCommands(t *testing.T) {
 
 	wants(t, run(t, 0, "send", "--url", base, "--id", "sent-1"), "202 Accepted", `"status":"accepted"`)
 	wants(t, run(t, 0, "send", "--url", base, "--id", "sent-1", "--shape", "digital"), "200 OK", `"status":"duplicate"`)
-	ready(t, base, "sent-1")
-	wants(t, run(t, 0, "links", "get", "sent-1"), "status      ready", "agent       "+a.url, "generation  1")
+	programtest.Ready(t, base, "sent-1")
+	wants(t, run(t, 0, "links", "get", "sent-1"), "status      ready", "agent       "+a.URL, "generation  1")
 	var state struct{ Status string }
 	if err := json.Unmarshal([]byte(run(t, 0, "links", "get", "sent-1", "--json")), &state); err != nil || state.Status != "ready" {
 		t.Errorf("links get --json: got status %q, %v; want ready", state.Status, err)
@@ -110,23 +99,23 @@ func TestCommands(t *testing.T) {
 	}
 
 	for _, id := range []string{"bad-1", "bad-2", "bad-3"} {
-		ask(t, http.MethodPost, base+"/talkdesk/events", startEvent(id))
-		ask(t, http.MethodGet, base+"/links/"+id+"?wait=20s", "")
+		programtest.Post(t, base, id)
+		programtest.Ask(t, http.MethodGet, base+"/links/"+id+"?wait=20s", "")
 	}
 	wants(t, run(t, 0, "deadletters", "list"), "bad-1", "bad-2", "bad-3", "rejected", "no such customer")
 	wants(t, run(t, 0, "deadletters", "list", "--reason", "expired"), "STORED")
 	wants(t, run(t, 0, "deadletters", "show", "bad-1"), `"reason": "rejected"`, `"httpStatus": 422`, `"roomlink.conversation.started.v1"`)
 	wants(t, run(t, 0, "deadletters", "replay", "bad-1", "--dry-run"), "1 of 1 would be replayed")
 	wants(t, run(t, 0, "deadletters", "replay", "bad-1"), "1 of 1 replayed")
-	ready(t, base, "bad-1")
+	programtest.Ready(t, base, "bad-1")
 	wants(t, run(t, 0, "deadletters", "discard", "bad-2"), "1 of 1 discarded")
-	if got := ask(t, http.MethodGet, base+"/links/bad-2", ""); got.fields["status"] != "unknown" {
-		t.Errorf("state after a discard: got %q, want unknown", got.fields["status"])
+	if got := programtest.Ask(t, http.MethodGet, base+"/links/bad-2", ""); got.Fields["status"] != "unknown" {
+		t.Errorf("state after a discard: got %q, want unknown", got.Fields["status"])
 	}
 	run(t, 2, "deadletters", "replay")
 	run(t, 1, "deadletters", "replay", "nobody")
 	wants(t, run(t, 0, "deadletters", "replay", "--all"), "1 of 1 replayed")
-	ready(t, base, "bad-3")
+	programtest.Ready(t, base, "bad-3")
 	if got := a.Rooms("bad-3"); got != 1 {
 		t.Errorf("rooms after a replay: got %d, want 1", got)
 	}
@@ -135,21 +124,21 @@ func TestCommands(t *testing.T) {
 // TestWatch follows the links of an account by the command.
 func TestWatch(t *testing.T) {
 	t.Parallel()
-	a := startAuvious(t, simulator.Config{})
-	env := serveEnv(t, a)
-	env["ROOMLINK_BROKER_LISTEN"] = freeAddress(t)
+	a := programtest.StartAuvious(t, simulator.Config{})
+	env := programtest.ServeEnv(t, a.URL)
+	env["ROOMLINK_BROKER_LISTEN"] = programtest.FreeAddress(t)
 	p := start(t, env, "serve")
-	base := p.address("public")
-	ask(t, http.MethodPost, base+"/talkdesk/events", startEvent("watched-1"))
-	ready(t, base, "watched-1")
+	base := p.Address("public")
+	programtest.Post(t, base, "watched-1")
+	programtest.Ready(t, base, "watched-1")
 	watch := start(t, env, "links", "watch", "--json")
-	ask(t, http.MethodPost, base+"/talkdesk/events", startEvent("watched-2"))
-	ready(t, base, "watched-2")
-	watch.awaitOutput("watched-2")
-	if code := watch.stop(); code != 0 {
+	programtest.Post(t, base, "watched-2")
+	programtest.Ready(t, base, "watched-2")
+	watch.AwaitOutput("watched-2")
+	if code := watch.Stop(); code != 0 {
 		t.Errorf("exit code: got %d, want 0", code)
 	}
-	if out := watch.out.String(); !strings.Contains(out, "watched-1") {
+	if out := watch.Output(); !strings.Contains(out, "watched-1") {
 		t.Error("the watch leaves out what was there")
 	}
 }
@@ -189,7 +178,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			env := serveEnv(t, simulated{url: "http://127.0.0.1:1"})
+			env := programtest.ServeEnv(t, "http://127.0.0.1:1")
 			maps.Copy(env, tc.change)
 			code, _, stderr := command(t, env, tc.args...)
 			if code != tc.code || !strings.Contains(stderr, tc.says) {
@@ -202,20 +191,20 @@ func TestRefusals(t *testing.T) {
 // TestOneProcessOnly starts a second process on the same data directory.
 func TestOneProcessOnly(t *testing.T) {
 	t.Parallel()
-	env := serveEnv(t, startAuvious(t, simulator.Config{}))
-	start(t, env, "serve").address("public")
+	env := programtest.ServeEnv(t, programtest.StartAuvious(t, simulator.Config{}).URL)
+	start(t, env, "serve").Address("public")
 	p := start(t, env, "serve")
-	if code := p.wait(); code != 1 || !strings.Contains(p.log(), "another process uses the data directory") {
-		t.Errorf("got exit code %d\n%s\nwant 1, and the data directory named", code, p.log())
+	if code := p.Wait(); code != 1 || !strings.Contains(p.Log(), "another process uses the data directory") {
+		t.Errorf("got exit code %d\n%s\nwant 1, and the data directory named", code, p.Log())
 	}
 }
 
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	p := start(t, serveEnv(t, startAuvious(t, simulator.Config{})), "serve")
-	p.address("public")
-	ops := p.address("operations")
-	p.line(map[string]string{"message": "started"})
+	p := start(t, programtest.ServeEnv(t, programtest.StartAuvious(t, simulator.Config{}).URL), "serve")
+	p.Address("public")
+	ops := p.Address("operations")
+	p.Line(map[string]string{"message": "started"})
 	for path, want := range map[string]string{
 		"/livez": "[+] broker", "/readyz": "[+] streams", "/metrics": "roomlink_breaker_state", "/debug/pprof/": "goroutine",
 	} {

@@ -16,17 +16,18 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/broker"
+	"roomlink/internal/programtest"
 	"roomlink/internal/simulator"
 	"roomlink/messages"
 )
 
 func TestEndToEnd(t *testing.T) {
 	t.Parallel()
-	a := startAuvious(t, simulator.Config{ApplicationID: "app-1"})
-	env := serveEnv(t, a)
-	env["ROOMLINK_BROKER_LISTEN"] = freeAddress(t)
+	a := programtest.StartAuvious(t, simulator.Config{ApplicationID: "app-1"})
+	env := programtest.ServeEnv(t, a.URL)
+	env["ROOMLINK_BROKER_LISTEN"] = programtest.FreeAddress(t)
 	p := start(t, env, "serve")
-	base := p.address("public")
+	base := p.Address("public")
 
 	t.Run("three shapes", func(t *testing.T) {
 		for _, tc := range []struct {
@@ -39,7 +40,7 @@ func TestEndToEnd(t *testing.T) {
 				request: map[string]any{
 					"applicationId": "app-1", "cdestination": "standalone", "customerId": "contact-1",
 					"interactionId": "voice-1", "organizationId": "org-1",
-					"ticketExpirationSeconds": 14400.0, "urlBase": a.url,
+					"ticketExpirationSeconds": 14400.0, "urlBase": a.URL,
 				},
 			},
 			{
@@ -48,7 +49,7 @@ func TestEndToEnd(t *testing.T) {
 				request: map[string]any{
 					"applicationId": "app-1", "cdestination": "standalone", "customerId": "digital-1",
 					"interactionId": "digital-1", "organizationId": "org-1",
-					"ticketExpirationSeconds": 14400.0, "urlBase": a.url,
+					"ticketExpirationSeconds": 14400.0, "urlBase": a.URL,
 				},
 			},
 			{
@@ -63,13 +64,13 @@ func TestEndToEnd(t *testing.T) {
 			},
 		} {
 			t.Run(tc.name, func(t *testing.T) {
-				got := ask(t, http.MethodPost, base+"/talkdesk/events", tc.body)
-				if got.status != http.StatusAccepted || got.fields["status"] != "accepted" {
-					t.Fatalf("posting: got %d %v; want 202 accepted", got.status, got.fields)
+				got := programtest.Ask(t, http.MethodPost, base+"/talkdesk/events", tc.body)
+				if got.Status != http.StatusAccepted || got.Fields["status"] != "accepted" {
+					t.Fatalf("posting: got %d %v; want 202 accepted", got.Status, got.Fields)
 				}
-				links := ready(t, base, tc.id)
-				if !strings.HasPrefix(links["agentUrl"], a.url) || !strings.HasPrefix(links["ticketUrl"], a.url) {
-					t.Errorf("links: got %d of auvious' URLs; want agentUrl and ticketUrl", strings.Count(fmt.Sprint(links), a.url))
+				links := programtest.Ready(t, base, tc.id)
+				if !strings.HasPrefix(links["agentUrl"], a.URL) || !strings.HasPrefix(links["ticketUrl"], a.URL) {
+					t.Errorf("links: got %d of auvious' URLs; want agentUrl and ticketUrl", strings.Count(fmt.Sprint(links), a.URL))
 				}
 				requests := a.Requests(tc.id)
 				if len(requests) != 1 {
@@ -87,11 +88,11 @@ func TestEndToEnd(t *testing.T) {
 	})
 
 	t.Run("one room for a hundred deliveries", func(t *testing.T) {
-		outcomes := deliver(t, base, 100, func(int) string { return startEvent("crowd-1") })
+		outcomes := deliver(t, base, 100, func(int) string { return programtest.StartEvent("crowd-1") })
 		if outcomes["202 accepted"] != 1 || outcomes["200 duplicate"] != 99 {
 			t.Errorf("answers: got %v; want 1 accepted and 99 duplicate", outcomes)
 		}
-		ready(t, base, "crowd-1")
+		programtest.Ready(t, base, "crowd-1")
 		if got := a.Rooms("crowd-1"); got != 1 {
 			t.Errorf("rooms: got %d, want 1", got)
 		}
@@ -99,11 +100,11 @@ func TestEndToEnd(t *testing.T) {
 
 	t.Run("no room for an end", func(t *testing.T) {
 		body := `{"event":"inbound_call_ends","interaction_id":"ended-1"}`
-		if got := ask(t, http.MethodPost, base+"/talkdesk/events", body); got.fields["status"] != "ignored" {
-			t.Errorf("posting: got %d %v; want ignored", got.status, got.fields)
+		if got := programtest.Ask(t, http.MethodPost, base+"/talkdesk/events", body); got.Fields["status"] != "ignored" {
+			t.Errorf("posting: got %d %v; want ignored", got.Status, got.Fields)
 		}
-		if got := ask(t, http.MethodGet, base+"/links/ended-1", ""); got.fields["status"] != "unknown" {
-			t.Errorf("state: got %q, want unknown", got.fields["status"])
+		if got := programtest.Ask(t, http.MethodGet, base+"/links/ended-1", ""); got.Fields["status"] != "unknown" {
+			t.Errorf("state: got %q, want unknown", got.Fields["status"])
 		}
 	})
 
@@ -112,14 +113,14 @@ func TestEndToEnd(t *testing.T) {
 	if stats := a.Stats(); stats.TicketFetches != 0 {
 		t.Errorf("fetches of a ticket: got %d, want 0", stats.TicketFetches)
 	}
-	if code := p.stop(); code != 0 {
-		t.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.log())
+	if code := p.Stop(); code != 0 {
+		t.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.Log())
 	}
 }
 
 // checkSubscriber reads the message of a conversation as an outsider does, with
 // the password that the first start wrote.
-func checkSubscriber(t *testing.T, env map[string]string, a simulated) {
+func checkSubscriber(t *testing.T, env map[string]string, a programtest.Auvious) {
 	t.Helper()
 	password, err := os.ReadFile(filepath.Join(env["ROOMLINK_DATA_DIR"], "subscriber.password"))
 	if err != nil {
@@ -145,7 +146,7 @@ func checkSubscriber(t *testing.T, env map[string]string, a simulated) {
 		t.Errorf("subject: got %q, want %q", got, want)
 	}
 	links := stored.Data
-	if links.Generation != 1 || links.CustomerID != "contact-1" || !strings.HasPrefix(links.AgentURL, a.url) {
+	if links.Generation != 1 || links.CustomerID != "contact-1" || !strings.HasPrefix(links.AgentURL, a.URL) {
 		t.Errorf("links: got generation %d, customer %q, agent %q", links.Generation, links.CustomerID, links.AgentURL)
 	}
 	if got, want := links.ExpiresAt.Sub(links.CreatedAt.Time), 4*time.Hour; got != want {
@@ -164,10 +165,10 @@ func deliver(t *testing.T, base string, count int, body func(int) string) map[st
 	var group sync.WaitGroup
 	for i := range count {
 		group.Go(func() {
-			got := ask(t, http.MethodPost, base+"/talkdesk/events", body(i))
+			got := programtest.Ask(t, http.MethodPost, base+"/talkdesk/events", body(i))
 			mu.Lock()
 			defer mu.Unlock()
-			outcomes[fmt.Sprintf("%d %s", got.status, got.fields["status"])]++
+			outcomes[fmt.Sprintf("%d %s", got.Status, got.Fields["status"])]++
 		})
 	}
 	group.Wait()
@@ -178,20 +179,20 @@ func deliver(t *testing.T, base string, count int, body func(int) string) map[st
 // links of every event that was answered 2xx.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	a := startAuvious(t, simulator.Config{Latency: simulator.Constant(20 * time.Millisecond)})
-	env := serveEnv(t, a)
+	a := programtest.StartAuvious(t, simulator.Config{Latency: simulator.Constant(20 * time.Millisecond)})
+	env := programtest.ServeEnv(t, a.URL)
 	var mu sync.Mutex
 	var taken []string
 	for round := range 2 {
 		p := start(t, env, "serve")
-		base := p.address("public")
+		base := p.Address("public")
 		var group sync.WaitGroup
 		killed := make(chan struct{})
 		for sender := range 8 {
 			group.Go(func() {
 				for n := 0; ; n++ {
 					id := fmt.Sprintf("crash-%d-%d-%d", round, sender, n)
-					if got := ask(t, http.MethodPost, base+"/talkdesk/events", startEvent(id)); got.status/100 != 2 {
+					if got := programtest.Post(t, base, id); got.Status/100 != 2 {
 						return // it is dead
 					}
 					mu.Lock()
@@ -204,13 +205,13 @@ func TestKilled(t *testing.T) {
 			})
 		}
 		<-killed
-		p.kill()
+		p.Kill()
 		group.Wait()
 	}
 	p := start(t, env, "serve")
-	base := p.address("public")
+	base := p.Address("public")
 	for _, id := range taken {
-		ready(t, base, id)
+		programtest.Ready(t, base, id)
 	}
 	doubles := 0
 	for _, rooms := range a.RoomsByInteraction() {
@@ -225,40 +226,40 @@ func TestKilled(t *testing.T) {
 // TestQueueFull fills a small queue while auvious does not answer.
 func TestQueueFull(t *testing.T) {
 	t.Parallel()
-	a := startAuvious(t, simulator.Config{})
+	a := programtest.StartAuvious(t, simulator.Config{})
 	answer := make(chan struct{})
 	a.Script(func(simulator.Call) *simulator.Answer { return &simulator.Answer{Wait: answer} })
-	env := serveEnv(t, a)
+	env := programtest.ServeEnv(t, a.URL)
 	env["ROOMLINK_MAX_BYTES"] = "16KiB"
 	env["ROOMLINK_FACADE_TIMEOUT"] = "30s"
 	p := start(t, env, "serve")
-	base := p.address("public")
+	base := p.Address("public")
 	var taken []string
 	full := 0
 	for i := 0; full < 5; i++ {
 		id := fmt.Sprintf("full-%d", i)
-		got := ask(t, http.MethodPost, base+"/talkdesk/events", startEvent(id))
+		got := programtest.Post(t, base, id)
 		switch {
-		case got.status == http.StatusAccepted && full == 0:
+		case got.Status == http.StatusAccepted && full == 0:
 			taken = append(taken, id)
-		case got.status == http.StatusServiceUnavailable && got.fields["error"] == "queue_full":
+		case got.Status == http.StatusServiceUnavailable && got.Fields["error"] == "queue_full":
 			full++
 		default:
-			t.Fatalf("event %d: got %d %v; want 202 accepted, then 503 queue_full", i, got.status, got.fields)
+			t.Fatalf("event %d: got %d %v; want 202 accepted, then 503 queue_full", i, got.Status, got.Fields)
 		}
 		if i > 1000 {
 			t.Fatal("the queue takes more than its size")
 		}
 	}
-	if got := ask(t, http.MethodPost, base+"/talkdesk/events", startEvent(taken[0])); got.fields["status"] != "duplicate" {
-		t.Errorf("an event that waits: got %d %v; want duplicate", got.status, got.fields)
+	if got := programtest.Post(t, base, taken[0]); got.Fields["status"] != "duplicate" {
+		t.Errorf("an event that waits: got %d %v; want duplicate", got.Status, got.Fields)
 	}
 	close(answer)
 	for _, id := range taken {
-		ready(t, base, id)
+		programtest.Ready(t, base, id)
 	}
-	if got := ask(t, http.MethodPost, base+"/talkdesk/events", startEvent("after")); got.status != http.StatusAccepted {
-		t.Errorf("once there is space: got %d %v; want 202", got.status, got.fields)
+	if got := programtest.Post(t, base, "after"); got.Status != http.StatusAccepted {
+		t.Errorf("once there is space: got %d %v; want 202", got.Status, got.Fields)
 	}
 }
 
@@ -266,28 +267,28 @@ func TestQueueFull(t *testing.T) {
 // and ends a worker in between.
 func TestSplit(t *testing.T) {
 	t.Parallel()
-	a := startAuvious(t, simulator.Config{})
-	env := serveEnv(t, a)
+	a := programtest.StartAuvious(t, simulator.Config{})
+	env := programtest.ServeEnv(t, a.URL)
 	env["ROOMLINK_NATS_URL"] = startNATS(t)
 	env["ROOMLINK_REPLICAS"] = "1"
 	hook := start(t, env, "webhook")
-	workers := []*program{start(t, env, "worker"), start(t, env, "worker")}
+	workers := []*programtest.Program{start(t, env, "worker"), start(t, env, "worker")}
 	view := start(t, env, "viewer")
-	base := hook.address("public")
+	base := hook.Address("public")
 	for i := range 50 {
 		id := fmt.Sprintf("split-%d", i)
-		if got := ask(t, http.MethodPost, base+"/talkdesk/events", startEvent(id)); got.status != http.StatusAccepted {
-			t.Fatalf("posting: got %d %v; want 202\n%s", got.status, got.fields, hook.log())
+		if got := programtest.Post(t, base, id); got.Status != http.StatusAccepted {
+			t.Fatalf("posting: got %d %v; want 202\n%s", got.Status, got.Fields, hook.Log())
 		}
 		if i == 25 {
-			if code := workers[0].stop(); code != 0 {
+			if code := workers[0].Stop(); code != 0 {
 				t.Errorf("exit code of a worker: got %d, want 0", code)
 			}
 		}
 	}
 	for i := range 50 {
 		id := fmt.Sprintf("split-%d", i)
-		ready(t, view.address("public"), id)
+		programtest.Ready(t, view.Address("public"), id)
 		if got := a.Rooms(id); got != 1 {
 			t.Errorf("rooms of %q: got %d, want 1", id, got)
 		}

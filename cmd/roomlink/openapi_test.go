@@ -17,6 +17,7 @@ import (
 	"roomlink/internal/access"
 	"roomlink/internal/brokertest"
 	"roomlink/internal/openapi"
+	"roomlink/internal/programtest"
 	"roomlink/messages"
 	"roomlink/viewer"
 	"roomlink/webhook"
@@ -27,7 +28,7 @@ import (
 func TestOpenAPIRoutes(t *testing.T) {
 	router := chi.NewRouter()
 	client := brokertest.Client(t, brokertest.Start(t, "default"))
-	keys, err := access.NewKeys(testLinkKey)
+	keys, err := access.NewKeys(programtest.LinkKey)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,32 +18,33 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/programtest"
 	"roomlink/internal/simulator"
 )
 
 // tenantsYAML configures accounts that are called by an API key of their own, in
 // a file named as the account.
-func tenantsYAML(a simulated, names ...string) string {
+func tenantsYAML(a programtest.Auvious, names ...string) string {
 	var text strings.Builder
 	text.WriteString("accounts:\n")
 	for _, name := range names {
 		fmt.Fprintf(&text, "  - name: %s\n    talkdesk: {apiKeys: [{name: key, file: %s}]}\n"+
 			"    auvious: {url: %q, clientId: auvious-client, clientSecretFile: auvious, applicationId: %s}\n",
-			name, name, a.url, name)
+			name, name, a.URL, name)
 	}
 	return text.String()
 }
 
 // startTenants runs a "serve" with an accounts file in a directory.
-func startTenants(t *testing.T, a simulated, names ...string) (p *program, dir string) {
+func startTenants(t *testing.T, a programtest.Auvious, names ...string) (p *programtest.Program, dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	files := map[string]string{"accounts.yaml": tenantsYAML(a, names...), "auvious": testAuviousSecret}
+	files := map[string]string{"accounts.yaml": tenantsYAML(a, names...), "auvious": programtest.AuviousSecret}
 	for _, name := range []string{"one", "two", "three"} {
 		files[name] = "key-of-" + name
 	}
 	writeFiles(t, dir, files)
-	env := serveEnv(t, a)
+	env := programtest.ServeEnv(t, a.URL)
 	for _, name := range []string{auviousSecret, talkdeskKey, talkdeskBasic, talkdeskSecret} {
 		delete(env, name)
 	}
@@ -74,9 +75,9 @@ func askAs(t *testing.T, key, method, url, body string) int {
 // TestAccountsComeAndGo changes the accounts under traffic that must not notice.
 func TestAccountsComeAndGo(t *testing.T) {
 	t.Parallel()
-	a := startAuvious(t, simulator.Config{})
+	a := programtest.StartAuvious(t, simulator.Config{})
 	p, dir := startTenants(t, a, "one", "two")
-	base := p.address("public")
+	base := p.Address("public")
 	stop := make(chan struct{})
 	var posted, refused atomic.Int64
 	var traffic sync.WaitGroup
@@ -89,7 +90,7 @@ func TestAccountsComeAndGo(t *testing.T) {
 				default:
 				}
 				id := fmt.Sprintf("steady-%d-%d", sender, n)
-				if askAs(t, "key-of-one", http.MethodPost, base+"/talkdesk/events", startEvent(id)) != http.StatusAccepted {
+				if askAs(t, "key-of-one", http.MethodPost, base+"/talkdesk/events", programtest.StartEvent(id)) != http.StatusAccepted {
 					refused.Add(1)
 				}
 				posted.Add(1)
@@ -98,35 +99,35 @@ func TestAccountsComeAndGo(t *testing.T) {
 	}
 	change := func(files map[string]string, message string) map[string]any {
 		writeFiles(t, dir, files)
-		return p.next(map[string]string{"message": message})
+		return p.NextLine(map[string]string{"message": message})
 	}
 
-	if got := askAs(t, "key-of-three", http.MethodPost, base+"/talkdesk/events", startEvent("x")); got != http.StatusUnauthorized {
+	if got := askAs(t, "key-of-three", http.MethodPost, base+"/talkdesk/events", programtest.StartEvent("x")); got != http.StatusUnauthorized {
 		t.Errorf("an account that is not there yet: got %d, want 401", got)
 	}
 	change(map[string]string{"accounts.yaml": tenantsYAML(a, "one", "two", "three")}, "accounts changed")
-	if got := askAs(t, "key-of-three", http.MethodPost, base+"/talkdesk/events", startEvent("three-1")); got != http.StatusAccepted {
+	if got := askAs(t, "key-of-three", http.MethodPost, base+"/talkdesk/events", programtest.StartEvent("three-1")); got != http.StatusAccepted {
 		t.Errorf("an account that came: got %d, want 202", got)
 	}
 	if got := askAs(t, "key-of-three", http.MethodGet, base+"/links/three-1?wait=20s", ""); got != http.StatusOK || a.Rooms("three-1") != 1 {
 		t.Errorf("its links: got %d and %d rooms, want 200 and 1", got, a.Rooms("three-1"))
 	}
 	change(map[string]string{"three": "another-key-of-three"}, "accounts changed")
-	if got := askAs(t, "key-of-three", http.MethodPost, base+"/talkdesk/events", startEvent("x")); got != http.StatusUnauthorized {
+	if got := askAs(t, "key-of-three", http.MethodPost, base+"/talkdesk/events", programtest.StartEvent("x")); got != http.StatusUnauthorized {
 		t.Errorf("a key that was changed: got %d, want 401", got)
 	}
 	line := change(map[string]string{"accounts.yaml": tenantsYAML(a, "one") + "    colour: red\n"}, "changed accounts refused: the old ones go on")
 	if got := fmt.Sprint(line["error"]); !strings.Contains(got, "line 5: field colour not found") {
 		t.Errorf("a broken file: got %q; want its line", got)
 	}
-	if got := askAs(t, "another-key-of-three", http.MethodPost, base+"/talkdesk/events", startEvent("three-2")); got != http.StatusAccepted {
+	if got := askAs(t, "another-key-of-three", http.MethodPost, base+"/talkdesk/events", programtest.StartEvent("three-2")); got != http.StatusAccepted {
 		t.Errorf("after a broken file: got %d, want 202", got)
 	}
 	change(map[string]string{"accounts.yaml": tenantsYAML(a, "one", "three")}, "accounts changed")
-	if got := askAs(t, "key-of-two", http.MethodPost, base+"/talkdesk/events", startEvent("x")); got != http.StatusUnauthorized {
+	if got := askAs(t, "key-of-two", http.MethodPost, base+"/talkdesk/events", programtest.StartEvent("x")); got != http.StatusUnauthorized {
 		t.Errorf("an account that is gone: got %d, want 401", got)
 	}
-	p.line(map[string]string{"message": "account removed: its waiting events stay in the queue", "account": "two"})
+	p.Line(map[string]string{"message": "account removed: its waiting events stay in the queue", "account": "two"})
 
 	close(stop)
 	traffic.Wait()
@@ -139,58 +140,45 @@ func TestAccountsComeAndGo(t *testing.T) {
 // events wait, and get their links once it is right.
 func TestRotatedAuviousSecret(t *testing.T) {
 	t.Parallel()
-	a := startAuvious(t, simulator.Config{})
+	a := programtest.StartAuvious(t, simulator.Config{})
 	p, dir := startTenants(t, a, "one")
-	base := p.address("public")
+	base := p.Address("public")
 	a.SetCredentials("auvious-client", "rotated-auvious-secret")
-	if got := askAs(t, "key-of-one", http.MethodPost, base+"/talkdesk/events", startEvent("rotated-1")); got != http.StatusAccepted {
+	if got := askAs(t, "key-of-one", http.MethodPost, base+"/talkdesk/events", programtest.StartEvent("rotated-1")); got != http.StatusAccepted {
 		t.Fatalf("posting: got %d, want 202", got)
 	}
-	p.line(map[string]string{"message": "breaker changed", "breaker": "open"})
+	p.Line(map[string]string{"message": "breaker changed", "breaker": "open"})
 	writeFiles(t, dir, map[string]string{"auvious": "rotated-auvious-secret"})
-	p.line(map[string]string{"message": "accounts changed"})
-	p.line(map[string]string{"message": "links stored", "interaction_id": "rotated-1"})
+	p.Line(map[string]string{"message": "accounts changed"})
+	p.Line(map[string]string{"message": "links stored", "interaction_id": "rotated-1"})
 	if got := a.Rooms("rotated-1"); got != 1 {
 		t.Errorf("rooms: got %d, want 1", got)
 	}
-	if strings.Contains(p.log(), "rotated-auvious-secret") {
+	if strings.Contains(p.Log(), "rotated-auvious-secret") {
 		t.Error("the secret is in the log")
 	}
-}
-
-// next waits for a log line that was not there when it is called.
-func (p *program) next(fields map[string]string) map[string]any {
-	p.t.Helper()
-	p.mu.Lock()
-	from := p.seen
-	p.mu.Unlock()
-	line, at := p.lineFrom(fields, from)
-	p.mu.Lock()
-	p.seen = at
-	p.mu.Unlock()
-	return line
 }
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	writeFiles(t, dir, selfSigned(t, "first.example"))
-	env := serveEnv(t, startAuvious(t, simulator.Config{}))
+	env := programtest.ServeEnv(t, programtest.StartAuvious(t, simulator.Config{}).URL)
 	env["ROOMLINK_TLS_CERT"] = filepath.Join(dir, "cert.pem")
 	env["ROOMLINK_TLS_KEY"] = filepath.Join(dir, "key.pem")
 	p := start(t, env, "serve")
-	address := strings.TrimPrefix(p.address("public"), "http://")
-	p.line(map[string]string{"message": "started"})
+	address := strings.TrimPrefix(p.Address("public"), "http://")
+	p.Line(map[string]string{"message": "started"})
 	if got := certificateName(t, address); got != "first.example" {
 		t.Errorf("certificate: got %q, want %q", got, "first.example")
 	}
 	writeFiles(t, dir, map[string]string{"cert.pem": "broken"})
-	p.line(map[string]string{"message": "changed certificate refused: the old one goes on"})
+	p.Line(map[string]string{"message": "changed certificate refused: the old one goes on"})
 	if got := certificateName(t, address); got != "first.example" {
 		t.Errorf("certificate after a broken one: got %q, want %q", got, "first.example")
 	}
 	writeFiles(t, dir, selfSigned(t, "second.example"))
-	deadline := time.Now().Add(within)
+	deadline := time.Now().Add(programtest.Within)
 	for certificateName(t, address) != "second.example" {
 		if time.Now().After(deadline) {
 			t.Fatal("the changed certificate is not taken over")
@@ -201,7 +189,7 @@ func TestTLS(t *testing.T) {
 // certificateName is the name in the certificate of a server.
 func certificateName(t *testing.T, address string) string {
 	t.Helper()
-	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: within}, Config: &tls.Config{
+	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: programtest.Within}, Config: &tls.Config{
 		InsecureSkipVerify: true,
 	}}
 	conn, err := dialer.DialContext(t.Context(), "tcp", address)

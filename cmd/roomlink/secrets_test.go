@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"roomlink/internal/programtest"
 	"roomlink/internal/simulator"
 )
 
@@ -17,7 +18,7 @@ import (
 // looks for secrets in all that the program tells.
 func TestNoSecretIsTold(t *testing.T) {
 	t.Parallel()
-	a := startAuvious(t, simulator.Config{})
+	a := programtest.StartAuvious(t, simulator.Config{})
 	a.Script(func(call simulator.Call) *simulator.Answer {
 		switch {
 		case call.InteractionID == "rejected":
@@ -29,39 +30,39 @@ func TestNoSecretIsTold(t *testing.T) {
 		}
 		return nil
 	})
-	env := serveEnv(t, a)
+	env := programtest.ServeEnv(t, a.URL)
 	p := start(t, env, "serve")
-	base, ops := p.address("public"), p.address("operations")
+	base, ops := p.Address("public"), p.Address("operations")
 
 	var tickets []string
 	for _, id := range []string{"plain", "again"} {
-		answered := ask(t, http.MethodPost, base+"/talkdesk/events", startEvent(id))
-		links := ready(t, base, id)
+		answered := programtest.Post(t, base, id)
+		links := programtest.Ready(t, base, id)
 		tickets = append(tickets, links["ticketUrl"])
 		visit(t, links["contextUrl"])
 		visit(t, links["cardUrl"])
-		visit(t, answered.fields["customerUrl"])
+		visit(t, answered.Fields["customerUrl"])
 		for _, page := range []string{"contextUrl", "customerUrl", "cardUrl"} {
 			tickets = append(tickets, links[page][strings.LastIndex(links[page], "/")+1:])
 		}
 	}
 	for _, id := range []string{"rejected", "lying"} {
-		ask(t, http.MethodPost, base+"/talkdesk/events", startEvent(id))
-		if got := ask(t, http.MethodGet, base+"/links/"+id+"?wait=20s", ""); got.fields["status"] != "failed" {
-			t.Errorf("state of %q: got %v, want failed", id, got.fields["status"])
+		programtest.Post(t, base, id)
+		if got := programtest.Ask(t, http.MethodGet, base+"/links/"+id+"?wait=20s", ""); got.Fields["status"] != "failed" {
+			t.Errorf("state of %q: got %v, want failed", id, got.Fields["status"])
 		}
 	}
 	askWith(t, base+"/talkdesk/events", "X-API-Key", "wrong-api-key-123456")
 	token := fetchToken(t, base)
 	askWith(t, base+"/talkdesk/events", "Authorization", "Bearer "+token)
 	metrics := visit(t, ops+"/metrics")
-	if code := p.stop(); code != 0 {
+	if code := p.Stop(); code != 0 {
 		t.Errorf("exit code: got %d, want 0", code)
 	}
 
-	told := p.log() + p.out.String() + metrics
+	told := p.Log() + p.Output() + metrics
 	secrets := slices.Concat(tickets, []string{
-		testAPIKey, testBasicPassword, testClientSecret, testAuviousSecret, testLinkKey,
+		programtest.APIKey, programtest.BasicPassword, programtest.TalkdeskSecret, programtest.AuviousSecret, programtest.LinkKey,
 		"wrong-api-key-123456", token, "/t/abc123def",
 	})
 	for _, name := range []string{"operator.password", "subscriber.password"} {
@@ -102,7 +103,7 @@ func visit(t *testing.T, address string) string {
 // askWith posts an event with one header of credentials.
 func askWith(t *testing.T, address, header, value string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(startEvent("x")))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(programtest.StartEvent("x")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func askWith(t *testing.T, address, header, value string) {
 
 func fetchToken(t *testing.T, base string) string {
 	t.Helper()
-	form := fmt.Sprintf("grant_type=client_credentials&client_id=studio&client_secret=%s", testClientSecret)
+	form := fmt.Sprintf("grant_type=client_credentials&client_id=studio&client_secret=%s", programtest.TalkdeskSecret)
 	response, err := http.Post(base+"/security/oauth/token", "application/x-www-form-urlencoded", strings.NewReader(form))
 	if err != nil {
 		t.Fatal(err)

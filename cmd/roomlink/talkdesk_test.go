@@ -17,6 +17,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"roomlink/internal/programtest"
 	"roomlink/internal/simulator"
 )
 
@@ -162,14 +163,14 @@ func (r response) urls(t *testing.T, schema *jsonschema.Schema) map[string]strin
 // changed: the token of step 2, the action of step 3, the test of step 4.
 func TestDropIn(t *testing.T) {
 	t.Parallel()
-	a := startAuvious(t, simulator.Config{ApplicationID: "app-1"})
-	p := start(t, serveEnv(t, a), "serve")
-	host := p.address("public")
+	a := programtest.StartAuvious(t, simulator.Config{ApplicationID: "app-1"})
+	p := start(t, programtest.ServeEnv(t, a.URL), "serve")
+	host := p.Address("public")
 	schema := outputSchema(t)
 	input := pageInput(t, "app-1")
 
-	inBody := caller{base: host}.fetchToken(t, "studio", testClientSecret).token(t)
-	byBasic := basic(host, "studio", testClientSecret).fetchToken(t, "", "").token(t)
+	inBody := caller{base: host}.fetchToken(t, "studio", programtest.TalkdeskSecret).token(t)
+	byBasic := basic(host, "studio", programtest.TalkdeskSecret).fetchToken(t, "", "").token(t)
 	first := bearer(host, inBody).post(t, actionPath, "application/json", input).urls(t, schema)
 	calls := a.Stats().RoomCalls
 	if calls != 1 {
@@ -221,7 +222,7 @@ func (r response) wantError(t *testing.T, name string, status int, code string) 
 
 // wantPageRequest compares what reached auvious with the page's test input: all
 // of it as it was, but for the scheme of the bare host.
-func wantPageRequest(t *testing.T, a simulated) {
+func wantPageRequest(t *testing.T, a programtest.Auvious) {
 	t.Helper()
 	requests := a.Requests("abc123")
 	if len(requests) != 1 {
@@ -259,48 +260,48 @@ func wantToken(t *testing.T, name, base, token string, want bool) {
 // to a replica beside it.
 func TestTokenOutlivesAProcess(t *testing.T) {
 	t.Parallel()
-	a := startAuvious(t, simulator.Config{})
+	a := programtest.StartAuvious(t, simulator.Config{})
 	t.Run("a restart with its own key", func(t *testing.T) {
-		env := serveEnv(t, a)
+		env := programtest.ServeEnv(t, a.URL)
 		delete(env, linkKey)
 		p := start(t, env, "serve")
-		token := caller{base: p.address("public")}.fetchToken(t, "studio", testClientSecret).token(t)
-		if code := p.stop(); code != 0 {
+		token := caller{base: p.Address("public")}.fetchToken(t, "studio", programtest.TalkdeskSecret).token(t)
+		if code := p.Stop(); code != 0 {
 			t.Errorf("exit code: got %d, want 0", code)
 		}
 		p = start(t, env, "serve")
-		wantToken(t, "after a restart", p.address("public"), token, true)
+		wantToken(t, "after a restart", p.Address("public"), token, true)
 	})
 	t.Run("a replica with the same key", func(t *testing.T) {
-		first, second := start(t, serveEnv(t, a), "serve"), start(t, serveEnv(t, a), "serve")
-		token := caller{base: first.address("public")}.fetchToken(t, "studio", testClientSecret).token(t)
-		wantToken(t, "at another process", second.address("public"), token, true)
+		first, second := start(t, programtest.ServeEnv(t, a.URL), "serve"), start(t, programtest.ServeEnv(t, a.URL), "serve")
+		token := caller{base: first.Address("public")}.fetchToken(t, "studio", programtest.TalkdeskSecret).token(t)
+		wantToken(t, "at another process", second.Address("public"), token, true)
 	})
 	t.Run("one with another key", func(t *testing.T) {
-		env := serveEnv(t, a)
+		env := programtest.ServeEnv(t, a.URL)
 		env[linkKey] = strings.Repeat("another-link-key", 2)
-		first, second := start(t, serveEnv(t, a), "serve"), start(t, env, "serve")
-		token := caller{base: first.address("public")}.fetchToken(t, "studio", testClientSecret).token(t)
-		wantToken(t, "at a process with another key", second.address("public"), token, false)
+		first, second := start(t, programtest.ServeEnv(t, a.URL), "serve"), start(t, env, "serve")
+		token := caller{base: first.Address("public")}.fetchToken(t, "studio", programtest.TalkdeskSecret).token(t)
+		wantToken(t, "at a process with another key", second.Address("public"), token, false)
 	})
 }
 
 // TestTokenDiesWithItsSecret changes the client's secret under a running program.
 func TestTokenDiesWithItsSecret(t *testing.T) {
 	t.Parallel()
-	env, dir := serveEnv(t, startAuvious(t, simulator.Config{})), t.TempDir()
-	writeFiles(t, dir, map[string]string{"secret": testClientSecret})
+	env, dir := programtest.ServeEnv(t, programtest.StartAuvious(t, simulator.Config{}).URL), t.TempDir()
+	writeFiles(t, dir, map[string]string{"secret": programtest.TalkdeskSecret})
 	delete(env, talkdeskSecret)
 	env[talkdeskSecret+"_FILE"] = filepath.Join(dir, "secret")
 	p := start(t, env, "serve")
-	host := p.address("public")
-	old := caller{base: host}.fetchToken(t, "studio", testClientSecret).token(t)
+	host := p.Address("public")
+	old := caller{base: host}.fetchToken(t, "studio", programtest.TalkdeskSecret).token(t)
 	wantToken(t, "the token", host, old, true)
 
 	writeFiles(t, dir, map[string]string{"secret": "rotated-client-secret"})
-	p.line(map[string]string{"message": "accounts changed"})
+	p.Line(map[string]string{"message": "accounts changed"})
 	wantToken(t, "the token of the old secret", host, old, false)
-	caller{base: host}.fetchToken(t, "studio", testClientSecret).wantError(t, "the old secret", 401, "invalid_client")
+	caller{base: host}.fetchToken(t, "studio", programtest.TalkdeskSecret).wantError(t, "the old secret", 401, "invalid_client")
 	wantToken(t, "a token of the new secret", host, caller{base: host}.fetchToken(t, "studio", "rotated-client-secret").token(t), true)
 }
 
@@ -308,20 +309,20 @@ func TestTokenDiesWithItsSecret(t *testing.T) {
 // processes of the step before and after take each other's tokens.
 func TestRotatedLinkKeys(t *testing.T) {
 	t.Parallel()
-	a := startAuvious(t, simulator.Config{})
+	a := programtest.StartAuvious(t, simulator.Config{})
 	const one, two = "link-key-one-0123456789abcdef0123", "link-key-two-0123456789abcdef0123"
 	steps := []string{one, one + "\n" + two + "\n", two + "\n" + one + "\n", two + "\n"}
 	var hosts, tokens []string
 	for i, keys := range steps {
-		env := serveEnv(t, a)
+		env := programtest.ServeEnv(t, a.URL)
 		path := filepath.Join(t.TempDir(), "link.key")
 		if err := os.WriteFile(path, []byte(keys), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		delete(env, linkKey)
 		env[linkKey+"_FILE"] = path
-		hosts = append(hosts, start(t, env, "serve").address("public"))
-		tokens = append(tokens, caller{base: hosts[i]}.fetchToken(t, "studio", testClientSecret).token(t))
+		hosts = append(hosts, start(t, env, "serve").Address("public"))
+		tokens = append(tokens, caller{base: hosts[i]}.fetchToken(t, "studio", programtest.TalkdeskSecret).token(t))
 	}
 	for by := range steps {
 		for at := range steps {

@@ -1,0 +1,261 @@
+package programtest
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Within bounds every wait. It is long, as machines are slow, and never waited for
+// in full unless something is broken.
+const Within = 120 * time.Second
+
+// Command says what is to run.
+type Command struct {
+	// Path of the executable; by default that of roomlink, built when it is first
+	// needed.
+	Path string
+	Args []string
+	// Env is all that it has of an environment, besides a HOME and a TMPDIR of its
+	// own and the PATH of the system.
+	Env map[string]string
+}
+
+// Program is a process that was started.
+type Program struct {
+	tb   testing.TB
+	cmd  *exec.Cmd
+	out  *output
+	done chan struct{}
+
+	mu      sync.Mutex
+	lines   []string
+	changed chan struct{}
+	// seen is how many lines NextLine has passed.
+	seen int
+}
+
+// Start starts a process, which is killed at the end of the test if it still runs.
+func Start(tb testing.TB, command Command) *Program {
+	tb.Helper()
+	if command.Path == "" {
+		command.Path = Build(tb, Roomlink)
+	}
+	p := &Program{tb: tb, out: newOutput(), done: make(chan struct{}), changed: make(chan struct{})}
+	//nolint:gosec,noctx // a test says what it runs; it ends with the test, which awaits that
+	p.cmd = exec.Command(command.Path, command.Args...)
+	p.cmd.Env = []string{"HOME=" + tb.TempDir(), "TMPDIR=" + tb.TempDir(), "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
+	for name, value := range command.Env {
+		p.cmd.Env = append(p.cmd.Env, name+"="+value)
+	}
+	p.cmd.Stdout = p.out
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		tb.Fatalf("preparing the program: %v", err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		tb.Fatalf("starting the program: %v", err)
+	}
+	go p.read(stderr)
+	tb.Cleanup(func() {
+		p.Kill()
+		if log := p.Log(); strings.Contains(log, "WARNING: DATA RACE") {
+			tb.Errorf("the program has a race:\n%s", log)
+		}
+	})
+	return p
+}
+
+// Run runs a process to its end and returns what it printed.
+func Run(tb testing.TB, command Command) (code int, stdout, stderr string) {
+	tb.Helper()
+	p := Start(tb, command)
+	code = p.Wait()
+	return code, p.Output(), p.Log()
+}
+
+// read keeps the log, and ends with the process.
+func (p *Program) read(stderr io.Reader) {
+	defer close(p.done)
+	reader := bufio.NewReader(stderr)
+	for {
+		line, err := reader.ReadString('\n')
+		if line != "" {
+			p.mu.Lock()
+			p.lines = append(p.lines, strings.TrimSuffix(line, "\n"))
+			close(p.changed)
+			p.changed = make(chan struct{})
+			p.mu.Unlock()
+		}
+		if err != nil {
+			break
+		}
+	}
+	_ = p.cmd.Wait() // how it ended is read from its state
+}
+
+// Log is all that the process has written to standard error.
+func (p *Program) Log() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.lines, "\n")
+}
+
+// Line waits for a log line with the given fields and returns it.
+func (p *Program) Line(fields map[string]string) map[string]any {
+	p.tb.Helper()
+	line, _ := p.lineFrom(fields, 0)
+	return line
+}
+
+// NextLine is like Line, and looks only behind the line that it returned last.
+func (p *Program) NextLine(fields map[string]string) map[string]any {
+	p.tb.Helper()
+	p.mu.Lock()
+	from := p.seen
+	p.mu.Unlock()
+	line, at := p.lineFrom(fields, from)
+	p.mu.Lock()
+	p.seen = at
+	p.mu.Unlock()
+	return line
+}
+
+// lineFrom looks only at lines from a number on, and also returns the number of
+// the one behind.
+func (p *Program) lineFrom(fields map[string]string, from int) (map[string]any, int) {
+	p.tb.Helper()
+	deadline := time.NewTimer(Within)
+	defer deadline.Stop()
+	for seen, ended := from, false; ; {
+		p.mu.Lock()
+		fresh, changed := p.lines[seen:], p.changed
+		p.mu.Unlock()
+		for _, text := range fresh {
+			seen++
+			var line map[string]any
+			if json.Unmarshal([]byte(text), &line) == nil && has(line, fields) {
+				return line, seen
+			}
+		}
+		if ended {
+			p.tb.Fatalf("the program ended without a line %v:\n%s", fields, p.Log())
+		}
+		select {
+		case <-changed:
+		case <-p.done:
+			ended = true // its last lines may have come in between
+		case <-deadline.C:
+			p.tb.Fatalf("no line %v after %v:\n%s", fields, Within, p.Log())
+		}
+	}
+}
+
+func has(line map[string]any, fields map[string]string) bool {
+	for key, want := range fields {
+		if line[key] != want {
+			return false
+		}
+	}
+	return true
+}
+
+// Address waits until a part listens, and returns the base of its address.
+func (p *Program) Address(part string) string {
+	p.tb.Helper()
+	line := p.Line(map[string]string{"message": "listening", "part": part})
+	return fmt.Sprintf("http://%v", line["address"])
+}
+
+// Output is all that the process has printed to standard output.
+func (p *Program) Output() string {
+	text, _ := p.out.read()
+	return text
+}
+
+// AwaitOutput waits until the process has printed a text.
+func (p *Program) AwaitOutput(text string) {
+	p.tb.Helper()
+	deadline := time.NewTimer(Within)
+	defer deadline.Stop()
+	for {
+		printed, changed := p.out.read()
+		if strings.Contains(printed, text) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline.C:
+			p.tb.Fatalf("%q is not printed after %v", text, Within)
+		}
+	}
+}
+
+// Kill ends the process as a crash does, and returns when it has ended. It may be
+// called again, and from any goroutine.
+func (p *Program) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// Signal sends the process a signal.
+func (p *Program) Signal(signal syscall.Signal) {
+	p.tb.Helper()
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		p.tb.Fatalf("sending %v: %v", signal, err)
+	}
+}
+
+// Stop ends the process as an operator does, and returns its exit code.
+func (p *Program) Stop() int {
+	p.tb.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	return p.Wait()
+}
+
+// Wait waits for the process and returns its exit code.
+func (p *Program) Wait() int {
+	p.tb.Helper()
+	deadline := time.NewTimer(Within)
+	defer deadline.Stop()
+	select {
+	case <-p.done:
+	case <-deadline.C:
+		p.tb.Fatalf("the program has not ended after %v:\n%s", Within, p.Log())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// Done is closed when the process has ended.
+func (p *Program) Done() <-chan struct{} { return p.done }
+
+// output keeps what a process prints while it runs.
+type output struct {
+	mu      sync.Mutex
+	text    strings.Builder
+	changed chan struct{}
+}
+
+func newOutput() *output { return &output{changed: make(chan struct{})} }
+
+// Write implements [io.Writer].
+func (o *output) Write(data []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	close(o.changed)
+	o.changed = make(chan struct{})
+	return o.text.Write(data)
+}
+
+func (o *output) read() (string, <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String(), o.changed
+}
