@@ -24,10 +24,10 @@ func (p *process) openCertificate(settings publicSettings) (*certificate, error)
 		return nil, usagef("ROOMLINK_TLS_CERT and ROOMLINK_TLS_KEY belong together: set both")
 	}
 	c := &certificate{certFile: settings.TLSCert, keyFile: settings.TLSKey, log: p.log}
+	p.watch(func() []string { return []string{c.certFile, c.keyFile} }, c.reload)
 	if err := c.read(); err != nil {
 		return nil, usagef("ROOMLINK_TLS_CERT: %w", err)
 	}
-	p.watch(func() []string { return []string{c.certFile, c.keyFile} }, c.reload)
 	return c, nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"roomlink/internal/broker"
+	"roomlink/internal/filewatch"
 	"roomlink/internal/telemetry"
 	"roomlink/internal/web"
 	"roomlink/messages"
@@ -43,9 +44,11 @@ type process struct {
 	// parts run until their context ends. closers run after them, the last first.
 	parts   []func(context.Context) error
 	closers []func()
-	// watched and onChange are the files that are read again, and by whom.
+	// watched and onChange are the files that are read again, and by whom; seen is
+	// what they were.
 	watched  []func() []string
 	onChange []func()
+	seen     filewatch.Snapshot
 }
 
 // startProcess has build make everything ready. What it returns is to be run.
@@ -56,7 +59,7 @@ func startProcess(
 	if err != nil {
 		return nil, usageError{err}
 	}
-	p := &process{world: w, log: log, registry: telemetry.NewRegistry()}
+	p := &process{world: w, log: log, registry: telemetry.NewRegistry(), seen: filewatch.Snapshot{}}
 	if err := build(ctx, p); err != nil {
 		p.close()
 		return nil, err

@@ -108,12 +108,14 @@ func (t *tenants) apply(accounts []account) error {
 // watch has a function called when one of some files has changed.
 func (p *process) watch(files func() []string, changed func()) {
 	p.watched = append(p.watched, files)
+	p.seen.Add(files()...)
 	p.onChange = append(p.onChange, changed)
 }
 
 // addWatcher adds the one watcher of all files that are read again.
 func (p *process) addWatcher() {
 	watcher := filewatch.Watcher{
+		Since: p.seen,
 		Files: func() []string {
 			var all []string
 			for _, files := range p.watched {

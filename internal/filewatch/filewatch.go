@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
+	"maps"
 	"os"
 	"time"
 )
@@ -24,6 +25,10 @@ const maxFile = 4 << 20
 type Watcher struct {
 	// Files returns the paths, anew each time: they may change with what is in them.
 	Files func() []string
+	// Since is what the files were when they were read: a change between that and
+	// the first look is told too. What it does not name is as the first look finds
+	// it.
+	Since Snapshot
 	// Changed is called after one of them has changed, appeared or disappeared. The
 	// calls come one after the other.
 	Changed func()
@@ -31,12 +36,21 @@ type Watcher struct {
 	Interval time.Duration
 }
 
+// Snapshot is what files were at one time.
+type Snapshot map[string]state
+
+// Add takes in what files are now. Take it before they are read.
+func (s Snapshot) Add(files ...string) {
+	for _, path := range files {
+		s[path] = read(path)
+	}
+}
+
 // state is what is remembered of a file: its contents as a digest, so that a file
 // that was only touched does not count as changed.
 type state [sha256.Size]byte
 
-// Run watches until the context ends, and then returns nil. What the files were
-// when it began is what it compares with.
+// Run watches until the context ends, and then returns nil.
 func (w Watcher) Run(ctx context.Context) error {
 	interval := w.Interval
 	if interval == 0 {
@@ -45,6 +59,7 @@ func (w Watcher) Run(ctx context.Context) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	known := w.look()
+	maps.Copy(known, w.Since)
 	for {
 		select {
 		case <-ctx.Done():
@@ -66,7 +81,7 @@ func (w Watcher) Run(ctx context.Context) error {
 }
 
 // changed reports whether a file differs. One that is no longer watched does not.
-func changed(before, now map[string]state) bool {
+func changed(before, now Snapshot) bool {
 	for path, s := range now {
 		if old, there := before[path]; !there || old != s {
 			return true
@@ -75,11 +90,9 @@ func changed(before, now map[string]state) bool {
 	return false
 }
 
-func (w Watcher) look() map[string]state {
-	found := map[string]state{}
-	for _, path := range w.Files() {
-		found[path] = read(path)
-	}
+func (w Watcher) look() Snapshot {
+	found := Snapshot{}
+	found.Add(w.Files()...)
 	return found
 }
 

@@ -116,3 +116,26 @@ func TestRunLeavesUnchangedFilesAlone(t *testing.T) {
 		t.Error("a file that was only touched counts as changed")
 	}
 }
+
+// Between reading a file and watching it lies the start of the program.
+func TestChangeBeforeTheFirstLook(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	write(t, path, "one")
+	since := filewatch.Snapshot{}
+	since.Add(path)
+	write(t, path, "two")
+	told := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- filewatch.Watcher{
+			Files: func() []string { return []string{path} }, Since: since,
+			Changed: func() { told <- struct{}{} }, Interval: time.Millisecond,
+		}.Run(ctx)
+	}()
+	await(t, told, "a change before the first look")
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run: got %v, want nil", err)
+	}
+}
