@@ -58,7 +58,7 @@ func (a account) webhook() webhook.Account {
 func (a account) worker() (worker.Account, error) {
 	client, err := auvious.New(auvious.Config{
 		URL: a.rooms.url, ClientID: a.rooms.clientID, ClientSecret: a.rooms.clientSecret,
-		Timeout: a.rooms.timeout, AllowHTTPHosts: a.rooms.allowHTTPHosts,
+		Timeout: a.rooms.timeout, Concurrency: a.rooms.concurrency, AllowHTTPHosts: a.rooms.allowHTTPHosts,
 	})
 	if err != nil {
 		return worker.Account{}, err

@@ -41,8 +41,8 @@ const (
 	idleTimeout = 30 * time.Second
 	// userAgent is explicit, as in the vendor's own examples.
 	userAgent = "roomlink/1"
-	// maxConnections to auvious that are kept for the next call.
-	maxIdleConnections = 256
+	// DefaultConcurrency is how many calls at once a client is made for.
+	DefaultConcurrency = 64
 )
 
 // Config makes a [Client].
@@ -54,6 +54,9 @@ type Config struct {
 	ClientSecret secret.String
 	// Timeout of a call; [DefaultTimeout] if 0.
 	Timeout time.Duration
+	// Concurrency is how many calls are made at once, for each of which a connection
+	// is kept; [DefaultConcurrency] if 0.
+	Concurrency int
 	// AllowHTTPHosts are the hosts, besides those of loopback, whose URLs may be
 	// http: that of auvious itself and those that it answers.
 	AllowHTTPHosts []string
@@ -77,6 +80,9 @@ func New(config Config) (*Client, error) {
 	if config.Timeout == 0 {
 		config.Timeout = DefaultTimeout
 	}
+	if config.Concurrency == 0 {
+		config.Concurrency = DefaultConcurrency
+	}
 	if err := checkURL(config.URL, config.AllowHTTPHosts); err != nil {
 		return nil, fmt.Errorf("auvious' URL %w", err) // not quoted: it may hold a password
 	}
@@ -88,8 +94,8 @@ func New(config Config) (*Client, error) {
 			TLSHandshakeTimeout:   config.Timeout,
 			ResponseHeaderTimeout: config.Timeout,
 			ForceAttemptHTTP2:     true,
-			MaxIdleConns:          maxIdleConnections,
-			MaxIdleConnsPerHost:   maxIdleConnections,
+			MaxIdleConns:          config.Concurrency + 1, // and one for a token
+			MaxIdleConnsPerHost:   config.Concurrency + 1,
 			IdleConnTimeout:       idleTimeout,
 		},
 		// A redirect would send the credentials, or the call, somewhere else.
