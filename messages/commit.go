@@ -18,13 +18,10 @@ const (
 	// messages one by one, on a store that syncs every write: a batch costs some
 	// 3 ms whatever its size, a message 0.26 ms.
 	leastBatch = 12
-	// mostBatch bounds a batch; the server takes 1,000.
+	// mostBatch bounds a group; the server takes 1,000 in a batch.
 	mostBatch = 512
 	// mostWaiting bounds the messages that wait for their turn.
 	mostWaiting = 8192
-	// mostRounds is how many groups are under way at once: one is stored while the
-	// next one travels.
-	mostRounds = 1
 	// forgetAfter is how long an answer may take that nobody waits for any more.
 	forgetAfter = 10 * time.Second
 	// recentMost bounds each half of the subjects that are remembered.
@@ -51,10 +48,11 @@ type committer struct {
 
 	mu      sync.Mutex
 	waiting []*commit
-	rounds  int
-	recent  recent
+	// busy says that something runs which takes what waits.
+	busy   bool
+	recent recent
 
-	// running are the rounds, for whoever wants to see their end.
+	// running is for whoever wants to see the end of that.
 	running sync.WaitGroup
 }
 
@@ -109,8 +107,8 @@ func (c *committer) enqueue(m *commit) error {
 		return errBusy
 	}
 	c.waiting = append(c.waiting, m)
-	if c.rounds < mostRounds {
-		c.rounds++
+	if !c.busy {
+		c.busy = true
 		c.running.Go(c.run)
 	}
 	return nil
@@ -151,7 +149,7 @@ func (c *committer) take(cancel context.CancelFunc) (fresh, repeats []*commit, m
 	r := &round{cancel: cancel}
 	taken := 0
 	for _, m := range c.waiting {
-		if len(fresh) == mostBatch {
+		if taken == mostBatch {
 			break
 		}
 		taken++
@@ -169,9 +167,7 @@ func (c *committer) take(cancel context.CancelFunc) (fresh, repeats []*commit, m
 	rest := copy(c.waiting, c.waiting[taken:])
 	clear(c.waiting[rest:])
 	c.waiting = c.waiting[:rest]
-	if taken == 0 {
-		c.rounds--
-	}
+	c.busy = taken > 0
 	return fresh, repeats, taken > 0
 }
 
@@ -195,15 +191,17 @@ func (c *committer) store(ctx context.Context, members []*commit) {
 	}
 	var refusal *jetstream.APIError
 	switch {
+	case isFull(err), errors.Is(err, nats.ErrNoResponders):
+		// One by one some may still fit, or find the next leader, and the others are
+		// refused without a write.
+		unbatch(msgs)
+		c.singly(ctx, members)
 	case errors.As(err, &refusal):
 		// Nothing of it is stored (NATS ADR-50), and it is not said for which of them.
 		unbatch(msgs)
 		half := len(members) / 2
 		c.store(ctx, members[:half])
 		c.store(ctx, members[half:])
-	case errors.Is(err, nats.ErrNoResponders):
-		unbatch(msgs)
-		c.singly(ctx, members) // which waits a moment for a leader
 	default:
 		for _, m := range members {
 			m.done <- answer{err: err}
