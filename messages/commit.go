@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -61,7 +62,9 @@ type commit struct {
 	msg  *nats.Msg
 	done chan answer // takes one
 	part *round      // nil until its turn
-	left bool        // nobody waits for it any more
+	left bool        // it was given up before its turn
+	// over says that it has its answer or was given up.
+	over atomic.Bool
 }
 
 type answer struct {
@@ -73,7 +76,7 @@ type answer struct {
 // of its messages.
 type round struct {
 	cancel  context.CancelFunc
-	waiters int
+	waiters atomic.Int64
 }
 
 func newCommitter(js jetstream.JetStream) *committer {
@@ -118,11 +121,22 @@ func (c *committer) enqueue(m *commit) error {
 func (c *committer) leave(m *commit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m.left = true
 	if m.part == nil {
+		m.left = true
 		return
 	}
-	if m.part.waiters--; m.part.waiters == 0 {
+	m.end()
+}
+
+// answer tells the caller what came of a message that had its turn.
+func (m *commit) answer(a answer) {
+	m.done <- a
+	m.end()
+}
+
+// end counts a message off that has its answer or was given up.
+func (m *commit) end() {
+	if m.over.CompareAndSwap(false, true) && m.part.waiters.Add(-1) == 0 {
 		m.part.cancel()
 	}
 }
@@ -157,7 +171,7 @@ func (c *committer) take(cancel context.CancelFunc) (fresh, repeats []*commit, m
 			continue
 		}
 		m.part = r
-		r.waiters++
+		r.waiters.Add(1)
 		if c.recent.add(m.msg.Subject) {
 			fresh = append(fresh, m)
 		} else {
@@ -185,7 +199,7 @@ func (c *committer) store(ctx context.Context, members []*commit) {
 	if err == nil {
 		first := ack.Sequence - uint64(len(members)) + 1
 		for i, m := range members {
-			m.done <- answer{receipt: receipt{sequence: first + uint64(i)}}
+			m.answer(answer{receipt: receipt{sequence: first + uint64(i)}})
 		}
 		return
 	}
@@ -204,7 +218,7 @@ func (c *committer) store(ctx context.Context, members []*commit) {
 		c.store(ctx, members[half:])
 	default:
 		for _, m := range members {
-			m.done <- answer{err: err}
+			m.answer(answer{err: err})
 		}
 	}
 }
@@ -224,7 +238,7 @@ func (c *committer) singly(ctx context.Context, members []*commit) {
 	for i, m := range members {
 		var err error
 		if futures[i], err = c.js.PublishMsgAsync(m.msg); err != nil {
-			m.done <- answer{err: err}
+			m.answer(answer{err: err})
 		}
 	}
 	for i, future := range futures {
@@ -233,11 +247,11 @@ func (c *committer) singly(ctx context.Context, members []*commit) {
 		}
 		select {
 		case ack := <-future.Ok():
-			members[i].done <- answer{receipt: receipt{ack.Sequence, ack.Duplicate}}
+			members[i].answer(answer{receipt: receipt{ack.Sequence, ack.Duplicate}})
 		case err := <-future.Err():
-			members[i].done <- answer{err: err}
+			members[i].answer(answer{err: err})
 		case <-ctx.Done():
-			members[i].done <- answer{err: fmt.Errorf("waiting for the broker: %w", ctx.Err())}
+			members[i].answer(answer{err: fmt.Errorf("waiting for the broker: %w", ctx.Err())})
 		}
 	}
 }

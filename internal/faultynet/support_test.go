@@ -44,7 +44,7 @@ const (
 // TestMain runs more tests at once than there are processors, since they wait for
 // broken networks more than they compute.
 func TestMain(m *testing.M) {
-	const atOnce = 16
+	const atOnce = 8
 	flag.Parse()
 	if runtime.GOMAXPROCS(0) < atOnce {
 		_ = flag.Set("test.parallel", strconv.Itoa(atOnce))
@@ -150,8 +150,10 @@ func dial(tb testing.TB, address string, log zerolog.Logger) *messages.Client {
 	}
 	tb.Cleanup(b.Close)
 	js, err := b.Connect("test")
-	if err != nil {
-		tb.Fatalf("connecting: %v", err)
+	for ctx := limited(tb); err != nil; js, err = b.Connect("test") { // a busy machine is not what is tested
+		if ctx.Err() != nil {
+			tb.Fatalf("connecting: %v", err)
+		}
 	}
 	client := messages.NewClient(js, messages.GroupCommit()) // as a part does with an external broker
 	tb.Cleanup(client.Close)
