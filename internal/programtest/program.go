@@ -130,7 +130,28 @@ func (p *Program) NextLine(fields map[string]string) map[string]any {
 
 // lineFrom looks only at lines from a number on, and also returns the number of
 // the one behind.
-func (p *Program) lineFrom(fields map[string]string, from int) (map[string]any, int) {
+func (p *Program) lineFrom(fields map[string]string, from int) (found map[string]any, behind int) {
+	p.tb.Helper()
+	behind = p.awaitLine(fmt.Sprint(fields), from, func(text string) bool {
+		var line map[string]any
+		if json.Unmarshal([]byte(text), &line) != nil || !has(line, fields) {
+			return false
+		}
+		found = line
+		return true
+	})
+	return found, behind
+}
+
+// AwaitLog waits until the log has a line with a text in it.
+func (p *Program) AwaitLog(text string) {
+	p.tb.Helper()
+	p.awaitLine(text, 0, func(line string) bool { return strings.Contains(line, text) })
+}
+
+// awaitLine waits for a line, and returns the number of the one behind it. It looks
+// only at lines from a number on.
+func (p *Program) awaitLine(what string, from int, wanted func(string) bool) (behind int) {
 	p.tb.Helper()
 	deadline := time.NewTimer(Within)
 	defer deadline.Stop()
@@ -140,20 +161,19 @@ func (p *Program) lineFrom(fields map[string]string, from int) (map[string]any, 
 		p.mu.Unlock()
 		for _, text := range fresh {
 			seen++
-			var line map[string]any
-			if json.Unmarshal([]byte(text), &line) == nil && has(line, fields) {
-				return line, seen
+			if wanted(text) {
+				return seen
 			}
 		}
 		if ended {
-			p.tb.Fatalf("the program ended without a line %v:\n%s", fields, p.Log())
+			p.tb.Fatalf("the program ended without a line %s:\n%s", what, p.Log())
 		}
 		select {
 		case <-changed:
 		case <-p.done:
 			ended = true // its last lines may have come in between
 		case <-deadline.C:
-			p.tb.Fatalf("no line %v after %v:\n%s", fields, Within, p.Log())
+			p.tb.Fatalf("no line %s after %v:\n%s", what, Within, p.Log())
 		}
 	}
 }
@@ -232,6 +252,9 @@ func (p *Program) Wait() int {
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
+
+// PID is the number of the process.
+func (p *Program) PID() int { return p.cmd.Process.Pid }
 
 // Done is closed when the process has ended.
 func (p *Program) Done() <-chan struct{} { return p.done }

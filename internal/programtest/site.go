@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -81,15 +82,23 @@ func ServeEnv(tb testing.TB, auviousURL string) map[string]string {
 	}
 }
 
-// FreeAddress returns an address of loopback that was free a moment ago.
+// FreeAddress returns an address of loopback that was free a moment ago. Its port is
+// none of those that the system gives to connections, so that it is still free when
+// a server that was killed comes back.
 func FreeAddress(tb testing.TB) string {
 	tb.Helper()
-	listener, err := net.Listen("tcp", freePort)
-	if err != nil {
-		tb.Fatalf("listening: %v", err)
+	const first, count, attempts = 10_000, 20_000, 100
+	var err error
+	for range attempts {
+		var listener net.Listener
+		listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(count)))
+		if err == nil {
+			defer listener.Close()
+			return listener.Addr().String()
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	tb.Fatalf("looking for a free port: %v", err)
+	return ""
 }
 
 // Reply is what an endpoint of ours answers: a status and a flat object.
@@ -97,6 +106,9 @@ type Reply struct {
 	Status int
 	Fields map[string]string
 }
+
+// client keeps as many connections as a test has callers.
+var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 
 // Ask calls an endpoint with the API key. A transport error is a reply of status
 // 0, since tests kill what they ask. It may be called from any goroutine, if the
@@ -112,7 +124,7 @@ func Ask(tb testing.TB, method, url, body string) Reply {
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("X-API-Key", APIKey)
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return Reply{}
 	}
