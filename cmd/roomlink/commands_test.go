@@ -208,7 +208,7 @@ func TestHealth(t *testing.T) {
 	for path, want := range map[string]string{
 		"/livez": "[+] broker", "/readyz": "[+] streams", "/metrics": "roomlink_breaker_state", "/debug/pprof/": "goroutine",
 	} {
-		if got := visit(t, ops+path); !strings.Contains(got, want) {
+		if _, got := programtest.Visit(t, ops+path); !strings.Contains(got, want) {
 			t.Errorf("%s: got %q; want %q in it", path, got, want)
 		}
 	}

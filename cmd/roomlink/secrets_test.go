@@ -39,9 +39,9 @@ func TestNoSecretIsTold(t *testing.T) {
 		answered := programtest.Post(t, base, id)
 		links := programtest.Ready(t, base, id)
 		tickets = append(tickets, links["ticketUrl"])
-		visit(t, links["contextUrl"])
-		visit(t, links["cardUrl"])
-		visit(t, answered.Fields["customerUrl"])
+		programtest.Visit(t, links["contextUrl"])
+		programtest.Visit(t, links["cardUrl"])
+		programtest.Visit(t, answered.Fields["customerUrl"])
 		for _, page := range []string{"contextUrl", "customerUrl", "cardUrl"} {
 			tickets = append(tickets, links[page][strings.LastIndex(links[page], "/")+1:])
 		}
@@ -55,7 +55,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	askWith(t, base+"/talkdesk/events", "X-API-Key", "wrong-api-key-123456")
 	token := fetchToken(t, base)
 	askWith(t, base+"/talkdesk/events", "Authorization", "Bearer "+token)
-	metrics := visit(t, ops+"/metrics")
+	_, metrics := programtest.Visit(t, ops+"/metrics")
 	if code := p.Stop(); code != 0 {
 		t.Errorf("exit code: got %d, want 0", code)
 	}
@@ -82,22 +82,6 @@ func TestNoSecretIsTold(t *testing.T) {
 	if got := a.Stats().TicketFetches; got != 0 {
 		t.Errorf("fetches of a ticket: got %d, want 0", got)
 	}
-}
-
-// visit reads a page without following redirects.
-func visit(t *testing.T, address string) string {
-	t.Helper()
-	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	response, err := client.Get(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
 }
 
 // askWith posts an event with one header of credentials.

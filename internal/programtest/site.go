@@ -136,6 +136,28 @@ func Ask(tb testing.TB, method, url, body string) Reply {
 	return r
 }
 
+// Visit gets a page without credentials, and goes nowhere from there. What cannot be
+// reached has status 0.
+func Visit(tb testing.TB, url string) (status int, body string) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), Within)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		tb.Fatalf("making a request: %v", err)
+	}
+	response, err := client.Transport.RoundTrip(request)
+	if err != nil {
+		return 0, ""
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, ""
+	}
+	return response.StatusCode, string(text)
+}
+
 // StartEvent is the body of a call that starts.
 func StartEvent(id string) string {
 	return fmt.Sprintf(`{"event":"inbound_call_starts","interaction_id":%q,"contact_id":"contact-%s"}`, id, id)

@@ -1,0 +1,152 @@
+package crashtest_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"roomlink/internal/broker"
+	"roomlink/internal/programtest"
+	"roomlink/messages"
+)
+
+// The passwords of deploy/nats.conf.
+const (
+	partsPassword    = "invented-parts"
+	operatorPassword = "invented-operator"
+)
+
+// natsServer is a NATS server with the configuration that is deployed, as a process.
+// It keeps its addresses and its store when it is started again.
+type natsServer struct {
+	*programtest.Program
+
+	name, address, route string
+	command              programtest.Command
+}
+
+// startServers runs NATS servers, as a cluster if they are several.
+func startServers(tb testing.TB, count int) []*natsServer {
+	tb.Helper()
+	deployed, err := os.ReadFile("../../deploy/nats.conf")
+	if err != nil {
+		tb.Fatalf("reading the configuration: %v", err)
+	}
+	text, block, found := strings.Cut(string(deployed), "\n# cluster {")
+	if !found {
+		tb.Fatal("the configuration has no block for a cluster")
+	}
+	servers := make([]*natsServer, count)
+	routes := map[string]string{`"0.0.0.0:6222"`: ""}
+	for i := range servers {
+		name := fmt.Sprintf("nats-%d", i+1)
+		servers[i] = &natsServer{name: name, address: programtest.FreeAddress(tb), route: programtest.FreeAddress(tb)}
+		routes[name+":6222"] = servers[i].route
+	}
+	if count > 1 {
+		text += "\ncluster {" + strings.ReplaceAll(block, "\n#", "\n")
+	} else {
+		clear(routes)
+	}
+	for _, s := range servers {
+		if count > 1 {
+			routes[`"0.0.0.0:6222"`] = fmt.Sprintf("%q", s.route)
+		}
+		s.prepare(tb, text, routes)
+		s.start(tb)
+	}
+	for _, s := range servers {
+		s.AwaitLog("Server is ready")
+	}
+	return servers
+}
+
+// prepare writes the server's configuration: the one that is deployed, with addresses
+// and a directory of its own.
+func (s *natsServer) prepare(tb testing.TB, text string, routes map[string]string) {
+	tb.Helper()
+	dir := tb.TempDir()
+	changes := map[string]string{
+		"server_name: nats-1":    "server_name: " + s.name,
+		`listen: "0.0.0.0:4222"`: fmt.Sprintf("listen: %q", s.address),
+		`http: "0.0.0.0:8222"`:   "",
+		`store_dir: "/data"`:     fmt.Sprintf("store_dir: %q", filepath.Join(dir, "data")),
+	}
+	maps.Copy(changes, routes)
+	for from, to := range changes {
+		if !strings.Contains(text, from) {
+			tb.Fatalf("the configuration has no %q", from)
+		}
+		text = strings.ReplaceAll(text, from, to)
+	}
+	file := filepath.Join(dir, "nats.conf")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		tb.Fatalf("writing the configuration: %v", err)
+	}
+	s.command = programtest.Command{
+		Path: programtest.Build(tb, programtest.NATSServer),
+		Args: []string{"-c", file},
+		Env: map[string]string{
+			"ROOMLINK_NATS_PASSWORD":            partsPassword,
+			"ROOMLINK_NATS_OPERATOR_PASSWORD":   operatorPassword,
+			"ROOMLINK_NATS_SUBSCRIBER_PASSWORD": "invented-subscriber",
+		},
+	}
+}
+
+// start runs the server, for the first time or again.
+func (s *natsServer) start(tb testing.TB) {
+	tb.Helper()
+	s.Program = programtest.Start(tb, s.command)
+}
+
+// addressOf is what roomlink knows of servers.
+func addressOf(servers ...*natsServer) string {
+	var urls []string
+	for _, s := range servers {
+		urls = append(urls, "nats://"+s.address)
+	}
+	return strings.Join(urls, ",")
+}
+
+// use has the parts use these servers.
+func use(env map[string]string, servers ...*natsServer) {
+	env["ROOMLINK_NATS_URL"] = addressOf(servers...)
+	env["ROOMLINK_NATS_USER"] = "roomlink"
+	env["ROOMLINK_NATS_PASSWORD"] = partsPassword
+	env["ROOMLINK_REPLICAS"] = strconv.Itoa(len(servers))
+}
+
+// observe connects to servers as the operator does.
+func observe(tb testing.TB, servers ...*natsServer) jetstream.JetStream {
+	tb.Helper()
+	b, err := broker.Dial(limited(tb), broker.RemoteConfig{
+		URL: addressOf(servers...), User: broker.OperatorUser, Password: operatorPassword, Operator: true,
+		Logger: zerolog.Nop(),
+	})
+	if err != nil {
+		tb.Fatalf("dialling: %v", err)
+	}
+	tb.Cleanup(b.Close)
+	js, err := b.Connect("test")
+	if err != nil {
+		tb.Fatalf("connecting: %v", err)
+	}
+	return js
+}
+
+// awaitEmpty waits until nothing is in the queue.
+func awaitEmpty(tb testing.TB, js jetstream.JetStream) {
+	tb.Helper()
+	await(tb, "an empty queue", func() bool {
+		stream, err := js.Stream(limited(tb), messages.ConversationsStream)
+		return err == nil && stream.CachedInfo().State.Msgs == 0
+	})
+}

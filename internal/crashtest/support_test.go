@@ -1,0 +1,156 @@
+package crashtest_test
+
+import (
+	"context"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"roomlink/internal/broker"
+	"roomlink/internal/brokertest"
+	"roomlink/internal/programtest"
+	"roomlink/internal/simulator"
+	"roomlink/messages"
+)
+
+// concurrency of a worker, and so the most rooms that it makes in vain when it dies.
+const concurrency = 16
+
+func TestMain(m *testing.M) { os.Exit(programtest.Main(m)) }
+
+// limited is the test's context with an end, so that no wait hangs.
+func limited(tb testing.TB) context.Context {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), programtest.Within)
+	tb.Cleanup(cancel)
+	return ctx
+}
+
+// await asks again and again until something holds.
+func await(tb testing.TB, what string, holds func() bool) {
+	tb.Helper()
+	ctx, ticker := limited(tb), time.NewTicker(50*time.Millisecond)
+	defer ticker.Stop()
+	for !holds() {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			tb.Fatalf("waiting for %s: got none after %v", what, programtest.Within)
+		}
+	}
+}
+
+// startAuvious simulates an auvious that takes its time, so that a kill finds calls
+// under way. Every call is also told to a channel.
+func startAuvious(tb testing.TB) (auvious programtest.Auvious, called <-chan struct{}) {
+	tb.Helper()
+	auvious = programtest.StartAuvious(tb, simulator.Config{
+		Latency: simulator.Constant(20 * time.Millisecond), KeepRequests: -1,
+	})
+	calls := make(chan struct{})
+	auvious.Script(func(simulator.Call) *simulator.Answer {
+		select {
+		case calls <- struct{}{}:
+		default:
+		}
+		return nil
+	})
+	return auvious, calls
+}
+
+// environment is that of roomlink's processes. Nothing in it runs into a time-out
+// because a machine is slow.
+func environment(tb testing.TB, auvious programtest.Auvious) map[string]string {
+	tb.Helper()
+	env := programtest.ServeEnv(tb, auvious.URL)
+	env["ROOMLINK_CONCURRENCY"] = "16"
+	env["ROOMLINK_FACADE_TIMEOUT"] = "1m"
+	env["ROOMLINK_BROKER_LISTEN"] = broker.ListenOff
+	env["ROOMLINK_LOG_LEVEL"] = "info"
+	return env
+}
+
+// settle waits until the queue of a "serve" is empty, ends it as an operator does,
+// and opens its store.
+func settle(tb testing.TB, p *programtest.Program, env map[string]string) jetstream.JetStream {
+	tb.Helper()
+	metrics := p.Address("operations") + "/metrics"
+	await(tb, "an empty queue", func() bool {
+		_, text := programtest.Visit(tb, metrics)
+		return strings.Contains(text, `roomlink_stream_messages{stream="ROOMLINK_CONVERSATIONS"} 0`+"\n")
+	})
+	if code := p.Stop(); code != 0 {
+		tb.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.Log())
+	}
+	b, err := broker.Embed(limited(tb), broker.EmbeddedConfig{
+		Dir: env["ROOMLINK_DATA_DIR"], Sync: time.Minute, Logger: zerolog.New(io.Discard),
+	})
+	if err != nil {
+		tb.Fatalf("opening the store: %v", err)
+	}
+	tb.Cleanup(b.Close)
+	return brokertest.Connect(tb, b)
+}
+
+// tokens are the last parts of the subjects that a stream holds, which stand for
+// conversations.
+func tokens(tb testing.TB, js jetstream.JetStream, name string) map[string]bool {
+	tb.Helper()
+	stream, err := js.Stream(limited(tb), name)
+	if err != nil {
+		tb.Fatalf("opening stream %q: %v", name, err)
+	}
+	info, err := stream.Info(limited(tb), jetstream.WithSubjectFilter(">"))
+	if err != nil {
+		tb.Fatalf("reading the subjects of %q: %v", name, err)
+	}
+	found := map[string]bool{}
+	for subject := range info.State.Subjects {
+		found[subject[strings.LastIndexByte(subject, '.')+1:]] = true
+	}
+	if name == messages.LinksStream && info.State.LastSeq != uint64(len(found)) {
+		// A set that replaced another one has left its sequence.
+		tb.Errorf("sets of links: got %d for %d conversations, want one for each", info.State.LastSeq, len(found))
+	}
+	return found
+}
+
+// reconcile holds what was answered 2xx against the streams and against auvious' own
+// count. most bounds the rooms that may have been made in vain.
+func reconcile(tb testing.TB, js jetstream.JetStream, auvious programtest.Auvious, taken []string, most int) {
+	tb.Helper()
+	linked, dead := tokens(tb, js, messages.LinksStream), tokens(tb, js, messages.DeadLettersStream)
+	waiting := tokens(tb, js, messages.ConversationsStream)
+	lost := 0
+	for _, id := range taken {
+		token := messages.Conversation{InteractionID: id}.Token()
+		switch {
+		case linked[token] && dead[token], waiting[token]:
+			tb.Errorf("event %q: got links %t, dead letter %t, waiting %t, want one of the first two",
+				id, linked[token], dead[token], waiting[token])
+		case !linked[token] && !dead[token]:
+			lost++
+			tb.Errorf("event %q was answered 2xx: got neither links nor a dead letter", id)
+		}
+	}
+	rooms, orphans := auvious.RoomsByInteraction(), 0
+	for id, made := range rooms {
+		orphans += made
+		if linked[messages.Conversation{InteractionID: id}.Token()] {
+			orphans--
+		}
+	}
+	if stats := auvious.Stats(); stats.TicketFetches != 0 {
+		tb.Errorf("fetches of a ticket: got %d, want none", stats.TicketFetches)
+	}
+	if orphans < 0 || orphans > most {
+		tb.Errorf("orphan rooms: got %d, want at most %d", orphans, most)
+	}
+	tb.Logf("%d events answered 2xx: %d lost; %d conversations with one set of links each, %d dead letters; "+
+		"%d rooms made, of which %d orphans", len(taken), lost, len(linked), len(dead), len(rooms)+orphans, orphans)
+}
