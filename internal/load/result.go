@@ -9,7 +9,8 @@ type Result struct {
 	Version   string    `json:"version"`
 	Machine   Machine   `json:"machine"`
 	StartedAt time.Time `json:"startedAt"`
-	// Settings are the flags that were given, as they were written.
+	// Settings are the flags that were given, as they were written, by their names
+	// without dashes, such as "rate" and "facade-latency".
 	Settings map[string]string `json:"settings"`
 	// Duration is from the first request's due time to the last answer.
 	Duration float64 `json:"duration"`
@@ -160,7 +161,10 @@ type Reconciliation struct {
 type Threshold struct {
 	// Expression is as it was given, such as "p99<500ms".
 	Expression string `json:"expression"`
-	// Found is the value that was compared, in seconds or as a number.
+	// Found is the value that was compared, in seconds, in bytes or as a number.
 	Found float64 `json:"found"`
-	Met   bool    `json:"met"`
+	// Unknown says that there was nothing to compare, such as a latency of no links;
+	// the condition is missed then.
+	Unknown bool `json:"unknown,omitempty"`
+	Met     bool `json:"met"`
 }

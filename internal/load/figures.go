@@ -1,0 +1,209 @@
+package load
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// figure is something that a condition can ask for.
+type figure struct {
+	unit Unit
+	// reference says that it needs the reference.
+	reference bool
+	// value returns it, and whether it was measured.
+	value func(*Result) (float64, bool)
+}
+
+// The names that stand in several places.
+const (
+	figureCPU  = "cpu"
+	scopeLinks = "links"
+	scopeRatio = "ratio"
+)
+
+// partNames are those of [Part.Name].
+var partNames = []string{"serve", "webhook", "worker", "auvious", "nats", "load", "all"}
+
+// percentiles are what is asked of a latency.
+var percentiles = map[string]func(Latency) float64{
+	"p50":  func(l Latency) float64 { return l.P50 },
+	"p90":  func(l Latency) float64 { return l.P90 },
+	"p99":  func(l Latency) float64 { return l.P99 },
+	"p999": func(l Latency) float64 { return l.P999 },
+	"max":  func(l Latency) float64 { return l.Max },
+	"mean": func(l Latency) float64 { return l.Mean },
+}
+
+// figures are those without a scope, but the latencies.
+var figures = map[string]figure{
+	"rate":        counted(func(r *Result) float64 { return r.AcceptedPerSecond }),
+	"linked":      counted(func(r *Result) float64 { return r.LinkedPerSecond }),
+	"refused":     counted(func(r *Result) float64 { return float64(r.Requests.Refused) }),
+	"unanswered":  counted(func(r *Result) float64 { return float64(r.Requests.Failed) }),
+	"late":        counted(func(r *Result) float64 { return float64(r.Requests.Late) }),
+	"deadletters": counted(func(r *Result) float64 { return float64(r.Reconciliation.DeadLettered) }),
+	"orphans":     counted(func(r *Result) float64 { return float64(r.Reconciliation.Orphans) }),
+	figureCPU:     {value: (*Result).CPUPerThousand},
+	"memory":      {unit: Bytes, value: (*Result).PeakMemory},
+	scopeRatio:    {reference: true, value: (*Result).EventsRatio},
+}
+
+func counted(value func(*Result) float64) figure {
+	return figure{value: func(r *Result) (float64, bool) { return value(r), r.Requests.Sent > 0 }}
+}
+
+// figureOf finds a figure by its name.
+func figureOf(name string) (figure, bool) {
+	if found, known := figures[name]; known {
+		return found, true
+	}
+	scope, of, scoped := strings.Cut(strings.Replace(name, "p99.9", "p999", 1), ".")
+	if !scoped {
+		scope, of = scopeLinks, scope
+	}
+	percentile, isLatency := percentiles[of]
+	switch {
+	case isLatency && scope == scopeLinks:
+		return latency(percentile, func(r *Result) Latency { return r.Links }), true
+	case isLatency && scope == "answer":
+		return latency(percentile, func(r *Result) Latency { return r.Answer }), true
+	case isLatency && scope == scopeRatio:
+		return figure{reference: true, value: func(r *Result) (float64, bool) { return r.addedRatio(percentile) }}, true
+	case scope == scopeRatio && of == figureCPU:
+		return figure{reference: true, value: (*Result).CPURatio}, true
+	case slices.Contains(partNames, scope):
+		return figureOfPart(scope, of)
+	}
+	return figure{}, false
+}
+
+func latency(percentile func(Latency) float64, of func(*Result) Latency) figure {
+	return figure{unit: Seconds, value: func(r *Result) (float64, bool) {
+		l := of(r)
+		return percentile(l), l.Count > 0
+	}}
+}
+
+func figureOfPart(name, of string) (figure, bool) {
+	var f figure
+	var value func(Part) float64
+	switch of {
+	case figureCPU:
+		value = func(p Part) float64 { return p.CPUPerThousand }
+	case "memory":
+		f.unit, value = Bytes, func(p Part) float64 { return float64(p.PeakMemory) }
+	default:
+		return f, false
+	}
+	f.value = func(r *Result) (float64, bool) {
+		at := slices.IndexFunc(r.Parts, func(p Part) bool { return p.Name == name })
+		if at < 0 {
+			return 0, false
+		}
+		return value(r.Parts[at]), true
+	}
+	return f, true
+}
+
+// CPUPerThousand returns the CPU seconds that all parts together used for 1,000
+// accepted events, and whether that was measured.
+func (r *Result) CPUPerThousand() (float64, bool) {
+	var sum float64
+	for _, part := range r.Parts {
+		sum += part.CPUPerThousand
+	}
+	return sum, sum > 0
+}
+
+// PeakMemory returns the bytes that the largest part had resident, and whether that
+// was measured. The load generator and the simulated auvious do not count: nobody
+// runs them with the product.
+func (r *Result) PeakMemory() (float64, bool) {
+	var most int64
+	for _, part := range r.Parts {
+		if part.Name != "load" && part.Name != "auvious" {
+			most = max(most, part.PeakMemory)
+		}
+	}
+	return float64(most), most > 0
+}
+
+// EventsRatio returns the events linked a second as a part of the reference's, and
+// whether both are known.
+func (r *Result) EventsRatio() (float64, bool) {
+	if r.Reference == nil {
+		return 0, false
+	}
+	return quotient(r.LinkedPerSecond, r.Reference.LinkedPerSecond)
+}
+
+// CPURatio returns the CPU seconds for 1,000 events as a multiple of the
+// reference's, and whether both are known.
+func (r *Result) CPURatio() (float64, bool) {
+	if r.Reference == nil {
+		return 0, false
+	}
+	ours, known := r.CPUPerThousand()
+	theirs, knownToo := r.Reference.CPUPerThousand()
+	if !known || !knownToo {
+		return 0, false
+	}
+	return quotient(ours, theirs)
+}
+
+// FacadeLatency returns the facade's own latency in seconds, and whether the
+// setting "facade-latency" states one. A distribution has none that could be taken
+// off a percentile.
+func (r *Result) FacadeLatency() (float64, bool) {
+	latency, err := time.ParseDuration(r.Settings["facade-latency"])
+	return latency.Seconds(), err == nil && latency >= 0
+}
+
+// Added returns the latency of the links over the facade's own, percentile by
+// percentile and in seconds, and whether both are known.
+func (r *Result) Added() (Latency, bool) {
+	own, known := r.FacadeLatency()
+	if !known || r.Links.Count == 0 {
+		return Latency{}, false
+	}
+	l := r.Links
+	l.Curve = nil
+	for _, value := range []*float64{&l.Mean, &l.P50, &l.P90, &l.P99, &l.P999, &l.Max} {
+		*value = max(0, *value-own)
+	}
+	return l, true
+}
+
+// addedRatio returns a percentile of what is added to the facade's latency as a
+// multiple of the reference's.
+func (r *Result) addedRatio(percentile func(Latency) float64) (float64, bool) {
+	if r.Reference == nil {
+		return 0, false
+	}
+	reference := *r.Reference
+	if _, stated := reference.Settings["facade-latency"]; !stated {
+		reference.Settings = r.Settings // the two were driven alike
+	}
+	ours, known := r.Added()
+	theirs, knownToo := reference.Added()
+	if !known || !knownToo {
+		return 0, false
+	}
+	return quotient(percentile(ours), percentile(theirs))
+}
+
+// AddedRatio returns the latency of the links over the facade's own as a multiple
+// of the reference's, at the median and at 99 %, and whether all of it is known.
+func (r *Result) AddedRatio() (median, p99 float64, known bool) {
+	median, known = r.addedRatio(percentiles["p50"])
+	p99, knownToo := r.addedRatio(percentiles["p99"])
+	return median, p99, known && knownToo
+}
+
+func quotient(a, b float64) (float64, bool) {
+	if b <= 0 {
+		return 0, false
+	}
+	return a / b, true
+}
