@@ -1,0 +1,180 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"roomlink/internal/load"
+)
+
+// The names of the two paths beside each other.
+const (
+	ours   = "roomlink"
+	theirs = "bare path"
+)
+
+// Table writes the closing table of a load test, for a terminal. Latencies are in
+// ms or s, sizes in MB of 10⁶ bytes. It returns the errors of the writer.
+func Table(w io.Writer, r load.Result) error {
+	p := newPage(w)
+	p.table(rates(r))
+	p.table(latencies(r))
+	if len(r.Parts) > 0 {
+		p.table(parts(r))
+	}
+	p.block()
+	for _, line := range slices.Concat(requests(r), reconciled(r.Reconciliation)) {
+		p.line(line)
+	}
+	if len(r.Thresholds) > 0 {
+		p.table(thresholds(r.Thresholds))
+	}
+	return p.close()
+}
+
+func rates(r load.Result) columns {
+	head := []string{"over " + lasted(r.Duration), ours}
+	accepted := []string{"accepted a second", rate(r.AcceptedPerSecond)}
+	linked := []string{"linked a second", rate(r.LinkedPerSecond)}
+	if r.Reference != nil {
+		head = append(head, theirs, "ratio")
+		times := none
+		if r.Reference.AcceptedPerSecond > 0 {
+			times = ratio(r.AcceptedPerSecond / r.Reference.AcceptedPerSecond)
+		}
+		accepted = append(accepted, rate(r.Reference.AcceptedPerSecond), times)
+		events, there := r.EventsRatio()
+		linked = append(linked, rate(r.Reference.LinkedPerSecond), known(ratio, events, there))
+	}
+	return columns{head, accepted, linked}
+}
+
+func latencies(r load.Result) columns {
+	rows := columns{{"latency", "50 %", "90 %", "99 %", "99.9 %", "100 %"}}
+	rows = append(rows, latency("2xx", r.Answer), latency("2xx to links", r.Links))
+	added, there := r.Added()
+	over := "  over the facade's " + r.Settings["facade-latency"]
+	if there {
+		rows = append(rows, latency(over, added))
+	}
+	if r.Reference == nil {
+		return rows
+	}
+	rows = append(rows, latency(theirs+": 2xx", r.Reference.Answer), latency(theirs+": 2xx to links", r.Reference.Links))
+	addedToo, thereToo := r.Reference.Added()
+	if !there || !thereToo {
+		return rows
+	}
+	rows = append(rows, latency(over, addedToo), times("  ratio of the two", added, addedToo))
+	return rows
+}
+
+func latency(name string, l load.Latency) []string {
+	row := []string{name}
+	for _, value := range []float64{l.P50, l.P90, l.P99, l.P999, l.Max} {
+		row = append(row, known(seconds, value, l.Count > 0))
+	}
+	return row
+}
+
+// times is a row of ratios.
+func times(name string, a, b load.Latency) []string {
+	row := []string{name}
+	for _, pair := range [][2]float64{{a.P50, b.P50}, {a.P90, b.P90}, {a.P99, b.P99}, {a.P999, b.P999}, {a.Max, b.Max}} {
+		if pair[1] == 0 {
+			row = append(row, none)
+			continue
+		}
+		row = append(row, ratio(pair[0]/pair[1]))
+	}
+	return row
+}
+
+func parts(r load.Result) columns {
+	rows := columns{{"part", "CPU seconds", "for 1,000 events", "peak memory"}}
+	rows = append(rows, usages("", r.Parts)...)
+	if r.Reference == nil {
+		return rows
+	}
+	rows = append(rows, usages(theirs+": ", r.Reference.Parts)...)
+	if times, there := r.CPURatio(); there {
+		rows = append(rows, []string{"  ratio of the two", "", ratio(times)})
+	}
+	return rows
+}
+
+// usages are a row for each part, and one for their sum.
+func usages(prefix string, parts []load.Part) columns {
+	var rows columns
+	var used, perThousand float64
+	for _, part := range parts {
+		used += part.CPUSeconds
+		perThousand += part.CPUPerThousand
+		rows = append(rows, []string{
+			prefix + plain(part.Name), cpu(part.CPUSeconds), cpu(part.CPUPerThousand), size(part.PeakMemory),
+		})
+	}
+	if len(parts) > 1 {
+		rows = append(rows, []string{prefix + "together", cpu(used), cpu(perThousand)})
+	}
+	return rows
+}
+
+// requests are lines about what was asked of the webhook and of the facade.
+func requests(r load.Result) []string {
+	q, f := r.Requests, r.Facade
+	var statuses []string
+	for _, status := range slices.Sorted(maps.Keys(q.Statuses)) {
+		statuses = append(statuses, fmt.Sprintf("%s × %d", integer(q.Statuses[status]), status))
+	}
+	refused := ""
+	if len(statuses) > 0 {
+		refused = " (" + strings.Join(statuses, ", ") + ")"
+	}
+	lines := []string{
+		fmt.Sprintf("requests: %s sent, %s accepted, %s known already, %s refused%s, %s unanswered, %s late", integer(q.Sent),
+			integer(q.Accepted), integer(q.Duplicates), integer(q.Refused), refused, integer(q.Failed), integer(q.Late)),
+		fmt.Sprintf("facade: %s (%s failed), %s, %s, %s fetched", counted(f.Calls, "call"), integer(f.Failed),
+			counted(f.Rooms, "room"), counted(f.TokenCalls, "token call"), counted(f.TicketFetches, "ticket")),
+	}
+	if r.Kills > 0 {
+		lines = append(lines, fmt.Sprintf("chaos: %s", counted(r.Kills, "kill")))
+	}
+	return lines
+}
+
+// reconciled are the lines of the reconciliation, in conversations.
+func reconciled(c load.Reconciliation) []string {
+	lines := []string{
+		"",
+		fmt.Sprintf("sent %s = accepted %s + refused %s + unanswered %s",
+			integer(c.Sent), integer(c.Accepted), integer(c.Refused), integer(c.Unanswered)),
+		fmt.Sprintf("accepted %s = linked %s + dead-lettered %s + missing %s",
+			integer(c.Accepted), integer(c.Linked), integer(c.DeadLettered), integer(c.Missing)),
+		fmt.Sprintf("doubles %s, orphans %s (%s allowed), waiting %s",
+			integer(c.Doubles), integer(c.Orphans), integer(c.OrphansAllowed), integer(c.Waiting)),
+	}
+	if len(c.Faults) == 0 {
+		return append(lines, "It adds up.")
+	}
+	lines = append(lines, "IT DOES NOT ADD UP:")
+	for _, fault := range c.Faults {
+		lines = append(lines, "  "+plain(fault))
+	}
+	return lines
+}
+
+func thresholds(judged []load.Threshold) columns {
+	rows := columns{{"threshold", "found", ""}}
+	for _, t := range judged {
+		verdict := "met"
+		if !t.Met {
+			verdict = "MISSED"
+		}
+		rows = append(rows, []string{plain(t.Expression), found(t), verdict})
+	}
+	return rows
+}
