@@ -53,7 +53,11 @@ func rates(r load.Result) columns {
 }
 
 func latencies(r load.Result) columns {
-	rows := columns{{"latency", "50 %", "90 %", "99 %", "99.9 %", "100 %"}}
+	head := []string{"latency"}
+	for _, q := range quantiles {
+		head = append(head, q.name)
+	}
+	rows := columns{head}
 	rows = append(rows, latency("2xx", r.Answer), latency("2xx to links", r.Links))
 	added, there := r.Added()
 	over := "  over the facade's " + r.Settings["facade-latency"]
@@ -74,8 +78,8 @@ func latencies(r load.Result) columns {
 
 func latency(name string, l load.Latency) []string {
 	row := []string{name}
-	for _, value := range []float64{l.P50, l.P90, l.P99, l.P999, l.Max} {
-		row = append(row, known(seconds, value, l.Count > 0))
+	for _, q := range quantiles {
+		row = append(row, known(seconds, q.value(l), l.Count > 0))
 	}
 	return row
 }
@@ -83,12 +87,12 @@ func latency(name string, l load.Latency) []string {
 // times is a row of ratios.
 func times(name string, a, b load.Latency) []string {
 	row := []string{name}
-	for _, pair := range [][2]float64{{a.P50, b.P50}, {a.P90, b.P90}, {a.P99, b.P99}, {a.P999, b.P999}, {a.Max, b.Max}} {
-		if pair[1] == 0 {
+	for _, q := range quantiles {
+		if q.value(b) == 0 {
 			row = append(row, none)
 			continue
 		}
-		row = append(row, ratio(pair[0]/pair[1]))
+		row = append(row, ratio(q.value(a)/q.value(b)))
 	}
 	return row
 }
