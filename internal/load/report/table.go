@@ -60,7 +60,8 @@ func latencies(r load.Result) columns {
 	rows := columns{head}
 	rows = append(rows, latency("2xx", r.Answer), latency("2xx to links", r.Links))
 	added, there := r.Added()
-	over := "  over the facade's " + r.Settings["facade-latency"]
+	own, _ := r.FacadeLatency()
+	over := "  over the facade's " + about(own)
 	if there {
 		rows = append(rows, latency(over, added))
 	}

@@ -1,0 +1,139 @@
+package plot_test
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"testing"
+
+	"roomlink/internal/load/plot"
+)
+
+func number(value float64) string { return strconv.FormatFloat(value, 'g', 6, 64) }
+
+func labels(axis plot.Axis) []string {
+	var all []string
+	for _, tick := range axis.Ticks {
+		all = append(all, tick.Label)
+	}
+	return all
+}
+
+func TestUpward(t *testing.T) {
+	for _, test := range []struct {
+		most, least float64
+		want        []string
+	}{
+		{0, 0, []string{"0", "0.2", "0.4", "0.6", "0.8", "1"}},
+		{math.NaN(), 0, []string{"0", "0.2", "0.4", "0.6", "0.8", "1"}},
+		{math.Inf(1), 1, []string{"0", "1"}},
+		{-3, 1, []string{"0", "1"}},
+		{3, 1, []string{"0", "1", "2", "3"}},
+		{11, 1, []string{"0", "5", "10", "15"}},
+		{11, 0, []string{"0", "2.5", "5", "7.5", "10", "12.5"}},
+		{2040, 1, []string{"0", "500", "1000", "1500", "2000", "2500"}},
+		{100, 1, []string{"0", "20", "40", "60", "80", "100"}},
+		{0.098, 0, []string{"0", "0.02", "0.04", "0.06", "0.08", "0.1"}},
+		{1e300, 1, []string{"0", "2e+299", "4e+299", "6e+299", "8e+299", "1e+300"}},
+	} {
+		axis := plot.Upward(test.most, test.least, 5, number)
+		if got := labels(axis); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("up to %v by %v: got %q, want %q", test.most, test.least, got, test.want)
+		}
+		if last := axis.Ticks[len(axis.Ticks)-1].Value; axis.Max != last {
+			t.Errorf("up to %v: got an end at %v, want the last tick %v", test.most, axis.Max, last)
+		}
+	}
+}
+
+func TestClock(t *testing.T) {
+	for _, test := range []struct {
+		most, end float64
+		want      []string
+	}{
+		{0, 1, []string{"0", "1"}},
+		{math.NaN(), 1, []string{"0", "1"}},
+		{5, 5, []string{"0", "1", "2", "3", "4", "5"}},
+		{59, 59, []string{"0", "10", "20", "30", "40", "50"}},
+		{3599, 3599, []string{"0", "600", "1200", "1800", "2400", "3000"}},
+		{20 * 86400, 20 * 86400, []string{"0", "345600", "691200", "1.0368e+06", "1.3824e+06", "1.728e+06"}},
+	} {
+		axis := plot.Clock(test.most, 6, number)
+		if got := labels(axis); !reflect.DeepEqual(got, test.want) || axis.Max != test.end {
+			t.Errorf("%v seconds: got %q to %v, want %q to %v", test.most, got, axis.Max, test.want, test.end)
+		}
+	}
+}
+
+func TestNines(t *testing.T) {
+	for _, test := range []struct {
+		count int
+		want  []string
+	}{
+		{0, []string{"50 %", "100 %"}},
+		{1, []string{"50 %", "100 %"}},
+		{1000, []string{"50 %", "90 %", "99 %", "100 %"}},
+		{120_000, []string{"50 %", "90 %", "99 %", "99.9 %", "99.99 %", "100 %"}},
+		{math.MaxInt, []string{"50 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "100 %"}},
+	} {
+		axis := plot.Nines(test.count)
+		if got := labels(axis); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%d values: got %q, want %q", test.count, got, test.want)
+		}
+	}
+	axis := plot.Nines(10_000)
+	for percentile, want := range map[float64]float64{-1: 0, 0: 0, 90: 1, 99: 2, 99.9: 3, 99.99999: 4, 100: 4, 101: 4} {
+		if got := axis.Nine(percentile); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%v %%: got %v, want %v", percentile, got, want)
+		}
+	}
+}
+
+func TestLayKeepsNamesApart(t *testing.T) {
+	var lines []plot.Line
+	for i := range 6 {
+		lines = append(lines, plot.Line{Name: strconv.Itoa(i), Points: []plot.Point{{X: 0, Y: 1}, {X: 1, Y: float64(i % 2)}}})
+	}
+	l := plot.Chart{
+		Width: 400, Height: 200, X: plot.Axis{Max: 1}, Y: plot.Axis{Max: 1}, Lines: lines,
+	}.Lay()
+	for i, a := range l.Lines {
+		if a.NameY < 0 || a.NameY > l.Height {
+			t.Errorf("name %d: got %v, want it on the sheet", i, a.NameY)
+		}
+		for j, b := range l.Lines[:i] {
+			if math.Abs(float64(a.NameY-b.NameY)) < 12 {
+				t.Errorf("names %d and %d: got %v and %v, want them apart", i, j, a.NameY, b.NameY)
+			}
+		}
+	}
+}
+
+func TestLayWithoutRange(t *testing.T) {
+	l := plot.Chart{Width: 100, Height: 100, Lines: []plot.Line{{Points: []plot.Point{{X: 3, Y: 4}}}}}.Lay()
+	if got := l.Lines[0].Dots; len(got) != 1 || got[0] != (plot.Dot{X: l.Left, Y: l.Bottom}) {
+		t.Errorf("got %v, want the corner", got)
+	}
+}
+
+func ExampleChart_Lay() {
+	gap := math.NaN()
+	layout := plot.Chart{
+		Width: 300, Height: 138,
+		X: plot.Clock(4, 2, func(seconds float64) string { return fmt.Sprint(seconds, " s") }),
+		Y: plot.Upward(90, 0, 2, func(ms float64) string { return fmt.Sprint(ms) }),
+		Lines: []plot.Line{
+			{Name: "half", Points: []plot.Point{{0, 50}, {1, 52}, {2, gap}, {3, 51}, {4, gap}}},
+		},
+	}.Lay()
+	for _, tick := range layout.YTicks {
+		fmt.Println(tick.Label, "at", tick.At)
+	}
+	fmt.Println(layout.Lines[0].Path, layout.Lines[0].Dots)
+	// Output:
+	// 0 at 112
+	// 50 at 62
+	// 100 at 12
+	// M46.5 62L90.6 60 [{178.6 61}]
+}

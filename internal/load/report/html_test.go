@@ -1,0 +1,226 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"roomlink/internal/load"
+	"roomlink/internal/load/report"
+)
+
+func html(t *testing.T, r load.Result) string {
+	t.Helper()
+	var written bytes.Buffer
+	if err := report.HTML(&written, r); err != nil {
+		t.Fatalf("writing a report: %v", err)
+	}
+	return written.String()
+}
+
+// lost is a load test in which much went wrong.
+func lost() load.Result {
+	r := run(90, 0.05)
+	r.Kills = 3
+	for at := 41; at < 50; at++ {
+		r.Series[at] = load.Sample{At: at, Sent: 2000, Failed: 2000, Queue: -1}
+	}
+	r.Reconciliation = load.Reconciliation{
+		Sent: 180_000, Accepted: 162_000, Refused: 18_000, Linked: 161_980, DeadLettered: 5, Missing: 15,
+		Doubles: 1, Orphans: 4, OrphansAllowed: 2, Waiting: 3,
+	}
+	r.Reconcile()
+	r.Thresholds = []load.Threshold{{Expression: "p99<50ms", Found: 0.0671}, {Expression: "ratio>=0.8", Unknown: true}}
+	return r
+}
+
+// edges are results at the edge of what there can be.
+func edges() map[string]load.Result {
+	one := load.Result{
+		Requests: load.Requests{Sent: 1, Accepted: 1}, Duration: 0.05, AcceptedPerSecond: 20, LinkedPerSecond: 19,
+		Answer: load.Latency{Count: 1, Mean: 0.001, P50: 0.001, P90: 0.001, P99: 0.001, P999: 0.001, Max: 0.001},
+		Links:  load.Latency{Count: 1}, // links before the answer
+		Series: []load.Sample{{Sent: 1, Accepted: 1, Linked: 1, AnswerP50: 0.001, AnswerP99: 0.001}},
+		Reconciliation: load.Reconciliation{
+			Sent: 1, Accepted: 1, Linked: 1,
+		},
+	}
+	unlinked := run(5, 0)
+	unlinked.Links, unlinked.LinkedPerSecond = load.Latency{}, 0
+	huge := run(3, 1e12)
+	huge.Requests.Sent, huge.Facade.Calls, huge.Reconciliation.Sent = math.MaxInt, math.MaxInt, math.MaxInt
+	huge.AcceptedPerSecond, huge.Parts[0].PeakMemory, huge.Parts[0].CPUPerThousand = 1e300, math.MaxInt64, 1e300
+	huge.Series[1] = load.Sample{At: 1, Sent: math.MaxInt, Queue: math.MaxInt, LinksP99: 1e300}
+	reference := load.Result{}
+	beside := run(2, 0.05)
+	beside.Reference = &reference
+	long := run(4*3600+1, 0.05)
+	return map[string]load.Result{
+		"sample": sample(), "lost": lost(), "empty": {}, "one": one, "unlinked": unlinked, "huge": huge, "beside nothing": beside,
+		"long": long,
+	}
+}
+
+// TestHTMLIsWhole holds every page to what a mailed one must be: its elements are
+// balanced, its ids are its own, and it asks nothing of anybody.
+func TestHTMLIsWhole(t *testing.T) {
+	outside := regexp.MustCompile(`(?i)<script|<link|<img|<iframe|\b(src|href|action)=|url\(|@import|https?:`)
+	broken := regexp.MustCompile(`NaN|Inf\b|ZgotmplZ|%!|<no value>`)
+	void := regexp.MustCompile(`<meta [^>]*>`)
+	ids := regexp.MustCompile(` id="([^"]*)"`)
+	for name, r := range edges() {
+		page := html(t, r)
+		if found := outside.FindString(page); found != "" {
+			t.Errorf("%s: got %q, want nothing from outside", name, found)
+		}
+		if found := broken.FindString(page); found != "" {
+			t.Errorf("%s: got %q, want no such value", name, found)
+		}
+		seen := map[string]bool{}
+		for _, id := range ids.FindAllStringSubmatch(page, -1) {
+			if seen[id[1]] {
+				t.Errorf("%s: got the id %q twice, want it once", name, id[1])
+			}
+			seen[id[1]] = true
+		}
+		decoder := xml.NewDecoder(strings.NewReader(void.ReplaceAllString(page, "")))
+		for {
+			_, err := decoder.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Errorf("%s: got %v, want balanced elements", name, err)
+				break
+			}
+		}
+		if len(page) > 300_000 {
+			t.Errorf("%s: got %d bytes, want a page that can be mailed", name, len(page))
+		}
+	}
+}
+
+func TestHTMLOfHostileTexts(t *testing.T) {
+	r := sample()
+	hostile := `"></style><script>alert(1)</script><img src=x onerror=alert(1)>`
+	r.Version, r.Machine.OS, r.Machine.Go = hostile, hostile, hostile
+	r.Settings[hostile], r.Settings["facade-latency"] = hostile, hostile
+	r.Parts[0].Name = hostile
+	r.Thresholds[0].Expression = hostile
+	r.Reconciliation.Faults = []string{hostile}
+	page := html(t, r)
+	if strings.Contains(page, "<script") || strings.Contains(page, "<img") || strings.Count(page, "</style>") != 1 {
+		t.Errorf("got markup out of a text, want it escaped")
+	}
+	if want := "&lt;script&gt;alert(1)"; !strings.Contains(page, want) {
+		t.Errorf("got no %q, want the text shown as it was written", want)
+	}
+}
+
+func TestHTMLShowsWhatThereIs(t *testing.T) {
+	charts := func(page string) int { return strings.Count(page, "<figure>") }
+	for name, test := range map[string]struct {
+		charts int
+		want   []string
+	}{
+		"sample":         {6, []string{">held<", "bare path</text>", "facade</text>", "ratio of the two", "120,000</b> sent"}},
+		"lost":           {6, []string{">did not hold<", "failed</text>", "≠", "15</b> missing", "not measured", ">missed<"}},
+		"empty":          {0, []string{">did not hold<", "Nothing was sent."}},
+		"one":            {6, []string{"<circle ", ">held<", "nothing measured"}},
+		"unlinked":       {6, []string{"<td>–</td>"}},
+		"beside nothing": {6, []string{"bare path"}},
+		"long":           {6, []string{"on average of each 61 seconds", " h</text>"}},
+	} {
+		page := html(t, edges()[name])
+		if got := charts(page); got != test.charts {
+			t.Errorf("%s: got %d plots, want %d", name, got, test.charts)
+		}
+		for _, want := range test.want {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s: got no %q, want it", name, want)
+			}
+		}
+	}
+}
+
+func TestHeadline(t *testing.T) {
+	headline := regexp.MustCompile(`<h1>(.*)</h1>`)
+	const ran = "2,000 events a second for 60 s"
+	for _, test := range []struct {
+		name   string
+		change func(*load.Result)
+		want   string
+	}{
+		{"held", func(*load.Result) {}, ran + ": every conversation got its links; half within 53 ms, 99 % within 67 ms."},
+		{"killed", func(r *load.Result) { r.Kills = 1 }, ran + ", with 1 part killed on the way: every conversation got its links; half within 53 ms, 99 % within 67 ms."},
+		{
+			"refused", func(r *load.Result) { r.Reconciliation.Refused, r.Reconciliation.Unanswered = 1200, 1 },
+			ran + ": every conversation that was accepted got its links, 1,200 were refused, 1 had no answer; half within 53 ms, 99 % within 67 ms.",
+		},
+		{
+			"dead letters", func(r *load.Result) { r.Reconciliation.DeadLettered, r.Links = 7, load.Latency{} },
+			ran + ": every conversation got its links or its dead letter (7).",
+		},
+		{
+			"slow", func(r *load.Result) {
+				r.AcceptedPerSecond, r.Duration = 12.52, 2.55
+				r.Links.P50, r.Links.P99 = 0.00121, 71.2
+				r.Thresholds = []load.Threshold{{Met: true}, {}}
+			}, "12.5 events a second for 2.5 s: every conversation got its links; half within 1.21 ms, 99 % within 71.2 s. But 1 of 2 thresholds missed.",
+		},
+		{"a fault", func(r *load.Result) { r.Reconciliation.Faults = []string{"One is lost."} }, ran + ": it does not add up. One is lost."},
+		{
+			"faults", func(r *load.Result) { r.Reconciliation.Faults = []string{"One is lost.", "Two.", "Three."} },
+			ran + ": it does not add up. One is lost. And 2 more.",
+		},
+	} {
+		r := run(60, 0.0505)
+		test.change(&r)
+		got := headline.FindStringSubmatch(html(t, r))[1]
+		if got = strings.ReplaceAll(got, "\u00a0", " "); got != test.want {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestTablesOfEdges(t *testing.T) {
+	for name, r := range edges() {
+		for _, got := range []string{table(t, r), compared(t, r, sample()), compared(t, sample(), r)} {
+			if strings.Contains(got, "NaN") || strings.Contains(got, "Inf") || strings.Contains(got, "%!") {
+				t.Errorf("%s: got\n%s\nwant no NaN or Inf", name, got)
+			}
+		}
+	}
+}
+
+func TestHTMLReturnsErrors(t *testing.T) {
+	full := errors.New("the disk is full")
+	if err := report.HTML(brokenWriter{full}, sample()); !errors.Is(err, full) {
+		t.Errorf("got %v, want %v", err, full)
+	}
+}
+
+// TestPages leaves pages to look at in the folder that ROOMLINK_REPORTS names.
+func TestPages(t *testing.T) {
+	folder := os.Getenv("ROOMLINK_REPORTS")
+	if folder == "" {
+		t.Skip("ROOMLINK_REPORTS names no folder")
+	}
+	for name, r := range edges() {
+		if r.StartedAt.IsZero() {
+			r.StartedAt = time.Date(2026, time.November, 25, 21, 30, 0, 0, time.UTC)
+		}
+		path := filepath.Join(folder, strings.ReplaceAll(name, " ", "-")+".html")
+		if err := os.WriteFile(path, []byte(html(t, r)), 0o644); err != nil {
+			t.Fatalf("writing a page: %v", err)
+		}
+	}
+}
