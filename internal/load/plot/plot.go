@@ -14,7 +14,6 @@ import (
 
 // The measures of a sheet, in its own units, in which text is 12 high.
 const (
-	fontSize = 12
 	// charWidth is that of a bold digit.
 	charWidth = 7.7
 	lineGap   = 14.0
@@ -183,7 +182,7 @@ func (l Layout) spread() {
 		drawn.NameY = max(drawn.NameY, lowest+lineGap)
 		lowest = drawn.NameY
 	}
-	highest := l.Bottom + fontSize/2 + lineGap
+	highest := l.Bottom + lineGap
 	for _, drawn := range slices.Backward(order) {
 		drawn.NameY = min(drawn.NameY, highest-lineGap)
 		highest = drawn.NameY

@@ -101,7 +101,7 @@ func overTime(k kind, all []load.Sample) chart {
 	}
 	y, unit := latencyAxis(most(lines))
 	return chart{
-		ID: k.id, Title: k.title, Unit: unit + ", " + each(all),
+		ID: k.id, Title: k.title, Unit: unit + of(all, ", each second", "; the worst 99 %"),
 		Description: fmt.Sprintf("Over the whole, half took at most %s, and 99 %% at most %s.",
 			known(seconds, k.latency.P50, k.latency.Count > 0), known(seconds, k.latency.P99, k.latency.Count > 0)),
 	}.laid(axes{x, y}, lines)
@@ -158,7 +158,7 @@ func throughput(all []load.Sample) chart {
 		lines = append(lines, failed)
 	}
 	return chart{
-		ID: "rate", Title: "Events a second", Unit: averaged(all),
+		ID: "rate", Title: "Events a second", Unit: of(all, "", "average"),
 		Description: fmt.Sprintf("At most %s were sent in a second.", count(highest(lines[:1]))),
 	}.laid(axes{clock(all), countAxis(most(lines))}, lines)
 }
@@ -174,7 +174,7 @@ func backlog(all []load.Sample) chart {
 		}),
 	}
 	return chart{
-		ID: "queue", Title: "Queue, and requests in flight", Unit: "at the end of " + each(all),
+		ID: "queue", Title: "Queue, and requests in flight", Unit: of(all, "at the end of each second", "the most"),
 		Description: fmt.Sprintf("The queue held at most %s.", counted(int(highest(lines[1:])), "event")),
 	}.laid(axes{clock(all), countAxis(most(lines))}, lines)
 }
@@ -231,6 +231,9 @@ func latencyAxis(most float64) (plot.Axis, string) {
 		unit, scale = "s", 1
 	}
 	return plot.Upward(most, 0, ySteps, func(value float64) string {
+		if value*scale >= 1e6 {
+			return strconv.FormatFloat(value*scale, 'g', 3, 64)
+		}
 		return thousands(strconv.FormatFloat(math.Round(value*scale*1e6)/1e6, 'f', -1, 64))
 	}), unit
 }
@@ -265,21 +268,10 @@ func clock(all []load.Sample) plot.Axis {
 	})
 }
 
-// averaged says what a point of a rate is.
-func averaged(all []load.Sample) string {
-	if of := each(all); of != perSecond {
-		return "on average of " + of
+// of says what a point stands for: what it is of a second, or of so many.
+func of(all []load.Sample, second, span string) string {
+	if len(all) < 2 || all[1].At-all[0].At < 2 {
+		return second
 	}
-	return ""
-}
-
-// perSecond is said of a point that stands for one second.
-const perSecond = "each second"
-
-// each says what a point stands for.
-func each(all []load.Sample) string {
-	if len(all) > 1 && all[1].At-all[0].At > 1 {
-		return fmt.Sprintf("each %d seconds", all[1].At-all[0].At)
-	}
-	return perSecond
+	return span + " of each " + lasted(float64(all[1].At-all[0].At))
 }

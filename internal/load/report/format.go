@@ -14,8 +14,12 @@ const none = "–"
 // integer writes a count with its thousands apart: 60,000.
 func integer[N int | int64](n N) string { return thousands(strconv.FormatInt(int64(n), 10)) }
 
-// decimal writes a number with that many decimals and its thousands apart.
+// decimal writes a number with that many decimals and its thousands apart. One that
+// no page has room for is written with its exponent.
 func decimal(value float64, decimals int) string {
+	if math.Abs(value) >= 1e15 {
+		return strconv.FormatFloat(value, 'g', 3, 64)
+	}
 	return thousands(strconv.FormatFloat(value, 'f', decimals, 64))
 }
 
@@ -99,12 +103,18 @@ func cpu(value float64) string {
 // ratio writes how many times the reference something is: 0.84.
 func ratio(value float64) string { return decimal(value, 2) }
 
-// lasted writes a load test's duration, in seconds: 60 s or 2.5 s.
+// lasted writes how long something took, in seconds: 2.5 s, 60 s, 15 min or 1.5 h.
 func lasted(value float64) string {
-	if value >= 9.95 || value == math.Trunc(value) {
-		return decimal(value, 0) + " s"
+	unit := " s"
+	switch {
+	case value >= 119.5*60:
+		value, unit = value/3600, " h"
+	case value >= 119.5:
+		value, unit = value/60, " min"
+	case value >= 9.95:
+		value = math.Round(value)
 	}
-	return decimal(value, 1) + " s"
+	return strings.TrimSuffix(decimal(value, 1), ".0") + unit
 }
 
 // known writes a value, or that there is none.

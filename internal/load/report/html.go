@@ -89,7 +89,8 @@ type threshold struct {
 type setting struct{ Name, Value string }
 
 // unbroken keeps units on the line of their numbers.
-var unbroken = strings.NewReplacer(" %", "\u00a0%", " ms", "\u00a0ms", " s:", "\u00a0s:", " s,", "\u00a0s,")
+var unbroken = strings.NewReplacer(" %", "\u00a0%", " ms", "\u00a0ms", " s:", "\u00a0s:", " s,", "\u00a0s,",
+	" min:", "\u00a0min:", " min,", "\u00a0min,", " h:", "\u00a0h:", " h,", "\u00a0h,")
 
 func viewOf(r load.Result) view {
 	v := view{
@@ -184,7 +185,7 @@ func equations(c load.Reconciliation) []equation {
 func secondBySecond(series []load.Sample) table {
 	all := joined(series, maxSeconds)
 	t := table{
-		Caption: "Over time, " + each(all),
+		Caption: of(all, "Each second", "Averages, and the worst 99 %, queue and in flight,"),
 		Head: []string{
 			"at", "sent", "accepted", "linked", "failed", "in flight", "queue", "2xx, 50 %", "2xx, 99 %", "links, 50 %", "links, 99 %",
 		},

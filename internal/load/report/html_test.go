@@ -59,6 +59,7 @@ func edges() map[string]load.Result {
 	huge.Requests.Sent, huge.Facade.Calls, huge.Reconciliation.Sent = math.MaxInt, math.MaxInt, math.MaxInt
 	huge.AcceptedPerSecond, huge.Parts[0].PeakMemory, huge.Parts[0].CPUPerThousand = 1e300, math.MaxInt64, 1e300
 	huge.Series[1] = load.Sample{At: 1, Sent: math.MaxInt, Queue: math.MaxInt, LinksP99: 1e300}
+	huge.Reconcile()
 	reference := load.Result{}
 	beside := run(2, 0.05)
 	beside.Reference = &reference
@@ -137,7 +138,7 @@ func TestHTMLShowsWhatThereIs(t *testing.T) {
 		"one":            {6, []string{"<circle ", ">held<", "nothing measured"}},
 		"unlinked":       {6, []string{"<td>–</td>"}},
 		"beside nothing": {6, []string{"bare path"}},
-		"long":           {6, []string{"on average of each 61 seconds", " h</text>"}},
+		"long":           {6, []string{"average of each 2 min", "4\u00a0h: every", " h</text>"}},
 	} {
 		page := html(t, edges()[name])
 		if got := charts(page); got != test.charts {

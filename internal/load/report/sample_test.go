@@ -70,7 +70,7 @@ func distribution(count int, least, mean float64) load.Latency {
 		Count: count, Mean: least + mean,
 		P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: at(100),
 	}
-	for step := range 41 {
+	for step := range 61 {
 		percentile := 100 * (1 - math.Pow(10, -float64(step)/8))
 		l.Curve = append(l.Curve, load.Point{Percentile: percentile, Value: at(percentile)})
 	}

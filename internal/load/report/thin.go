@@ -11,8 +11,19 @@ import (
 // flight, is the worst of them.
 func thinned(all []load.Sample) []load.Sample { return joined(all, maxPoints) }
 
+// spans are how many seconds a point may stand for; beyond them it is whole days.
+var spans = []int{1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 2 * 3600, 6 * 3600, 12 * 3600}
+
+// joined puts seconds together so that at most limit are left.
 func joined(all []load.Sample, limit int) []load.Sample {
-	width := (len(all) + limit - 1) / limit
+	const day = 24 * 3600
+	width := day * ((len(all) + limit*day - 1) / (limit * day))
+	for _, span := range spans {
+		if len(all) <= span*limit {
+			width = span
+			break
+		}
+	}
 	if width <= 1 {
 		return all
 	}
