@@ -28,6 +28,10 @@ type Result struct {
 	// that were seen before the answer count as 0.
 	Links Latency `json:"links"`
 
+	// Drain is from the start of a worker that came after the attack to the last
+	// links; 0 for one that was there all the time.
+	Drain float64 `json:"drain,omitempty"`
+
 	// Series is what was seen in each second, for plots.
 	Series []Sample `json:"series"`
 

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"roomlink/internal/load"
+	"roomlink/internal/load/reference"
+	"roomlink/internal/simulator"
+)
+
+// loadCommand holds a load test.
+type loadCommand struct {
+	Rate        float64       `default:"0" help:"Requests a second; 0 for as many as the connections carry."`
+	Duration    time.Duration `default:"30s" help:"How long requests are sent."`
+	Ramp        time.Duration `default:"0s" help:"How long the rate takes to rise from 0, as a part of the duration."`
+	Requests    int           `default:"0" help:"Requests at most; 0 for any number."`
+	Connections int           `default:"256" help:"Connections to the webhook, each with one request at a time."`
+	Shapes      shapeMix      `default:"automation=8,digital=1,action=1" help:"Which samples are sent, and by what weight."`
+	Duplicates  share         `default:"0%" help:"Which part of the requests repeats a recent conversation, such as 2%."`
+	Accounts    int           `default:"1" help:"How many accounts the conversations belong to, in turn."`
+	AcceptOnly  bool          `help:"Measure the accepting alone: the worker starts when the requests are over."`
+	Drain       int           `default:"0" help:"Have this many events wait before the worker starts, and measure how long they take; in place of a duration."`
+	Preload     int           `name:"preload-links" default:"0" help:"How many links of other conversations are stored before."`
+	Settle      time.Duration `default:"60s" help:"How long to wait, after the requests, without any more links for what still waits."`
+
+	FacadeLatency simulator.Latency `default:"0s" help:"How long the simulated auvious takes: 50ms, uniform:20ms,80ms or lognormal:50ms,0.5."`
+	FacadeErrors  share             `default:"0%" help:"Which part of its calls fails, such as 2%."`
+	FacadeStatus  int               `default:"503" help:"What those are answered."`
+	AuviousURL    string            `name:"auvious-url" help:"Another auvious, in place of the simulated one. It makes real rooms. The credentials are those of the settings."`
+	Concurrency   int               `default:"64" help:"Calls of auvious at once for an account."`
+
+	Sync    syncInterval `default:"always" help:"When the embedded broker syncs its store to the disk: \"always\" or an interval."`
+	DataDir string       `type:"path" help:"Where the broker keeps its store, on the disk that is to be measured; by default a temporary directory that goes with the test."`
+	NatsURL string       `name:"nats-url" help:"An external broker, in place of the embedded one."`
+	Split   bool         `help:"Run each part as a process of its own."`
+	Chaos   bool         `help:"Kill the parts at random while requests are sent, and start them again. They are processes of their own then."`
+	Seed    uint64       `default:"0" help:"Chooses what is killed when; 0 for a new one each time."`
+
+	Reference bool   `help:"Drive the bare path too, in the same way: a program of the same dependencies that does the least that the job costs."`
+	JSON      bool   `name:"json" help:"Print what was found as JSON."`
+	LogLevel  string `default:"info" enum:"trace,debug,info,warn,error" help:"From which level on the parts write lines: ${enum}."`
+	LogFile   string `type:"path" help:"Where the lines of the parts go; by default to the null device, so that they cost what they do elsewhere."`
+
+	loadCredentials
+}
+
+// loadCredentials are for a broker and an auvious that are not the test's own.
+type loadCredentials struct {
+	NatsCreds string `env:"ROOMLINK_NATS_CREDS" help:"A NATS credentials file for --nats-url."`
+	NatsUser  string `env:"ROOMLINK_NATS_USER" help:"The user for --nats-url."`
+	NatsCA    string `name:"nats-ca" env:"ROOMLINK_NATS_CA" help:"The certificate authorities for --nats-url (PEM)."`
+	NatsCert  string `env:"ROOMLINK_NATS_CERT" help:"Our certificate for --nats-url (PEM)."`
+	NatsKey   string `env:"ROOMLINK_NATS_KEY" help:"The key of that certificate (PEM)."`
+
+	AuviousClientID       string `name:"auvious-client-id" env:"ROOMLINK_AUVIOUS_CLIENT_ID" help:"The client id for --auvious-url."`
+	AuviousApplicationID  string `name:"auvious-application-id" env:"ROOMLINK_AUVIOUS_APPLICATION_ID" help:"The application id for --auvious-url."`
+	AuviousOrganizationID string `name:"auvious-organization-id" env:"ROOMLINK_AUVIOUS_ORGANIZATION_ID" help:"The organization id for --auvious-url."`
+}
+
+// loadTest is a load test that is held.
+type loadTest struct {
+	loadCommand
+	world world
+	// dir holds what goes with the test.
+	dir string
+	// log is where the parts write.
+	log *os.File
+	// attack is what each path gets.
+	attack load.Attack
+}
+
+// Run carries out the command.
+func (c *loadCommand) Run(ctx context.Context, w world, line *kong.Context) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	t := &loadTest{loadCommand: *c, world: w}
+	if err := t.open(); err != nil {
+		return err
+	}
+	defer t.close()
+	result, err := t.run(ctx)
+	if err != nil {
+		if errors.Is(err, load.ErrAttack) {
+			return usageError{err}
+		}
+		return err
+	}
+	result.Settings = givenFlags(line)
+	return t.tell(result)
+}
+
+// check finds what does not go together.
+func (c *loadCommand) check() error {
+	switch {
+	case c.Accounts < 1 || c.Accounts > mostLoadAccounts:
+		return usagef("--accounts is from 1 to %d", mostLoadAccounts)
+	case c.Concurrency < 1:
+		return usagef("--concurrency is at least 1")
+	case c.Drain < 0 || c.Preload < 0:
+		return usagef("--drain and --preload-links are not less than 0")
+	case c.Reference && (c.AcceptOnly || c.Drain > 0 || c.Accounts > 1):
+		return usagef("--reference is for the whole path and one account: it goes with none of --accept-only, --drain and --accounts")
+	case c.AuviousURL != "" && c.AuviousClientID == "":
+		return usagef("--auvious-url needs ROOMLINK_AUVIOUS_CLIENT_ID and %s", auviousSecret)
+	}
+	return nil
+}
+
+// open makes what the test needs before any part runs.
+func (t *loadTest) open() error {
+	var err error
+	if t.dir, err = os.MkdirTemp("", "roomlink-load-"); err != nil {
+		return fmt.Errorf("making a temporary directory: %w", err)
+	}
+	t.log, err = os.OpenFile(cmp.Or(t.LogFile, os.DevNull), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.close()
+		return fmt.Errorf("opening the log: %w", err)
+	}
+	t.attack = load.Attack{
+		Rate: t.Rate, Ramp: t.Ramp, Duration: t.Duration, Requests: t.Requests,
+		Connections: t.Connections, Duplicates: float64(t.Duplicates),
+	}
+	if t.Drain > 0 {
+		t.attack.Rate, t.attack.Ramp, t.attack.Duration, t.attack.Requests = 0, 0, 0, t.Drain
+	}
+	t.attack.Shapes, err = t.Shapes.samples()
+	if err != nil {
+		t.close()
+	}
+	return err
+}
+
+func (t *loadTest) close() {
+	if t.log != nil {
+		_ = t.log.Close()
+	}
+	_ = os.RemoveAll(t.dir) // what is left of it harms nobody
+}
+
+// storeIn is where a broker of the test's own keeps its store.
+func (t *loadTest) storeIn(name string) string {
+	return filepath.Join(cmp.Or(t.DataDir, t.dir), name)
+}
+
+// run measures the whole path, and the bare one after it.
+func (t *loadTest) run(ctx context.Context) (load.Result, error) {
+	result, err := t.measureWhole(ctx)
+	if err != nil || !t.Reference || ctx.Err() != nil {
+		return result, err
+	}
+	bare, err := t.measureBare(ctx)
+	if err != nil {
+		return result, err
+	}
+	result.Reference = &bare
+	return result, nil
+}
+
+// measureWhole starts the whole path, measures it and stops it.
+func (t *loadTest) measureWhole(ctx context.Context) (result load.Result, err error) {
+	// What is under test outlives a stop, which ends the requests alone.
+	s, err := t.start(context.WithoutCancel(ctx))
+	if err != nil {
+		return load.Result{}, err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	if t.Preload > 0 {
+		if err := t.preload(ctx, s); err != nil {
+			return load.Result{}, err
+		}
+	}
+	progress, done := load.NewProgress(t.world.stderr, "load")
+	defer done()
+	test := load.Test{
+		Target: s.target, Attack: t.attack, Settle: t.Settle, OnlyAttack: t.AcceptOnly, Progress: progress,
+	}
+	if t.workerLater() {
+		test.AfterAttack = s.startWorker
+	}
+	return test.Run(ctx)
+}
+
+// workerLater reports whether the worker starts after the requests.
+func (t *loadTest) workerLater() bool { return t.AcceptOnly || t.Drain > 0 }
+
+// measureBare does the same with the bare path, whose only shape is automation.
+func (t *loadTest) measureBare(ctx context.Context) (result load.Result, err error) {
+	s, err := t.newSystem(ctx)
+	if err != nil {
+		return load.Result{}, err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	dir := t.storeIn("reference")
+	defer os.RemoveAll(dir)
+	path, err := reference.Start(ctx, reference.Config{
+		Dir: dir, Sync: time.Duration(t.Sync), AuviousURL: s.auvious.url, ClientID: s.auvious.clientID,
+		ClientSecret: s.auvious.clientSecret.Reveal(), Concurrency: t.Concurrency,
+	})
+	if err != nil {
+		return load.Result{}, err
+	}
+	defer path.Close()
+	js, err := path.Connect()
+	if err != nil {
+		return load.Result{}, fmt.Errorf("connecting to the bare path: %w", err)
+	}
+	attack := t.attack
+	if attack.Shapes, err = (shapeMix{{"automation", 1}}).samples(); err != nil {
+		return load.Result{}, err
+	}
+	progress, done := load.NewProgress(t.world.stderr, "reference")
+	defer done()
+	load.ForgetPeak()
+	return load.Test{
+		Target: load.Target{
+			Address: strings.TrimPrefix(path.URL(), "http://"), Callers: []load.Caller{{}}, JetStream: js,
+			Queue: reference.EventsStream,
+			Links: load.Outcomes{Stream: reference.LinksStream, Subject: func(_, id string) string {
+				return reference.LinksSubjects + id
+			}},
+			Facade: s.auvious.stats(), Usage: ownUsage,
+		},
+		Attack: attack, Settle: t.Settle, Progress: progress,
+	}.Run(ctx)
+}
+
+// ownUsage is what everything in this process used.
+func ownUsage() []load.Usage { return []load.Usage{load.Own("all")} }
+
+// tell prints what was found, and returns an error if it does not hold.
+func (t *loadTest) tell(result load.Result) error {
+	encoder := json.NewEncoder(t.world.stdout)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(result)
+}
+
+// givenFlags are the flags of a command as they were given, by their names.
+func givenFlags(line *kong.Context) map[string]string {
+	given := map[string]string{}
+	for _, element := range line.Path {
+		if flag := element.Flag; flag != nil {
+			given[flag.Name] = fmt.Sprint(line.FlagValue(flag))
+		}
+	}
+	return given
+}
+
+// share is a part of a whole, from 0 to 1, with % behind it or none.
+type share float64
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *share) UnmarshalText(text []byte) error {
+	number, percent := strings.CutSuffix(string(text), "%")
+	value, err := strconv.ParseFloat(number, 64)
+	if percent {
+		value /= 100
+	}
+	if err != nil || !(value >= 0 && value <= 1) { // so put, NaN is refused too
+		return fmt.Errorf("%q is no part of a whole, such as 2%%", text)
+	}
+	*s = share(value)
+	return nil
+}
+
+// String is the share in percent.
+func (s share) String() string { return strconv.FormatFloat(float64(s)*100, 'g', -1, 64) + "%" }
+
+// shapeMix are samples by their weight.
+type shapeMix []weighed
+
+type weighed struct {
+	shape  string
+	weight int
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (m *shapeMix) UnmarshalText(text []byte) error {
+	var mix shapeMix
+	for entry := range strings.SplitSeq(string(text), ",") {
+		name, number, weighs := strings.Cut(strings.TrimSpace(entry), "=")
+		weight := 1
+		var err error
+		if weighs {
+			weight, err = strconv.Atoi(number)
+		}
+		if _, known := sampleID[name]; !known || err != nil || weight < 0 || weight > mostWeight {
+			return fmt.Errorf("%q is no mix such as automation=8,digital=1,action=1", text)
+		}
+		mix = append(mix, weighed{name, weight})
+	}
+	*m = mix
+	return nil
+}
+
+// mostWeight bounds the weight of a shape.
+const mostWeight = 1000
+
+// String is the mix as it is written.
+func (m shapeMix) String() string {
+	entries := make([]string, 0, len(m))
+	for _, entry := range m {
+		entries = append(entries, fmt.Sprintf("%s=%d", entry.shape, entry.weight))
+	}
+	return strings.Join(entries, ",")
+}
+
+// samples are the samples of the mix, with a place for the id.
+func (m shapeMix) samples() ([]load.Shape, error) {
+	var shapes []load.Shape
+	for _, entry := range m {
+		body, err := sample(entry.shape, load.IDPlaceholder)
+		if err != nil {
+			return nil, err
+		}
+		shapes = append(shapes, load.Shape{Weight: entry.weight, Body: body})
+	}
+	return shapes, nil
+}
