@@ -108,5 +108,6 @@ type commandLine struct {
 	Send        sendCommand        `cmd:"" help:"Post a sample, or a file, to a webhook as Talkdesk would."`
 	Links       linksCommand       `cmd:"" help:"Read the links of conversations."`
 	Deadletters deadLettersCommand `cmd:"" name:"deadletters" help:"Work with the events that got no links."`
+	Load        loadCommand        `cmd:"" help:"Hold a load test of the whole path, and tell what it found."`
 	Auvious     auviousCommand     `cmd:"" help:"Run the simulated auvious alone."`
 }

@@ -24,6 +24,9 @@ type serveCommand struct {
 	embeddedSettings
 	opsSettings
 	logSettings
+
+	// workerLater leaves the worker out; whoever sets it adds one when it is time.
+	workerLater bool
 }
 
 // Run carries out the command.
@@ -47,8 +50,10 @@ func (c *serveCommand) build(ctx context.Context, p *process) error {
 	if err := p.openBroker(ctx, c.natsSettings, c.streamSettings, &c.embeddedSettings); err != nil {
 		return err
 	}
-	if err := p.addWorker(c.Grace); err != nil {
-		return err
+	if !c.workerLater {
+		if err := p.addWorker(c.Grace); err != nil {
+			return err
+		}
 	}
 	feed := p.addFeed()
 	p.addSite(s, p.webhook(s, feed, c.publicSettings), p.viewer(s, feed, c.viewerSettings))

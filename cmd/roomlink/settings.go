@@ -208,6 +208,14 @@ func (s *syncInterval) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// String is the interval as it is written.
+func (s syncInterval) String() string {
+	if s == 0 {
+		return "always"
+	}
+	return time.Duration(s).String()
+}
+
 func (s streamSettings) messages(embedded bool) messages.StreamSettings {
 	settings := messages.StreamSettings{
 		Replicas: s.Replicas, MaxBytes: int64(s.MaxBytes),

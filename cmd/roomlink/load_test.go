@@ -1,0 +1,142 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"roomlink/internal/load"
+)
+
+// loadTestOf holds a load test with some flags, and wants it to add up.
+func loadTestOf(t *testing.T, args ...string) load.Result {
+	t.Helper()
+	code, out, log := command(t, nil, append([]string{"load", "--json", "--connections=16", "--sync=2m"}, args...)...)
+	if code != exitDone {
+		t.Fatalf("exit code: got %d, want %d\n%s\n%s", code, exitDone, log, out)
+	}
+	var result load.Result
+	if err := json.Unmarshal([]byte(out), &result); err != nil {
+		t.Fatalf("the output: got error %v, want JSON\n%s", err, out)
+	}
+	if strings.Contains(out, "/t/") {
+		t.Error("got a ticket in the result, want none")
+	}
+	return result
+}
+
+// wantConversations holds a test to how many conversations it sent, and to what
+// became of all of them.
+func wantConversations(t *testing.T, got load.Reconciliation, sent int) {
+	t.Helper()
+	want := load.Reconciliation{
+		Sent: sent, Accepted: sent, Linked: sent - got.DeadLettered, DeadLettered: got.DeadLettered,
+		OrphansAllowed: got.OrphansAllowed,
+	}
+	got.Faults = nil
+	if got.Sent != want.Sent || got.Accepted != want.Accepted || got.Linked != want.Linked ||
+		got.Missing+got.Doubles+got.Orphans+got.Waiting != 0 {
+		t.Errorf("reconciliation: got %+v, want %+v", got, want)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	r := loadTestOf(t, "--requests=300", "--accounts=3", "--preload-links=40")
+	wantConversations(t, r.Reconciliation, 300)
+	if r.Requests.Sent != 300 || r.Requests.Accepted != 300 {
+		t.Errorf("requests: got %+v, want 300 sent and accepted", r.Requests)
+	}
+	if r.Answer.Count != 300 || r.Links.Count != 300 || len(r.Answer.Curve) == 0 || r.Answer.Max <= 0 {
+		t.Errorf("latencies: got %d answers up to %v and %d links, want 300 of each",
+			r.Answer.Count, r.Answer.Max, r.Links.Count)
+	}
+	if r.Facade.Rooms != 300 || r.Facade.TicketFetches != 0 {
+		t.Errorf("facade: got %+v, want 300 rooms", r.Facade)
+	}
+	if len(r.Parts) != 1 || r.Parts[0].Name != "all" || r.Parts[0].CPUSeconds <= 0 || r.Parts[0].PeakMemory <= 0 {
+		t.Errorf("parts: got %+v, want what all used", r.Parts)
+	}
+	if got := r.Settings["accounts"]; got != "3" {
+		t.Errorf("settings: got accounts %q, want 3", got)
+	}
+	var sent, linked int
+	for _, sample := range r.Series {
+		sent, linked = sent+sample.Sent, linked+sample.Linked
+	}
+	if sent != 300 || linked != 300 {
+		t.Errorf("series: got %d sent and %d linked, want 300", sent, linked)
+	}
+}
+
+func TestLoadAtARate(t *testing.T) {
+	t.Parallel()
+	r := loadTestOf(t, "--rate=200", "--ramp=500ms", "--duration=2s", "--duplicates=20%",
+		"--shapes=automation", "--facade-latency=5ms", "--reference")
+	// Half a second of the ramp is worth a quarter.
+	if want := 350; r.Requests.Sent != want {
+		t.Errorf("requests: got %d, want %d", r.Requests.Sent, want)
+	}
+	if r.Requests.Duplicates == 0 || r.Requests.Accepted+r.Requests.Duplicates != r.Requests.Sent {
+		t.Errorf("requests: got %+v, want some duplicates, and every other one accepted", r.Requests)
+	}
+	wantConversations(t, r.Reconciliation, r.Requests.Accepted)
+	if r.Reference == nil || r.Reference.Requests.Sent != r.Requests.Sent || r.Reference.Reconciliation.Missing != 0 {
+		t.Errorf("reference: got %+v, want the same requests, and all of them done", r.Reference)
+	}
+}
+
+// TestLoadDeadLetters has auvious reject some of the calls.
+func TestLoadDeadLetters(t *testing.T) {
+	t.Parallel()
+	r := loadTestOf(t, "--requests=200", "--facade-errors=30%", "--facade-status=422")
+	wantConversations(t, r.Reconciliation, 200)
+	if got := r.Reconciliation.DeadLettered; got == 0 || got != r.Facade.Failed {
+		t.Errorf("dead letters: got %d, want one for each of the %d calls that were rejected", got, r.Facade.Failed)
+	}
+}
+
+// TestLoadDrain has the worker start when all events wait.
+func TestLoadDrain(t *testing.T) {
+	t.Parallel()
+	r := loadTestOf(t, "--drain=200")
+	wantConversations(t, r.Reconciliation, 200)
+	if r.Drain <= 0 {
+		t.Errorf("drain: got %v s, want more than none", r.Drain)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"--duration=0s"},
+		{"--ramp=1s"},
+		{"--accounts=0"},
+		{"--duplicates=200%"},
+		{"--shapes=voice"},
+		{"--reference", "--drain=5"},
+		{"--auvious-url=http://127.0.0.1:1"},
+		{"--facade-errors=1%", "--facade-status=200"},
+	} {
+		if code, _, log := command(t, nil, append([]string{"load"}, args...)...); code != exitUsage {
+			t.Errorf("%v: got exit code %d, want %d\n%s", args, code, exitUsage, log)
+		}
+	}
+}
+
+// TestLoadLeavesNothing wants the temporary directories gone.
+func TestLoadLeavesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if code, _, log := command(t, map[string]string{"TMPDIR": dir}, "load", "--requests=5"); code != exitDone {
+		t.Fatalf("exit code: got %d, want %d\n%s", code, exitDone, log)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left) != 0 {
+		t.Errorf("temporary files: got %v, want none", left)
+	}
+}
