@@ -168,6 +168,11 @@ func (l *load) stop() []string {
 	case <-time.After(programtest.Within):
 		l.tb.Fatalf("the callers get no 2xx: got statuses %v", l.statuses())
 	}
+	return l.answered()
+}
+
+// answered are the events that were answered 2xx so far.
+func (l *load) answered() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.taken

@@ -42,5 +42,6 @@ func TestPowerCut(t *testing.T) {
 	}
 	awaitMoment(t, l, called)
 	taken := l.stop()
-	reconcile(t, settle(t, p, env), auvious, taken, cuts*concurrency)
+	drain(t, p)
+	reconcile(t, stop(t, p, env), auvious, taken, cuts*concurrency)
 }

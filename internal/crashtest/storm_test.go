@@ -25,7 +25,8 @@ func TestCrashStorm(t *testing.T) {
 	}
 	awaitMoment(t, l, called)
 	taken := l.stop()
-	reconcile(t, settle(t, p, env), auvious, taken, kills*concurrency)
+	drain(t, p)
+	reconcile(t, stop(t, p, env), auvious, taken, kills*concurrency)
 }
 
 // TestCrashStormSplit kills the webhook, the worker and the NATS server between them,
