@@ -17,8 +17,8 @@ func TestBrowserIsAccessible(t *testing.T) {
 	if err != nil {
 		t.Fatalf("reading axe-core: %v", err)
 	}
-	s := newSite(t)
-	s.statuses(t)
+	p := newProgram(t)
+	p.statuses(t)
 	for _, how := range []look{{width: 320, height: 640}, {width: 480, height: 640, dark: true}} {
 		browser := newTab(t, how)
 		inspect := func(what, address string, clicks ...string) {
@@ -38,12 +38,12 @@ func TestBrowserIsAccessible(t *testing.T) {
 			}
 		}
 		for _, id := range []string{"pending", "ready", "expired", "failed", "unknown", "renewing", "renewal failed"} {
-			inspect("card "+id, s.pagesOf(id).Card)
-			inspect("customer "+id, s.pagesOf(id).Customer)
+			inspect("card "+id, p.pages(t, id).Card)
+			inspect("customer "+id, p.pages(t, id).Customer)
 		}
-		inspect("card with its question and its QR code", s.pagesOf("ready").Card, "#renew", "#qr summary")
-		inspect("agent", s.pagesOf("pending").Context)
-		inspect("bad link", s.url+"/open/x")
+		inspect("card with its question and its QR code", p.pages(t, "ready").Card, "#renew", "#qr summary")
+		inspect("agent", p.pages(t, "pending").Context)
+		inspect("bad link", p.url+"/open/x")
 	}
 }
 

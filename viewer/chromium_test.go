@@ -17,6 +17,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"roomlink/internal/programtest"
 )
 
 // The sites that show the card in a frame. Chromium takes them from a server of
@@ -44,7 +46,7 @@ type process struct {
 }
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := programtest.Main(m)
 	if chromium.process != nil {
 		chromium.stop()
 	}
@@ -264,6 +266,12 @@ func (t *tab) shown(selectors ...string) []string {
 	return visible
 }
 
+// focused names what has the keyboard.
+func (t *tab) focused() string {
+	t.tb.Helper()
+	return eval[string](t, "document.activeElement.id || document.activeElement.tagName")
+}
+
 // allowClipboard has the browser ask nobody about the clipboard: not for pages of an
 // origin, nor for those in their frames.
 func (t *tab) allowClipboard(origin, embedded string) {
@@ -310,41 +318,21 @@ func (t *tab) asked() []string {
 	return slices.Clone(t.requests)
 }
 
-// untilAsked waits until a page has asked for an address so many times.
-func (t *tab) untilAsked(address string, times int) {
-	t.tb.Helper()
-	t.untilHeard(func() bool {
-		count := 0
-		for _, request := range t.requests {
-			if request == address {
-				count++
-			}
-		}
-		return count >= times
-	}, fmt.Sprintf("%d requests for %s", times, address))
-}
-
 // untilMessage waits until the console says something.
 func (t *tab) untilMessage(text string) {
 	t.tb.Helper()
-	t.untilHeard(func() bool {
-		return slices.ContainsFunc(t.messages, func(message string) bool { return strings.Contains(message, text) })
-	}, fmt.Sprintf("the message %q", text))
-}
-
-func (t *tab) untilHeard(condition func() bool, what string) {
-	t.tb.Helper()
 	for {
 		t.mu.Lock()
-		done, heard := condition(), t.heard
+		said := slices.ContainsFunc(t.messages, func(message string) bool { return strings.Contains(message, text) })
+		heard := t.heard
 		t.mu.Unlock()
-		if done {
+		if said {
 			return
 		}
 		select {
 		case <-heard:
 		case <-t.ctx.Done():
-			t.tb.Fatalf("waiting for %s: got %q and %q", what, t.messages, t.requests)
+			t.tb.Fatalf("waiting for the message %q: got %q", text, t.messages)
 		}
 	}
 }

@@ -11,11 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
-
-	"roomlink/messages"
 )
 
 // TestScreenshots makes the pictures of the README, into the folder that
@@ -25,15 +22,8 @@ func TestScreenshots(t *testing.T) {
 	if folder == "" {
 		t.Skip("ROOMLINK_SCREENSHOTS names no folder")
 	}
-	s := newSite(t)
-	cards := map[string]messages.Conversation{
-		"pending": conversation("5f3a"), "ready": conversation("6b1c"), "expired": conversation("7d2e"),
-		"failed": conversation("8e4f"), "unknown": conversation("9a7b"),
-	}
-	s.start(t, cards["pending"], 0)
-	s.links(t, cards["ready"], endsIn(3*time.Hour+58*time.Minute+30*time.Second))
-	s.links(t, cards["expired"], expired)
-	s.fail(t, cards["failed"], messages.ReasonUnknownOutcome)
+	p := newProgram(t)
+	p.statuses(t)
 	columns := [][]string{{"pending", "unknown"}, {"ready"}, {"expired", "failed"}}
 	for _, theme := range []struct {
 		name string
@@ -45,7 +35,7 @@ func TestScreenshots(t *testing.T) {
 		for _, statuses := range columns {
 			var column []image.Image
 			for _, status := range statuses {
-				column = append(column, s.picture(t, cards[status], status, how))
+				column = append(column, p.picture(t, status, how))
 			}
 			pictures = append(pictures, column)
 		}
@@ -60,11 +50,11 @@ func TestScreenshots(t *testing.T) {
 	}
 }
 
-// picture is the card of a conversation once it shows a status.
-func (s *site) picture(t *testing.T, named messages.Conversation, status string, how look) image.Image {
+// picture is the card of the conversation that has a status.
+func (p *program) picture(t *testing.T, status string, how look) image.Image {
 	t.Helper()
 	browser := newTab(t, how)
-	browser.goTo(s.pagesOf(named.InteractionID).Card)
+	browser.goTo(p.pages(t, status).Card)
 	browser.untilStatus(status)
 	switch status {
 	case "pending":

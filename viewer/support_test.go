@@ -187,6 +187,24 @@ func (s *site) links(tb testing.TB, named messages.Conversation, edits ...func(*
 	}
 }
 
+// renewed stores links in place of those that a conversation has.
+func (s *site) renewed(tb testing.TB, named messages.Conversation, edits ...func(*messages.Links)) {
+	tb.Helper()
+	old, err := s.client.Links(limited(tb), named, messages.Leader)
+	if err != nil {
+		tb.Fatalf("reading the links of %q: %v", named.InteractionID, err)
+	}
+	data := old.Data
+	data.Generation++
+	data.ExpiresAt = later
+	for _, edit := range edits {
+		edit(&data)
+	}
+	if _, err := s.client.PublishLinks(limited(tb), messages.NewEvent(noon, data), old.Sequence); err != nil {
+		tb.Fatalf("publishing the links of %q: %v", named.InteractionID, err)
+	}
+}
+
 func expired(l *messages.Links) { l.ExpiresAt = messages.At(noon.AddDate(-20, 0, 0)) }
 
 // fail stores a dead letter.
@@ -259,7 +277,16 @@ func with(name, value string) edit { return func(r *http.Request) { r.Header.Set
 // do calls an address of the site, or a whole one, and follows no redirect.
 func (s *site) do(tb testing.TB, method, address string, edits ...edit) reply {
 	tb.Helper()
-	answer := s.open(tb, method, address, edits...)
+	if strings.HasPrefix(address, "/") {
+		address = s.url + address
+	}
+	return call(tb, method, address, edits...)
+}
+
+// call calls a whole address, and follows no redirect.
+func call(tb testing.TB, method, address string, edits ...edit) reply {
+	tb.Helper()
+	answer := open(tb, method, address, edits...)
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
@@ -268,12 +295,9 @@ func (s *site) do(tb testing.TB, method, address string, edits ...edit) reply {
 	return reply{answer.StatusCode, answer.Header, string(body)}
 }
 
-// open is do, with the body still to be read.
-func (s *site) open(tb testing.TB, method, address string, edits ...edit) *http.Response {
+// open is call, with the body still to be read.
+func open(tb testing.TB, method, address string, edits ...edit) *http.Response {
 	tb.Helper()
-	if strings.HasPrefix(address, "/") {
-		address = s.url + address
-	}
 	r, err := http.NewRequestWithContext(limited(tb), method, address, nil)
 	if err != nil {
 		tb.Fatalf("making a request: %v", err)
@@ -381,7 +405,7 @@ type stream struct {
 // follow opens the events of a card.
 func (s *site) follow(tb testing.TB, cardURL string) *stream {
 	tb.Helper()
-	answer := s.open(tb, http.MethodGet, cardURL+"/events")
+	answer := open(tb, http.MethodGet, cardURL+"/events")
 	tb.Cleanup(func() { _ = answer.Body.Close() })
 	if kind := answer.Header.Get("Content-Type"); answer.StatusCode != http.StatusOK || kind != "text/event-stream" {
 		tb.Fatalf("events: got %d of %q, want 200 of text/event-stream", answer.StatusCode, kind)
@@ -423,7 +447,7 @@ func (s *stream) wantNext(tb testing.TB, want messages.Status) map[string]string
 // limited is the test's context with an end, so that no wait hangs.
 func limited(tb testing.TB) context.Context {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), within)
 	tb.Cleanup(cancel)
 	return ctx
 }

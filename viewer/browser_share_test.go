@@ -1,0 +1,77 @@
+package viewer_test
+
+import (
+	"bytes"
+	"image/png"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/makiuchi-d/gozxing"
+	"github.com/makiuchi-d/gozxing/qrcode"
+)
+
+func TestBrowserCopiesTheCustomerLink(t *testing.T) {
+	p := newProgram(t)
+	links := p.ready(t, "a")
+	browser := newTab(t, look{})
+	browser.allowClipboard(p.url, p.url)
+	browser.goTo(p.pages(t, "a").Card)
+	browser.click("#copy")
+	browser.untilText("#copied", "Customer link copied")
+	wantTicket(t, eval[string](browser, "navigator.clipboard.readText()"), links)
+	browser.wantQuiet(p.url)
+}
+
+// Where nothing may write to the clipboard, the link is there to copy by hand.
+func TestBrowserShowsWhatItCannotCopy(t *testing.T) {
+	p := newProgram(t)
+	links := p.ready(t, "a")
+	browser := newTab(t, look{})
+	browser.goTo(p.pages(t, "a").Card)
+	eval[bool](browser, `Object.defineProperty(navigator, "clipboard", { value: undefined }), document.execCommand = () => false, true`)
+	browser.click("#copy")
+	browser.untilText("#copied", "press Ctrl+C")
+	wantTicket(t, eval[string](browser, "getSelection().toString()"), links)
+	browser.wantQuiet(p.url)
+}
+
+func TestBrowserShowsAQRCode(t *testing.T) {
+	p := newProgram(t)
+	links := p.ready(t, "a")
+	for _, how := range []look{{scale: 2}, {scale: 2, dark: true}} {
+		browser := newTab(t, how)
+		browser.goTo(p.pages(t, "a").Card)
+		browser.untilStatus("ready")
+		if slices.ContainsFunc(browser.asked(), func(request string) bool { return strings.HasSuffix(request, "/qr.svg") }) {
+			t.Error("QR code: got it before it was asked for, want it after")
+		}
+		browser.click("#qr summary")
+		browser.until("document.querySelector('#qr img').complete && document.querySelector('#qr img').naturalWidth > 0")
+		picture, err := chromedp.Run(browser.ctx, chromedp.Screenshot(chromedp.CSS("#qr img"), chromedp.NodeVisible))
+		if err != nil {
+			t.Fatalf("taking a picture: %v", err)
+		}
+		wantTicket(t, scan(t, picture), links)
+		browser.wantQuiet(p.url)
+	}
+}
+
+// scan reads a QR code as a camera would.
+func scan(t *testing.T, picture []byte) string {
+	t.Helper()
+	img, err := png.Decode(bytes.NewReader(picture))
+	if err != nil {
+		t.Fatalf("decoding a picture: %v", err)
+	}
+	bitmap, err := gozxing.NewBinaryBitmapFromImage(img)
+	if err != nil {
+		t.Fatalf("reading a picture: %v", err)
+	}
+	result, err := qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_TRY_HARDER: true})
+	if err != nil {
+		t.Fatalf("scanning a QR code: %v", err)
+	}
+	return result.GetText()
+}

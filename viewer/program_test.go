@@ -1,0 +1,241 @@
+package viewer_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"roomlink/internal/access"
+	"roomlink/internal/programtest"
+	"roomlink/internal/simulator"
+)
+
+// program is the whole of roomlink as a process, with its broker and a disk of its
+// own, and the simulated auvious that it calls.
+type program struct {
+	*programtest.Program
+
+	env     map[string]string
+	auvious programtest.Auvious
+	url     string
+
+	mu sync.Mutex
+	// answers are what auvious says to the calls for some conversations, in place
+	// of a room of its own.
+	answers map[string]simulator.Answer
+}
+
+// newProgram starts one, with settings such as ROOMLINK_PAGE_LIFETIME=1h.
+func newProgram(tb testing.TB, settings ...string) *program {
+	tb.Helper()
+	p := &program{
+		auvious: programtest.StartAuvious(tb, simulator.Config{}), answers: map[string]simulator.Answer{},
+	}
+	p.auvious.Script(p.answer)
+	p.env = programtest.ServeEnv(tb, p.auvious.URL)
+	p.env["ROOMLINK_FACADE_TIMEOUT"] = within.String() // a call that a test holds is not given up
+	for _, setting := range settings {
+		name, value, _ := strings.Cut(setting, "=")
+		p.env[name] = value
+	}
+	tb.Cleanup(func() {
+		if got := p.auvious.Stats().TicketFetches; got != 0 {
+			tb.Errorf("tickets: got %d requests for some, want none by anybody", got)
+		}
+	})
+	p.run(tb)
+	return p
+}
+
+// run starts the process, again where the one before was.
+func (p *program) run(tb testing.TB) {
+	tb.Helper()
+	p.Program = programtest.Start(tb, programtest.Command{Args: []string{"serve"}, Env: p.env})
+	p.url = p.Address("public")
+}
+
+// answer is what auvious says to a call.
+func (p *program) answer(call simulator.Call) *simulator.Answer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if answer, ok := p.answers[call.InteractionID]; ok {
+		return &answer
+	}
+	return nil
+}
+
+// says has auvious answer so to the calls for a conversation from now on.
+func (p *program) says(id string, answer simulator.Answer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answers[id] = answer
+}
+
+// hold has auvious think about a conversation before it says something, and release
+// has it say that.
+func (p *program) hold(tb testing.TB, id string, answer simulator.Answer) (release func()) {
+	tb.Helper()
+	thought := make(chan struct{})
+	release = sync.OnceFunc(func() { close(thought) })
+	tb.Cleanup(release)
+	answer.Wait = thought
+	p.says(id, answer)
+	return release
+}
+
+// What auvious may say.
+var (
+	asUsual = simulator.Answer{}
+	refusal = simulator.Answer{Status: http.StatusUnprocessableEntity, Body: `{"error":"invented"}`}
+)
+
+// urls are those of a room.
+type urls struct {
+	AgentURL     string `json:"agentUrl"`
+	RecordingURL string `json:"recordingUrl"`
+	TicketURL    string `json:"ticketUrl"`
+}
+
+// invented are the URLs of a room with all that there can be.
+var invented = urls{agentURL, recordingURL, ticketURL}
+
+// made is the answer that there is a room with these URLs.
+func made(tb testing.TB, room urls) simulator.Answer {
+	tb.Helper()
+	body, err := json.Marshal(room)
+	if err != nil {
+		tb.Fatalf("encoding the URLs of a room: %v", err)
+	}
+	return simulator.Answer{Room: true, Status: http.StatusOK, Body: string(body)}
+}
+
+// post calls the program as Talkdesk does, with a JSON object.
+func (p *program) post(tb testing.TB, path string, object map[string]any) programtest.Reply {
+	tb.Helper()
+	body, err := json.Marshal(object)
+	if err != nil {
+		tb.Fatalf("encoding a request: %v", err)
+	}
+	return programtest.Ask(tb, http.MethodPost, p.url+path, string(body))
+}
+
+// start tells the program that a conversation starts.
+func (p *program) start(tb testing.TB, id string) {
+	tb.Helper()
+	reply := p.post(tb, "/talkdesk/events", map[string]any{
+		"event": "inbound_call_starts", "interaction_id": id, "contact_id": "contact-1",
+	})
+	if reply.Status != http.StatusAccepted {
+		tb.Fatalf("event of %q: got %d %q, want 202", id, reply.Status, reply.Fields["error"])
+	}
+}
+
+// act asks for the links of a conversation by Execute Action, whose ticket is to
+// last some seconds. Whatever it is answered, the room is on its way.
+func (p *program) act(tb testing.TB, id string, seconds int) {
+	tb.Helper()
+	p.post(tb, "/security/facades/room", map[string]any{
+		"applicationId": p.env["ROOMLINK_AUVIOUS_APPLICATION_ID"], "cdestination": "standalone",
+		"customerId": "contact-1", "interactionId": id, "ticketExpirationSeconds": seconds,
+	})
+}
+
+// renew asks for new links.
+func (p *program) renew(tb testing.TB, id string) {
+	tb.Helper()
+	reply := programtest.Ask(tb, http.MethodPost, p.url+"/links/"+url.PathEscape(id)+"/renew", "")
+	if reply.Status != http.StatusAccepted {
+		tb.Fatalf("renewal of %q: got %d %q, want 202", id, reply.Status, reply.Fields["error"])
+	}
+}
+
+// links are those of a conversation, whatever its status.
+func (p *program) links(tb testing.TB, id string) map[string]string {
+	tb.Helper()
+	reply := programtest.Ask(tb, http.MethodGet, p.url+"/links/"+url.PathEscape(id), "")
+	if reply.Status != http.StatusOK {
+		tb.Fatalf("links of %q: got %d %q, want 200", id, reply.Status, reply.Fields["error"])
+	}
+	return reply.Fields
+}
+
+// pages are the addresses of a conversation, which are valid before it starts.
+func (p *program) pages(tb testing.TB, id string) access.Addresses {
+	tb.Helper()
+	links := p.links(tb, id)
+	return access.Addresses{Context: links["contextUrl"], Customer: links["customerUrl"], Card: links["cardUrl"]}
+}
+
+// until waits until a conversation has one of these statuses, and returns its links.
+func (p *program) until(tb testing.TB, id string, statuses ...string) map[string]string {
+	tb.Helper()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for end := limited(tb); ; {
+		links := p.links(tb, id)
+		if slices.Contains(statuses, links["status"]) {
+			return links
+		}
+		select {
+		case <-again.C:
+		case <-end.Done():
+			tb.Fatalf("status of %q: got %q after %v, want one of %q", id, links["status"], within, statuses)
+		}
+	}
+}
+
+// ready has a conversation get its links.
+func (p *program) ready(tb testing.TB, id string) map[string]string {
+	tb.Helper()
+	p.start(tb, id)
+	return p.until(tb, id, "ready")
+}
+
+// statuses has a conversation come to each status that there is, under its name.
+func (p *program) statuses(tb testing.TB) {
+	tb.Helper()
+	for _, id := range []string{"ready", "expired", "renewing", "renewal failed"} {
+		p.says(id, made(tb, invented))
+	}
+	p.start(tb, "ready")
+	p.start(tb, "renewal failed")
+	p.act(tb, "expired", 1)
+	p.act(tb, "renewing", 1)
+	p.says("failed", refusal)
+	p.start(tb, "failed")
+	p.hold(tb, "pending", asUsual)
+	p.start(tb, "pending")
+
+	p.until(tb, "renewal failed", "ready")
+	p.says("renewal failed", refusal)
+	p.renew(tb, "renewal failed")
+	p.until(tb, "renewing", "expired")
+	p.hold(tb, "renewing", asUsual)
+	p.renew(tb, "renewing")
+	for _, id := range []string{"ready", "expired", "failed"} {
+		p.until(tb, id, id)
+	}
+	p.until(tb, "renewal failed", "failed")
+}
+
+// wantTicket compares the room that a customer's link leads to with that of links.
+func wantTicket(tb testing.TB, customerLink string, links map[string]string) {
+	tb.Helper()
+	if !strings.Contains(customerLink, "/open/") {
+		tb.Fatalf("customer's link: got %d characters, want one of ours", len(customerLink))
+	}
+	call(tb, http.MethodPost, customerLink).wantRedirect(tb, http.StatusSeeOther, links["ticketUrl"])
+}
+
+// wantRooms compares how many rooms were made for a conversation.
+func (p *program) wantRooms(tb testing.TB, id string, want int) {
+	tb.Helper()
+	if got := p.auvious.Rooms(id); got != want {
+		tb.Errorf("rooms of %q: got %d, want %d", id, got, want)
+	}
+}
