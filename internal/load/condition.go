@@ -36,6 +36,7 @@ var expressions = regexp.MustCompile(`^\s*([a-z][a-z0-9.]*)\s*([<>=!~]+)\s*(\S+)
 //	rate, linked                accepted and linked a second, such as rate>=500
 //	refused, unanswered, late   requests
 //	deadletters, orphans        conversations, and rooms that no links lead to
+//	drain                       the time that a worker took which came after the attack
 //	cpu                         CPU seconds for 1,000 events in all parts
 //	memory                      the peak of the largest part, such as memory<=150MiB; neither
 //	                            the load generator nor the simulated auvious counts

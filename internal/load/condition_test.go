@@ -35,6 +35,7 @@ func TestConditions(t *testing.T) {
 		{"late<1", 0, true},
 		{"deadletters<=0", 3, false},
 		{"orphans<=4", 4, true},
+		{"drain<20s", 12.5, true},
 		{"cpu<=0.3", 0.25, true},
 		{"memory<=150MiB", 100e6, true},
 		{"memory<100MB", 100e6, false},
@@ -65,7 +66,7 @@ func TestConditions(t *testing.T) {
 
 func TestUnmeasuredConditionsAreMissed(t *testing.T) {
 	for _, expression := range []string{
-		"p99<500ms", "answer.p50<1h", "rate<=1", "refused<=0", "cpu<=1", "memory<=1GiB", "worker.memory<=1GiB", "ratio<=1",
+		"p99<500ms", "answer.p50<1h", "rate<=1", "refused<=0", "drain<1h", "cpu<=1", "memory<=1GiB", "worker.memory<=1GiB", "ratio<=1",
 		"ratio.cpu<=1", "ratio.p99<=1",
 	} {
 		condition, err := load.ParseCondition(expression)

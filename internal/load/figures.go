@@ -44,6 +44,7 @@ var figures = map[string]figure{
 	"late":        counted(func(r *Result) float64 { return float64(r.Requests.Late) }),
 	"deadletters": counted(func(r *Result) float64 { return float64(r.Reconciliation.DeadLettered) }),
 	"orphans":     counted(func(r *Result) float64 { return float64(r.Reconciliation.Orphans) }),
+	"drain":       {unit: Seconds, value: func(r *Result) (float64, bool) { return r.Drain, r.Drain > 0 }},
 	figureCPU:     {value: (*Result).CPUPerThousand},
 	"memory":      {unit: Bytes, value: (*Result).PeakMemory},
 	scopeRatio:    {reference: true, value: (*Result).EventsRatio},
@@ -152,11 +153,17 @@ func (r *Result) CPURatio() (float64, bool) {
 	return quotient(ours, theirs)
 }
 
-// FacadeLatency returns the facade's own latency in seconds, and whether the
-// setting "facade-latency" states one. A distribution has none that could be taken
-// off a percentile.
+// FacadeLatency returns the facade's own latency in seconds, and whether it is
+// known: the setting "facade-latency" states it, and without that and without an
+// "auvious-url" it is 0. A distribution has none that could be taken off a
+// percentile.
 func (r *Result) FacadeLatency() (float64, bool) {
-	latency, err := time.ParseDuration(r.Settings["facade-latency"])
+	stated, given := r.Settings["facade-latency"]
+	if !given {
+		_, elsewhere := r.Settings["auvious-url"]
+		return 0, !elsewhere
+	}
+	latency, err := time.ParseDuration(stated)
 	return latency.Seconds(), err == nil && latency >= 0
 }
 
@@ -175,18 +182,25 @@ func (r *Result) Added() (Latency, bool) {
 	return l, true
 }
 
+// ReferenceAdded returns what [Result.Added] does of the reference, which had the
+// same facade.
+func (r *Result) ReferenceAdded() (Latency, bool) {
+	if r.Reference == nil {
+		return Latency{}, false
+	}
+	reference := *r.Reference
+	reference.Settings = r.Settings
+	return reference.Added()
+}
+
 // addedRatio returns a percentile of what is added to the facade's latency as a
 // multiple of the reference's.
 func (r *Result) addedRatio(percentile func(Latency) float64) (float64, bool) {
 	if r.Reference == nil {
 		return 0, false
 	}
-	reference := *r.Reference
-	if _, stated := reference.Settings["facade-latency"]; !stated {
-		reference.Settings = r.Settings // the two were driven alike
-	}
 	ours, known := r.Added()
-	theirs, knownToo := reference.Added()
+	theirs, knownToo := r.ReferenceAdded()
 	if !known || !knownToo {
 		return 0, false
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -29,6 +30,7 @@ func found() load.Result {
 			Count: 1247, Mean: 0.065, P50: 0.06, P90: 0.08, P99: 0.09, P999: 0.1, Max: 0.2,
 			Curve: []load.Point{{Percentile: 50, Value: 0.06}, {Percentile: 100, Value: 0.2}},
 		},
+		Drain:  12.5,
 		Series: []load.Sample{{At: 0, Sent: 500, Queue: -1}, {At: 1, Sent: 500, LinksP50: 0.06}},
 		Parts: []load.Part{
 			{Name: "serve", CPUSeconds: 0.25, CPUPerThousand: 0.2, PeakMemory: 100e6},
@@ -150,5 +152,37 @@ func TestReadRefuses(t *testing.T) {
 		if !errors.Is(err, load.ErrNotAResult) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.60q: got %v, want %q", content, err, want)
 		}
+	}
+}
+
+func TestAddedLatency(t *testing.T) {
+	for _, test := range []struct {
+		settings map[string]string
+		median   float64
+		known    bool
+	}{
+		{nil, 0.06, true},
+		{map[string]string{"facade-latency": "50ms"}, 0.01, true},
+		{map[string]string{"facade-latency": "1h"}, 0, true},
+		{map[string]string{"facade-latency": "lognormal:50ms,0.5"}, 0, false},
+		{map[string]string{"auvious-url": "https://auvious.example"}, 0, false},
+	} {
+		r := found()
+		r.Settings = test.settings
+		got, known := r.Added()
+		if math.Abs(got.P50-test.median) > 1e-9 || known != test.known {
+			t.Errorf("%v: got %v and %t, want %v and %t", test.settings, got.P50, known, test.median, test.known)
+		}
+		if _, known := r.ReferenceAdded(); known != test.known {
+			t.Errorf("%v, of the reference: got %t, want %t", test.settings, known, test.known)
+		}
+	}
+	r := found()
+	if median, p99, known := r.AddedRatio(); math.Abs(median-2) > 1e-9 || math.Abs(p99-1.6) > 1e-9 || !known {
+		t.Errorf("ratio: got %v, %v and %t, want 2, 1.6 and true", median, p99, known)
+	}
+	r.Reference = nil
+	if _, _, known := r.AddedRatio(); known {
+		t.Errorf("ratio without a reference: got one, want none")
 	}
 }

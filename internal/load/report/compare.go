@@ -14,7 +14,7 @@ import (
 const tolerance = 0.10
 
 // aside are settings that change nothing of what is measured.
-var aside = []string{"compare", "fail", "json", "report"}
+var aside = []string{"compare", "fail", "json", "log-file", "report"}
 
 // Compare writes what changed from a former load test to this one, for a terminal:
 // the main figures of both, the change in per cent, and a mark where it is worse by
@@ -174,6 +174,7 @@ func compared(old, now load.Result) []change {
 			})
 		}
 	}
+	add("drain", seconds, false, func(r load.Result) (float64, bool) { return r.Drain, r.Drain > 0 })
 	add("CPU seconds for 1,000 events", cpu, false, func(r load.Result) (float64, bool) { return r.CPUPerThousand() })
 	for _, name := range partNames(old, now) {
 		add("peak memory of "+plain(name), size[float64], false, func(r load.Result) (float64, bool) { return memoryOf(r, name) })

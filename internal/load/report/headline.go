@@ -25,7 +25,10 @@ func headline(r load.Result) string {
 		return fmt.Sprintf("%s: it does not add up. %s And %d more.", under, c.Faults[0], faults-1)
 	}
 	said := under + ": " + outcome(c)
-	if r.Links.Count > 0 {
+	switch {
+	case r.Drain > 0:
+		said += fmt.Sprintf("; a worker that came late worked off what waited in %s", about(r.Drain))
+	case r.Links.Count > 0:
 		said += fmt.Sprintf("; half within %s, 99 %% within %s", about(r.Links.P50), about(r.Links.P99))
 	}
 	said += "."

@@ -129,6 +129,10 @@ func keyFigures(r load.Result) []keyFigure {
 		split(known(cpu, perThousand, hasCPU)+" s", "CPU for 1,000 events, all parts"),
 		split(known(size[float64], peak, hasMemory), "peak memory of the largest part"),
 	}
+	if r.Drain > 0 { // what waited for its worker says nothing of how fast that is
+		figures[1] = split(known(seconds, r.Answer.P99, r.Answer.Count > 0), "99 % of the 2xx, from due")
+		figures[2] = split(seconds(r.Drain), "to work off what waited")
+	}
 	if events, there := r.EventsRatio(); there {
 		figures = append(figures, split(ratio(events)+" ×", "the bare path's events a second"))
 	}

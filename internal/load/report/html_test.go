@@ -60,12 +60,14 @@ func edges() map[string]load.Result {
 	huge.AcceptedPerSecond, huge.Parts[0].PeakMemory, huge.Parts[0].CPUPerThousand = 1e300, math.MaxInt64, 1e300
 	huge.Series[1] = load.Sample{At: 1, Sent: math.MaxInt, Queue: math.MaxInt, LinksP99: 1e300}
 	huge.Reconcile()
+	drained := run(10, 3)
+	drained.Drain = 12.5
 	reference := load.Result{}
 	beside := run(2, 0.05)
 	beside.Reference = &reference
 	long := run(4*3600+1, 0.05)
 	return map[string]load.Result{
-		"sample": sample(), "lost": lost(), "empty": {}, "one": one, "unlinked": unlinked, "huge": huge, "beside nothing": beside,
+		"sample": sample(), "lost": lost(), "empty": {}, "one": one, "unlinked": unlinked, "drained": drained, "huge": huge, "beside nothing": beside,
 		"long": long,
 	}
 }
@@ -137,6 +139,7 @@ func TestHTMLShowsWhatThereIs(t *testing.T) {
 		"empty":          {0, []string{">did not hold<", "Nothing was sent."}},
 		"one":            {6, []string{"<circle ", ">held<", "nothing measured"}},
 		"unlinked":       {6, []string{"<td>–</td>"}},
+		"drained":        {6, []string{"to work off what waited", "drain: 12.5 s"}},
 		"beside nothing": {6, []string{"bare path"}},
 		"long":           {6, []string{"average of each 2 min", "4\u00a0h: every", " h</text>"}},
 	} {
@@ -169,6 +172,10 @@ func TestHeadline(t *testing.T) {
 		{
 			"dead letters", func(r *load.Result) { r.Reconciliation.DeadLettered, r.Links = 7, load.Latency{} },
 			ran + ": every conversation got its links or its dead letter (7).",
+		},
+		{
+			"drained", func(r *load.Result) { r.Drain = 12.52 },
+			ran + ": every conversation got its links; a worker that came late worked off what waited in 12.5 s.",
 		},
 		{
 			"slow", func(r *load.Result) {

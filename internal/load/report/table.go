@@ -62,18 +62,20 @@ func latencies(r load.Result) columns {
 	added, there := r.Added()
 	own, _ := r.FacadeLatency()
 	over := "  over the facade's " + about(own)
-	if there {
+	if there && own > 0 {
 		rows = append(rows, latency(over, added))
 	}
 	if r.Reference == nil {
 		return rows
 	}
 	rows = append(rows, latency(theirs+": 2xx", r.Reference.Answer), latency(theirs+": 2xx to links", r.Reference.Links))
-	addedToo, thereToo := r.Reference.Added()
-	if !there || !thereToo {
-		return rows
+	addedToo, thereToo := r.ReferenceAdded()
+	if thereToo && own > 0 {
+		rows = append(rows, latency(over, addedToo))
 	}
-	rows = append(rows, latency(over, addedToo), times("  ratio of the two", added, addedToo))
+	if there && thereToo {
+		rows = append(rows, times("  ratio of the two", added, addedToo))
+	}
 	return rows
 }
 
@@ -144,6 +146,9 @@ func requests(r load.Result) []string {
 			integer(q.Accepted), integer(q.Duplicates), integer(q.Refused), refused, integer(q.Failed), integer(q.Late)),
 		fmt.Sprintf("facade: %s (%s failed), %s, %s, %s fetched", counted(f.Calls, "call"), integer(f.Failed),
 			counted(f.Rooms, "room"), counted(f.TokenCalls, "token call"), counted(f.TicketFetches, "ticket")),
+	}
+	if r.Drain > 0 {
+		lines = append(lines, "drain: "+seconds(r.Drain)+" from the start of a worker that came late to the last links")
 	}
 	if r.Kills > 0 {
 		lines = append(lines, fmt.Sprintf("chaos: %s", counted(r.Kills, "kill")))
