@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -46,7 +47,7 @@ type Target struct {
 	// Kills returns how many parts were killed so far; nil for none.
 	Kills func() int
 	// OrphansAllowed returns how many rooms without links crashes and lost answers
-	// explain so far; nil for none.
+	// explain by now; nil for none.
 	OrphansAllowed func(context.Context) int
 }
 
@@ -81,6 +82,9 @@ type Test struct {
 	// Settle is how long to wait, after the attack, without any more links for what
 	// still waits; [DefaultSettle] if 0.
 	Settle time.Duration
+	// Meanwhile runs while the attack does, and returns soon after its context ends;
+	// nil for nothing.
+	Meanwhile func(context.Context)
 	// AfterAttack is called once the attack has ended; nil for nothing. A worker that
 	// it starts works on what has gathered.
 	AfterAttack func(context.Context) error
@@ -143,7 +147,7 @@ func (r *run) run(ctx, rest context.Context) (Result, error) {
 		Attack: r.Attack, address: r.Target.Address, conversations: r.conversations, meter: r.meter,
 		templates: templates(r.Target, r.Attack.Shapes, r.conversations.idLength()),
 	}
-	a.run(ctx)
+	r.attackWith(ctx, a)
 	used := r.used()
 	if r.AfterAttack != nil {
 		if err := r.AfterAttack(rest); err != nil {
@@ -162,6 +166,18 @@ func (r *run) run(ctx, rest context.Context) (Result, error) {
 		result.Drain = max(r.meter.lastLinks-drainFrom, 0).Seconds()
 	}
 	return result, nil
+}
+
+// attackWith runs the attack, and what is to run beside it.
+func (r *run) attackWith(ctx context.Context, a *attacker) {
+	ctx, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	if r.Meanwhile != nil {
+		beside.Go(func() { r.Meanwhile(ctx) })
+	}
+	a.run(ctx)
+	stop()
+	beside.Wait()
 }
 
 // prepare subscribes, and notes what was there before.

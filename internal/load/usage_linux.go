@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,8 +25,9 @@ func Own(name string) Usage {
 	return usage
 }
 
-// ForgetPeak has the peak of this process' memory begin anew.
+// ForgetPeak has the peak of this process' memory begin anew, from what is in use.
 func ForgetPeak() {
+	debug.FreeOSMemory()
 	// 5 resets the high water mark (proc(5)); where that may not be done, the peak is
 	// that of the whole process.
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
@@ -51,6 +53,15 @@ func Of(name string, pid int) Usage {
 				usage.CPU += time.Duration(ticks) * clockTick
 			}
 		}
+	}
+	return usage
+}
+
+// Ended returns what a process used that was waited for, under a name.
+func Ended(name string, state *os.ProcessState) Usage {
+	usage := Usage{Name: name, CPU: state.UserTime() + state.SystemTime()}
+	if used, ok := state.SysUsage().(*syscall.Rusage); ok {
+		usage.PeakMemory = used.Maxrss << 10
 	}
 	return usage
 }
