@@ -40,12 +40,13 @@ type loadCommand struct {
 	AuviousURL    string            `name:"auvious-url" help:"Another auvious, in place of the simulated one. It makes real rooms. The credentials are those of the settings."`
 	Concurrency   int               `default:"64" help:"Calls of auvious at once for an account."`
 
-	Sync    syncInterval `default:"always" help:"When the embedded broker syncs its store to the disk: \"always\" or an interval."`
-	DataDir string       `type:"path" help:"Where the broker keeps its store, on the disk that is to be measured; by default a temporary directory that goes with the test."`
-	NatsURL string       `name:"nats-url" help:"An external broker, in place of the embedded one."`
-	Split   bool         `help:"Run each part as a process of its own."`
-	Chaos   bool         `help:"Kill the parts at random while requests are sent, and start them again. They are processes of their own then."`
-	Seed    uint64       `default:"0" help:"Chooses what is killed when; 0 for a new one each time."`
+	Sync     syncInterval `default:"always" help:"When the embedded broker syncs its store to the disk: \"always\" or an interval."`
+	DataDir  string       `type:"path" help:"Where the broker keeps its store, on the disk that is to be measured; by default a temporary directory that goes with the test."`
+	NatsURL  string       `name:"nats-url" help:"An external broker, in place of the embedded one."`
+	Replicas int          `default:"1" help:"Replicas of each stream on that."`
+	Split    bool         `help:"Run each part as a process of its own."`
+	Chaos    bool         `help:"Kill the parts at random while requests are sent, and start them again. They are processes of their own then."`
+	Seed     uint64       `default:"0" help:"Chooses what is killed when; 0 for a new one each time."`
 
 	Reference bool   `help:"Drive the bare path too, in the same way: a program of the same dependencies that does the least that the job costs."`
 	JSON      bool   `name:"json" help:"Print what was found as JSON."`
@@ -187,6 +188,8 @@ func (t *loadTest) measureWhole(ctx context.Context) (result load.Result, err er
 	test := load.Test{
 		Target: s.target, Attack: t.attack, Settle: t.Settle, OnlyAttack: t.AcceptOnly, Progress: progress,
 	}
+	test.Meanwhile = s.meanwhile
+	load.ForgetPeak()
 	if t.workerLater() {
 		test.AfterAttack = s.startWorker
 	}
@@ -198,11 +201,14 @@ func (t *loadTest) workerLater() bool { return t.AcceptOnly || t.Drain > 0 }
 
 // measureBare does the same with the bare path, whose only shape is automation.
 func (t *loadTest) measureBare(ctx context.Context) (result load.Result, err error) {
-	s, err := t.newSystem(ctx)
+	s, living, err := t.newSystem(ctx)
 	if err != nil {
 		return load.Result{}, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
+	if err := s.openAuvious(living, t); err != nil {
+		return load.Result{}, err
+	}
 	dir := t.storeIn("reference")
 	defer os.RemoveAll(dir)
 	path, err := reference.Start(ctx, reference.Config{

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -139,4 +141,73 @@ func TestLoadLeavesNothing(t *testing.T) {
 	if len(left) != 0 {
 		t.Errorf("temporary files: got %v, want none", left)
 	}
+}
+
+// TestLoadSplit runs each part as a process.
+func TestLoadSplit(t *testing.T) {
+	t.Parallel()
+	r := loadTestOf(t, "--split", "--requests=200")
+	wantConversations(t, r.Reconciliation, 200)
+	var names []string
+	for _, part := range r.Parts {
+		names = append(names, part.Name)
+		if part.CPUSeconds < 0 || part.PeakMemory <= 0 {
+			t.Errorf("part: got %+v, want what it used", part)
+		}
+	}
+	slices.Sort(names)
+	if want := []string{"auvious", "load", "nats", "webhook", "worker"}; !slices.Equal(names, want) {
+		t.Errorf("parts: got %v, want %v", names, want)
+	}
+}
+
+// TestLoadChaos kills the parts of a load test, and wants it to add up.
+func TestLoadChaos(t *testing.T) {
+	t.Parallel()
+	r := loadTestOf(t, "--chaos", "--rate=50", "--duration=6s")
+	got := r.Reconciliation
+	if got.Sent != 300 || got.Accepted+got.Refused+got.Unanswered != got.Sent || got.Accepted == 0 {
+		t.Errorf("reconciliation: got %+v, want 300 conversations sent, and some accepted", got)
+	}
+	if got.Linked+got.DeadLettered != got.Accepted || got.Missing+got.Doubles+got.Waiting != 0 {
+		t.Errorf("reconciliation: got %+v, want one end for each that was accepted", got)
+	}
+	if got.Orphans > got.OrphansAllowed {
+		t.Errorf("orphans: got %d, want at most %d", got.Orphans, got.OrphansAllowed)
+	}
+	if r.Kills == 0 {
+		t.Error("got no kills, want some")
+	}
+}
+
+// stopper ends a context with the first thing that is written to it.
+type stopper context.CancelFunc
+
+// Write implements [io.Writer].
+func (s stopper) Write(data []byte) (int, error) {
+	s()
+	return len(data), nil
+}
+
+// TestLoadStops ends a load test early.
+func TestLoadStops(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var out strings.Builder
+	code := run(ctx, []string{"load", "--json", "--rate=50", "--duration=1h", "--sync=2m"}, world{
+		lookup: func(string) (string, bool) { return "", false }, environ: os.Environ,
+		stdin: strings.NewReader(""), stdout: &out, stderr: stopper(stop),
+	})
+	if code != exitDone {
+		t.Fatalf("exit code: got %d, want %d", code, exitDone)
+	}
+	var r load.Result
+	if err := json.Unmarshal([]byte(out.String()), &r); err != nil {
+		t.Fatalf("the output: got error %v, want JSON\n%s", err, out.String())
+	}
+	if r.Requests.Sent == 0 {
+		t.Error("got no requests, want those before the stop")
+	}
+	wantConversations(t, r.Reconciliation, r.Requests.Sent)
 }

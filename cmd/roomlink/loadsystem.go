@@ -45,6 +45,8 @@ type loadSystem struct {
 	client   *messages.Client
 	// workers are where the operations of each worker are.
 	workers []string
+	// meanwhile runs beside the requests; nil for nothing.
+	meanwhile func(context.Context)
 	// startWorker starts the worker that was left out.
 	startWorker func(context.Context) error
 
@@ -64,29 +66,31 @@ type loadAuvious struct {
 	simulated bool
 }
 
-// newSystem returns a system that has its auvious, and no part of ours. The context
-// is for the system's whole life.
-func (t *loadTest) newSystem(ctx context.Context) (*loadSystem, error) {
+// newSystem returns a system of which nothing runs yet. The context is for its
+// whole life.
+func (t *loadTest) newSystem(ctx context.Context) (*loadSystem, context.Context, error) {
 	s := &loadSystem{}
 	ctx, s.stopParts = context.WithCancel(context.WithoutCancel(ctx))
-	if err := s.openAuvious(ctx, t); err != nil {
-		return nil, errors.Join(err, s.stop())
+	if t.AuviousURL == "" {
+		s.auvious = loadAuvious{
+			clientID: simulator.DefaultClientID, clientSecret: simulator.DefaultClientSecret,
+			applicationID: simulatedApplication, simulated: true,
+		}
+		return s, ctx, nil
 	}
-	return s, nil
+	given, err := t.world.secretOf(auviousSecret)
+	s.auvious = loadAuvious{
+		url: t.AuviousURL, clientID: t.AuviousClientID, clientSecret: given,
+		applicationID: t.AuviousApplicationID, organizationID: t.AuviousOrganizationID,
+	}
+	return s, ctx, err
 }
 
+// openAuvious runs the simulated auvious in this process, unless another one is
+// given.
 func (s *loadSystem) openAuvious(ctx context.Context, t *loadTest) error {
-	if t.AuviousURL != "" {
-		given, err := t.world.secretOf(auviousSecret)
-		s.auvious = loadAuvious{
-			url: t.AuviousURL, clientID: t.AuviousClientID, clientSecret: given,
-			applicationID: t.AuviousApplicationID, organizationID: t.AuviousOrganizationID,
-		}
-		return err
-	}
-	s.auvious = loadAuvious{
-		clientID: simulator.DefaultClientID, clientSecret: simulator.DefaultClientSecret,
-		applicationID: simulatedApplication, simulated: true,
+	if !s.auvious.simulated {
+		return nil
 	}
 	simulated, err := simulator.New(simulator.Config{
 		Latency: t.FacadeLatency, KeepRequests: -1,
@@ -183,7 +187,7 @@ func (t *loadTest) writeAccounts(s *loadSystem) error {
 
 // start starts the whole path and returns once it is ready.
 func (t *loadTest) start(ctx context.Context) (*loadSystem, error) {
-	s, err := t.newSystem(ctx)
+	s, ctx, err := t.newSystem(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -194,29 +198,43 @@ func (t *loadTest) start(ctx context.Context) (*loadSystem, error) {
 	s.target.DeadLetters = load.Outcomes{Stream: messages.DeadLettersStream, Subject: func(account, id string) string {
 		return messages.Conversation{Account: account, InteractionID: id}.DeadLetterSubject()
 	}}
-	s.target.Facade, s.target.Shared = s.auvious.stats(), t.NatsURL != ""
+	s.target.Shared = t.NatsURL != ""
 	s.target.OrphansAllowed = s.orphansAllowed
-	err = t.writeAccounts(s)
-	if err == nil {
-		err = t.startInProcess(ctx, s)
-	}
-	if err != nil {
+	if err := t.startParts(ctx, s); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting what is to be tested: %w", err), s.stop())
 	}
+	s.target.Facade = s.auvious.stats()
 	return s, nil
+}
+
+// startParts starts the parts, in this process or as others.
+func (t *loadTest) startParts(ctx context.Context, s *loadSystem) error {
+	if t.Split || t.Chaos {
+		parts, err := t.newParts(s)
+		if err != nil {
+			return err
+		}
+		return parts.start(ctx)
+	}
+	if err := s.openAuvious(ctx, t); err != nil {
+		return err
+	}
+	return t.startInProcess(ctx, s)
 }
 
 // startInProcess runs what "serve" does in this process.
 func (t *loadTest) startInProcess(ctx context.Context, s *loadSystem) error {
+	if err := t.writeAccounts(s); err != nil {
+		return err
+	}
 	var serve serveCommand
 	if err := parseAlone(&serve, t.serveArguments(s)); err != nil {
 		return err
 	}
-	serve.natsSettings = t.nats()
+	serve.natsSettings, serve.Replicas = t.nats(), t.replicas()
 	serve.workerLater = t.workerLater()
 	w := t.world
 	w.stderr = t.log
-	load.ForgetPeak()
 	p, err := startProcess(ctx, w, serve.logSettings, serve.build)
 	if err != nil {
 		return err
@@ -242,7 +260,7 @@ func (t *loadTest) startInProcess(ctx context.Context, s *loadSystem) error {
 	s.client = messages.NewClient(js, messages.GroupCommit())
 	s.target.JetStream, s.target.Usage = js, ownUsage
 	s.target.Address = strings.TrimPrefix(p.publicURL, "http://")
-	return awaitReady(ctx, p.opsAddress)
+	return awaitAnswer(ctx, "http://"+p.opsAddress+"/readyz", func() error { return nil })
 }
 
 // serveArguments are those of a "serve" for the test.
@@ -264,6 +282,14 @@ func (t *loadTest) nats() natsSettings {
 	}
 }
 
+// replicas are those of each stream; 1 on a broker of the test's own.
+func (t *loadTest) replicas() int {
+	if t.NatsURL == "" {
+		return 1
+	}
+	return t.Replicas
+}
+
 // parseAlone has a command take its settings from arguments and defaults, and none
 // from the environment: a test is not to be led to somebody's broker by it.
 func parseAlone(command any, arguments []string) error {
@@ -278,16 +304,19 @@ func parseAlone(command any, arguments []string) error {
 	return err
 }
 
-// awaitReady waits until a part says that it is ready.
-func awaitReady(ctx context.Context, operations string) error {
+// awaitAnswer waits until an address answers 200, or alive says that it will not.
+func awaitAnswer(ctx context.Context, address string, alive func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	ticker := time.NewTicker(readyPoll)
 	defer ticker.Stop()
 	for {
-		_, err := getFrom(ctx, "http://"+operations+"/readyz")
+		_, err := getFrom(ctx, address)
 		if err == nil {
 			return nil
+		}
+		if fault := alive(); fault != nil {
+			return fault
 		}
 		select {
 		case <-ctx.Done():

@@ -28,13 +28,14 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	os.Exit(run(ctx, os.Args[1:], world{
-		lookup: os.LookupEnv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		lookup: os.LookupEnv, environ: os.Environ, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 	}))
 }
 
 // world is what the program has of the outside.
 type world struct {
 	lookup         func(string) (string, bool)
+	environ        func() []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
@@ -109,5 +110,6 @@ type commandLine struct {
 	Links       linksCommand       `cmd:"" help:"Read the links of conversations."`
 	Deadletters deadLettersCommand `cmd:"" name:"deadletters" help:"Work with the events that got no links."`
 	Load        loadCommand        `cmd:"" help:"Hold a load test of the whole path, and tell what it found."`
+	LoadBroker  loadBrokerCommand  `cmd:"" hidden:"" help:"Run the broker of a load test whose parts are processes."`
 	Auvious     auviousCommand     `cmd:"" help:"Run the simulated auvious alone."`
 }

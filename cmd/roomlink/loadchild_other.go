@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "syscall"
+
+// tiedToParent has a process end when we do, where the system can do that.
+func tiedToParent() *syscall.SysProcAttr { return nil }
