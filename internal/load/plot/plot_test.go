@@ -26,6 +26,8 @@ func TestUpward(t *testing.T) {
 		want        []string
 	}{
 		{0, 0, []string{"0", "0.2", "0.4", "0.6", "0.8", "1"}},
+		{math.SmallestNonzeroFloat64, 0, []string{"0", "0.2", "0.4", "0.6", "0.8", "1"}},
+		{1e-299, 0, []string{"0", "2e-300", "4e-300", "6e-300", "8e-300", "1e-299"}},
 		{math.NaN(), 0, []string{"0", "0.2", "0.4", "0.6", "0.8", "1"}},
 		{math.Inf(1), 1, []string{"0", "1"}},
 		{-3, 1, []string{"0", "1"}},

@@ -2,11 +2,14 @@ package plot
 
 import "math"
 
+// smallest is what an axis can end at: below it, steps have no room in a float64.
+const smallest = 1e-300
+
 // Upward returns an axis from 0 to the first round tick at or above most. It has at
 // most that many steps, each 1, 2, 2.5 or 5 times a power of ten, and a multiple of
 // least if that is not 0. The label of each tick is what label says.
 func Upward(most, least float64, steps int, label func(float64) string) Axis {
-	if !(most > 0) || math.IsInf(most, 0) {
+	if !(most > smallest) || math.IsInf(most, 0) {
 		most = max(1, least)
 	}
 	step := roundUp(max(most/float64(max(1, steps)), least), least)

@@ -147,13 +147,23 @@ func curve(l load.Latency, x plot.Axis) []plot.Point {
 	return placed
 }
 
-func throughput(all []load.Sample) chart {
-	lines := []plot.Line{
-		line("sent", "sent", all, func(s load.Sample) float64 { return float64(s.Sent) }),
-		line("accepted", "answer", all, func(s load.Sample) float64 { return float64(s.Accepted) }),
-		line("linked", "links", all, func(s load.Sample) float64 { return float64(s.Linked) }),
+// whole leaves the last second out, in which the load test ended: its counts are
+// those of a part of it.
+func whole(series []load.Sample) []load.Sample {
+	if len(series) > 1 {
+		return series[:len(series)-1]
 	}
-	failed := line("failed", "bad", all, func(s load.Sample) float64 { return float64(s.Failed) })
+	return series
+}
+
+func throughput(all []load.Sample) chart {
+	counts := whole(all)
+	lines := []plot.Line{
+		line("sent", "sent", counts, func(s load.Sample) float64 { return float64(s.Sent) }),
+		line("accepted", "answer", counts, func(s load.Sample) float64 { return float64(s.Accepted) }),
+		line("linked", "links", counts, func(s load.Sample) float64 { return float64(s.Linked) }),
+	}
+	failed := line("failed", "bad", counts, func(s load.Sample) float64 { return float64(s.Failed) })
 	if highest([]plot.Line{failed}) > 0 {
 		lines = append(lines, failed)
 	}

@@ -33,7 +33,7 @@ func headline(r load.Result) string {
 	}
 	said += "."
 	if missed := missed(r); missed > 0 {
-		said += fmt.Sprintf(" But %d of %s missed.", missed, counted(len(r.Thresholds), "threshold"))
+		said += fmt.Sprintf(" But it missed %d of %s.", missed, counted(len(r.Thresholds), "threshold"))
 	}
 	return said
 }

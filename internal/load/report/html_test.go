@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -182,7 +183,7 @@ func TestHeadline(t *testing.T) {
 				r.AcceptedPerSecond, r.Duration = 12.52, 2.55
 				r.Links.P50, r.Links.P99 = 0.00121, 71.2
 				r.Thresholds = []load.Threshold{{Met: true}, {}}
-			}, "12.5 events a second for 2.5 s: every conversation got its links; half within 1.21 ms, 99 % within 71.2 s. But 1 of 2 thresholds missed.",
+			}, "12.5 events a second for 2.5 s: every conversation got its links; half within 1.21 ms, 99 % within 71.2 s. But it missed 1 of 2 thresholds.",
 		},
 		{"a fault", func(r *load.Result) { r.Reconciliation.Faults = []string{"One is lost."} }, ran + ": it does not add up. One is lost."},
 		{
@@ -214,6 +215,38 @@ func TestHTMLReturnsErrors(t *testing.T) {
 	if err := report.HTML(brokenWriter{full}, sample()); !errors.Is(err, full) {
 		t.Errorf("got %v, want %v", err, full)
 	}
+}
+
+// FuzzRead has every result that can be read shown in every way.
+func FuzzRead(f *testing.F) {
+	small := run(2, 0.05)
+	small.Answer.Curve, small.Links.Curve = nil, small.Links.Curve[:3]
+	small.Thresholds = []load.Threshold{{Expression: "p99<50ms", Found: 0.0671}}
+	small.Reference = &load.Result{Links: small.Answer}
+	for _, r := range []load.Result{{}, small} {
+		written, err := json.Marshal(r)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(written)
+	}
+	f.Fuzz(func(t *testing.T, written []byte) {
+		r, err := load.Read(bytes.NewReader(written))
+		if err != nil {
+			if !errors.Is(err, load.ErrNotAResult) {
+				t.Errorf("got %v, want an ErrNotAResult", err)
+			}
+			return
+		}
+		r.Reconcile()
+		for name, err := range map[string]error{
+			"table": report.Table(io.Discard, r), "comparison": report.Compare(io.Discard, r, r), "page": report.HTML(io.Discard, r),
+		} {
+			if err != nil {
+				t.Errorf("%s: got %v, want none", name, err)
+			}
+		}
+	})
 }
 
 // TestPages leaves pages to look at in the folder that ROOMLINK_REPORTS names.
