@@ -3,12 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,10 +47,13 @@ type loadCommand struct {
 	Chaos    bool         `help:"Kill the parts at random while requests are sent, and start them again. They are processes of their own then."`
 	Seed     uint64       `default:"0" help:"Chooses what is killed when; 0 for a new one each time."`
 
-	Reference bool   `help:"Drive the bare path too, in the same way: a program of the same dependencies that does the least that the job costs."`
-	JSON      bool   `name:"json" help:"Print what was found as JSON."`
-	LogLevel  string `default:"info" enum:"trace,debug,info,warn,error" help:"From which level on the parts write lines: ${enum}."`
-	LogFile   string `type:"path" help:"Where the lines of the parts go; by default to the null device, so that they cost what they do elsewhere."`
+	Reference bool             `help:"Drive the bare path too, in the same way: a program of the same dependencies that does the least that the job costs."`
+	Fail      []load.Condition `sep:"none" help:"A condition, such as p99<500ms or ratio>=0.8; several by several flags. Exit 1 if one is missed."`
+	JSON      bool             `name:"json" help:"Print what was found as JSON."`
+	Report    string           `type:"path" help:"Write what was found as a page of HTML to this file."`
+	Compare   string           `type:"existingfile" help:"What an earlier --json printed, to be compared with."`
+	LogLevel  string           `default:"info" enum:"trace,debug,info,warn,error" help:"From which level on the parts write lines: ${enum}."`
+	LogFile   string           `type:"path" help:"Where the lines of the parts go; by default to the null device, so that they cost what they do elsewhere."`
 
 	loadCredentials
 }
@@ -79,6 +81,8 @@ type loadTest struct {
 	log *os.File
 	// attack is what each path gets.
 	attack load.Attack
+	// before is the result to compare with, if there is one.
+	before load.Result
 }
 
 // Run carries out the command.
@@ -99,6 +103,8 @@ func (c *loadCommand) Run(ctx context.Context, w world, line *kong.Context) erro
 		return err
 	}
 	result.Settings = givenFlags(line)
+	result.Reconcile()
+	result.Judge(c.Fail)
 	return t.tell(result)
 }
 
@@ -113,6 +119,8 @@ func (c *loadCommand) check() error {
 		return usagef("--drain and --preload-links are not less than 0")
 	case c.Reference && (c.AcceptOnly || c.Drain > 0 || c.Accounts > 1):
 		return usagef("--reference is for the whole path and one account: it goes with none of --accept-only, --drain and --accounts")
+	case !c.Reference && slices.ContainsFunc(c.Fail, load.Condition.NeedsReference):
+		return usagef("--fail with a ratio needs --reference")
 	case c.AuviousURL != "" && c.AuviousClientID == "":
 		return usagef("--auvious-url needs ROOMLINK_AUVIOUS_CLIENT_ID and %s", auviousSecret)
 	}
@@ -129,6 +137,10 @@ func (t *loadTest) open() error {
 	if err != nil {
 		t.close()
 		return fmt.Errorf("opening the log: %w", err)
+	}
+	if err := t.openResults(); err != nil {
+		t.close()
+		return err
 	}
 	t.attack = load.Attack{
 		Rate: t.Rate, Ramp: t.Ramp, Duration: t.Duration, Requests: t.Requests,
@@ -246,13 +258,6 @@ func (t *loadTest) measureBare(ctx context.Context) (result load.Result, err err
 // ownUsage is what everything in this process used.
 func ownUsage() []load.Usage { return []load.Usage{load.Own("all")} }
 
-// tell prints what was found, and returns an error if it does not hold.
-func (t *loadTest) tell(result load.Result) error {
-	encoder := json.NewEncoder(t.world.stdout)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(result)
-}
-
 // givenFlags are the flags of a command as they were given, by their names.
 func givenFlags(line *kong.Context) map[string]string {
 	given := map[string]string{}
@@ -262,76 +267,4 @@ func givenFlags(line *kong.Context) map[string]string {
 		}
 	}
 	return given
-}
-
-// share is a part of a whole, from 0 to 1, with % behind it or none.
-type share float64
-
-// UnmarshalText implements [encoding.TextUnmarshaler].
-func (s *share) UnmarshalText(text []byte) error {
-	number, percent := strings.CutSuffix(string(text), "%")
-	value, err := strconv.ParseFloat(number, 64)
-	if percent {
-		value /= 100
-	}
-	if err != nil || !(value >= 0 && value <= 1) { // so put, NaN is refused too
-		return fmt.Errorf("%q is no part of a whole, such as 2%%", text)
-	}
-	*s = share(value)
-	return nil
-}
-
-// String is the share in percent.
-func (s share) String() string { return strconv.FormatFloat(float64(s)*100, 'g', -1, 64) + "%" }
-
-// shapeMix are samples by their weight.
-type shapeMix []weighed
-
-type weighed struct {
-	shape  string
-	weight int
-}
-
-// UnmarshalText implements [encoding.TextUnmarshaler].
-func (m *shapeMix) UnmarshalText(text []byte) error {
-	var mix shapeMix
-	for entry := range strings.SplitSeq(string(text), ",") {
-		name, number, weighs := strings.Cut(strings.TrimSpace(entry), "=")
-		weight := 1
-		var err error
-		if weighs {
-			weight, err = strconv.Atoi(number)
-		}
-		if _, known := sampleID[name]; !known || err != nil || weight < 0 || weight > mostWeight {
-			return fmt.Errorf("%q is no mix such as automation=8,digital=1,action=1", text)
-		}
-		mix = append(mix, weighed{name, weight})
-	}
-	*m = mix
-	return nil
-}
-
-// mostWeight bounds the weight of a shape.
-const mostWeight = 1000
-
-// String is the mix as it is written.
-func (m shapeMix) String() string {
-	entries := make([]string, 0, len(m))
-	for _, entry := range m {
-		entries = append(entries, fmt.Sprintf("%s=%d", entry.shape, entry.weight))
-	}
-	return strings.Join(entries, ",")
-}
-
-// samples are the samples of the mix, with a place for the id.
-func (m shapeMix) samples() ([]load.Shape, error) {
-	var shapes []load.Shape
-	for _, entry := range m {
-		body, err := sample(entry.shape, load.IDPlaceholder)
-		if err != nil {
-			return nil, err
-		}
-		shapes = append(shapes, load.Shape{Weight: entry.weight, Body: body})
-	}
-	return shapes, nil
 }

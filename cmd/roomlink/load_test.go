@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -109,6 +110,33 @@ func TestLoadDrain(t *testing.T) {
 	}
 }
 
+// TestLoadResults prints, writes and compares what a load test found, and misses a
+// threshold.
+func TestLoadResults(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	page, before := filepath.Join(dir, "report.html"), filepath.Join(dir, "before.json")
+	code, out, log := command(t, nil, "load", "--json", "--requests=20", "--fail=rate<0.001", "--report="+page)
+	if code != exitFailed || !strings.Contains(log, "rate<0.001") {
+		t.Errorf("a missed threshold: got exit code %d, want %d and its name\n%s", code, exitFailed, log)
+	}
+	if html := readFile(t, page); !strings.Contains(html, "</html>") {
+		t.Errorf("the report: got %d bytes, want a page", len(html))
+	}
+	if err := os.WriteFile(before, []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, log = command(t, nil, "load", "--requests=20", "--fail=rate>0.001", "--compare="+before)
+	if code != exitDone {
+		t.Errorf("exit code: got %d, want %d\n%s", code, exitDone, log)
+	}
+	for _, want := range []string{"sent 20 = accepted 20", "It adds up.", "met", "change"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the table: got %s, want %q in it", out, want)
+		}
+	}
+}
+
 func TestLoadRefuses(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
@@ -118,6 +146,10 @@ func TestLoadRefuses(t *testing.T) {
 		{"--duplicates=200%"},
 		{"--shapes=voice"},
 		{"--reference", "--drain=5"},
+		{"--fail=ratio>=0.8"},
+		{"--fail=sent<5"},
+		{"--compare=load_test.go"},
+		{"--report=" + filepath.Join(t.TempDir(), "none", "report.html")},
 		{"--auvious-url=http://127.0.0.1:1"},
 		{"--facade-errors=1%", "--facade-status=200"},
 	} {
