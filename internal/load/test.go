@@ -149,12 +149,12 @@ func (r *run) run(ctx, rest context.Context) (Result, error) {
 	}
 	r.attackWith(ctx, a)
 	used := r.used()
+	drainFrom := time.Since(r.meter.began)
 	if r.AfterAttack != nil {
 		if err := r.AfterAttack(rest); err != nil {
 			return Result{}, err
 		}
 	}
-	drainFrom := time.Since(r.meter.began)
 	r.settle(rest)
 	if !r.OnlyAttack {
 		used = r.used()

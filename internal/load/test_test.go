@@ -1,0 +1,295 @@
+package load_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/internal/brokertest"
+	"roomlink/internal/load"
+	"roomlink/internal/secret"
+	"roomlink/internal/simulator"
+	"roomlink/messages"
+)
+
+// within bounds each test; it is waited for in full by none.
+const within = 2 * time.Minute
+
+// path is a webhook with a broker behind it, whose every answer and every message
+// the test chooses.
+type path struct {
+	js     jetstream.JetStream
+	target load.Target
+	rooms  int
+	// answer says what becomes of a request: its number counts from 0.
+	answer func(p *path, w http.ResponseWriter, number int, id string)
+
+	mu     sync.Mutex
+	number int
+	ids    map[string]int
+}
+
+// startPath serves a path for the length of a test.
+func startPath(t *testing.T, answer func(*path, http.ResponseWriter, int, string)) *path {
+	t.Helper()
+	b := brokertest.Start(t, "acme")
+	p := &path{js: brokertest.Connect(t, b), answer: answer, ids: map[string]int{}}
+	server := httptest.NewServer(http.HandlerFunc(p.serve))
+	t.Cleanup(server.Close)
+	of := func(account, id string) messages.Conversation {
+		return messages.Conversation{Account: account, InteractionID: id}
+	}
+	p.target = load.Target{
+		Address: strings.TrimPrefix(server.URL, "http://"), JetStream: brokertest.Connect(t, b),
+		Callers: []load.Caller{{Account: "acme", APIKey: secret.String("the-key")}},
+		Queue:   messages.ConversationsStream,
+		Links: load.Outcomes{Stream: messages.LinksStream, Subject: func(account, id string) string {
+			return of(account, id).LinksSubject()
+		}},
+		DeadLetters: load.Outcomes{Stream: messages.DeadLettersStream, Subject: func(account, id string) string {
+			return of(account, id).DeadLetterSubject()
+		}},
+		Facade: func(context.Context) (simulator.Stats, error) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return simulator.Stats{RoomsMade: p.rooms, RoomCalls: p.rooms}, nil
+		},
+	}
+	return p
+}
+
+// serve hands one request after the other to answer.
+func (p *path) serve(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	var event struct {
+		ID string `json:"id"`
+	}
+	if err != nil || json.Unmarshal(body, &event) != nil || r.Header.Get("X-API-Key") != "the-key" {
+		w.WriteHeader(http.StatusTeapot)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	number := p.number
+	p.number++
+	p.ids[event.ID]++
+	p.answer(p, w, number, event.ID)
+}
+
+// publish stores something on a subject.
+func (p *path) publish(w http.ResponseWriter, subject string) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	if _, err := p.js.Publish(ctx, subject, nil); err != nil {
+		w.WriteHeader(http.StatusTeapot)
+	}
+}
+
+// room makes a room with links.
+func (p *path) room(w http.ResponseWriter, id string) {
+	p.rooms++
+	p.publish(w, "roomlink.links.acme."+id)
+}
+
+// attack is a small one.
+func attack(requests int) load.Attack {
+	return load.Attack{
+		Requests: requests, Connections: 4, Timeout: within,
+		Shapes: []load.Shape{{Weight: 1, Body: []byte(`{"id":"` + load.IDPlaceholder + `"}`)}},
+	}
+}
+
+// runTest runs a test, which does not wait for what never comes.
+func runTest(t *testing.T, test load.Test) load.Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	test.Settle = 200 * time.Millisecond
+	r, err := test.Run(ctx)
+	if err != nil {
+		t.Fatalf("running the test: %v", err)
+	}
+	return r
+}
+
+// TestReconciliation has a path do everything wrong that can be done.
+func TestReconciliation(t *testing.T) {
+	p := startPath(t, func(p *path, w http.ResponseWriter, number int, id string) {
+		switch number % 10 {
+		case 0: // refused
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		case 1: // no answer, though stored
+			p.room(w, id)
+			panic(http.ErrAbortHandler)
+		case 2: // no answer
+			panic(http.ErrAbortHandler)
+		case 3: // a dead letter
+			p.publish(w, "roomlink.deadletters.acme."+id)
+		case 4: // lost
+		case 5: // links twice
+			p.room(w, id)
+			p.publish(w, "roomlink.links.acme."+id)
+		case 6: // a room too many
+			p.rooms++
+			p.room(w, id)
+		case 7: // a repeat of what nobody knows
+			p.room(w, id)
+			w.WriteHeader(http.StatusOK)
+			_, _ = io.WriteString(w, `{"status":"duplicate"}`)
+			return
+		default:
+			p.room(w, id)
+		}
+		w.WriteHeader(http.StatusAccepted)
+	})
+	r := runTest(t, load.Test{Target: p.target, Attack: attack(100)})
+	got := r.Reconciliation
+	got.Faults = nil
+	want := load.Reconciliation{
+		Sent: 100, Accepted: 70, Refused: 10, Unanswered: 20,
+		Linked: 50, DeadLettered: 10, Missing: 10, Doubles: 10, Orphans: 10,
+	}
+	if got.Sent != want.Sent || got.Accepted != want.Accepted || got.Refused != want.Refused ||
+		got.Unanswered != want.Unanswered || got.Linked != want.Linked || got.DeadLettered != want.DeadLettered ||
+		got.Missing != want.Missing || got.Doubles != want.Doubles || got.Orphans != want.Orphans || got.Waiting != 0 {
+		t.Errorf("reconciliation: got %+v, want %+v", got, want)
+	}
+	if q := r.Requests; q.Sent != 100 || q.Accepted != 60 || q.Duplicates != 10 || q.Refused != 10 || q.Failed != 20 ||
+		q.Statuses[http.StatusServiceUnavailable] != 10 {
+		t.Errorf("requests: got %+v, want 100 by their answers", q)
+	}
+	if r.Answer.Count != 70 || r.Links.Count != 50 {
+		t.Errorf("latencies: got %d answers and %d links, want 70 and 50", r.Answer.Count, r.Links.Count)
+	}
+	if len(p.ids) != 100 {
+		t.Errorf("ids: got %d, want 100", len(p.ids))
+	}
+}
+
+// accept makes a room for each conversation, once.
+func accept(p *path, w http.ResponseWriter, _ int, id string) {
+	if p.ids[id] > 1 {
+		_, _ = io.WriteString(w, `{"status":"duplicate"}`)
+		return
+	}
+	p.room(w, id)
+	w.WriteHeader(http.StatusAccepted)
+}
+
+func TestDuplicates(t *testing.T) {
+	p := startPath(t, accept)
+	a := attack(200)
+	a.Duplicates = 0.5
+	r := runTest(t, load.Test{Target: p.target, Attack: a})
+	if q := r.Requests; q.Duplicates == 0 || q.Accepted+q.Duplicates != 200 || q.Accepted != len(p.ids) {
+		t.Errorf("requests: got %+v for %d ids, want some repeated and each of them accepted once", q, len(p.ids))
+	}
+	if got := r.Reconciliation; got.Sent != len(p.ids) || got.Linked != len(p.ids) || got.Doubles != 0 {
+		t.Errorf("reconciliation: got %+v, want %d conversations", got, len(p.ids))
+	}
+}
+
+// TestDueTimes stalls the path once, which every request that was due meanwhile
+// is to show, whether or not it was sent.
+func TestDueTimes(t *testing.T) {
+	const stall = time.Second
+	p := startPath(t, func(p *path, w http.ResponseWriter, number int, id string) {
+		if number == 100 {
+			<-time.After(stall) // the others wait for the lock
+		}
+		accept(p, w, number, id)
+	})
+	a := attack(0)
+	a.Rate, a.Ramp, a.Duration = 100, time.Second, 4*time.Second
+	r := runTest(t, load.Test{Target: p.target, Attack: a})
+	// A second of the ramp is worth half of one.
+	if r.Requests.Sent != 350 {
+		t.Errorf("requests: got %d, want 350", r.Requests.Sent)
+	}
+	// Some 100 were due in that second, and waited half of it: a quarter of all.
+	if r.Answer.P90 < (stall/4).Seconds() || r.Answer.Max < stall.Seconds() {
+		t.Errorf("latency: got %v s at 90 %% and %v s at most, want the stall of %v in it", r.Answer.P90, r.Answer.Max, stall)
+	}
+	if r.Requests.Late == 0 {
+		t.Error("got no late requests, want those of the stall")
+	}
+}
+
+// TestAfterAttack has the links made when the requests are over.
+func TestAfterAttack(t *testing.T) {
+	var ids []string
+	p := startPath(t, func(_ *path, w http.ResponseWriter, _ int, id string) {
+		ids = append(ids, id)
+		w.WriteHeader(http.StatusAccepted)
+	})
+	beside := make(chan struct{})
+	r := runTest(t, load.Test{
+		Target: p.target, Attack: attack(20),
+		Meanwhile: func(ctx context.Context) {
+			<-ctx.Done()
+			close(beside)
+		},
+		AfterAttack: func(context.Context) error {
+			<-beside
+			for _, id := range ids {
+				p.room(httptest.NewRecorder(), id)
+			}
+			return nil
+		},
+	})
+	if r.Reconciliation.Linked != 20 || r.Drain <= 0 {
+		t.Errorf("got %d linked and a drain of %v s, want 20 and more than none", r.Reconciliation.Linked, r.Drain)
+	}
+	want := errors.New("no worker")
+	_, err := load.Test{
+		Target: p.target, Attack: attack(1), AfterAttack: func(context.Context) error { return want },
+	}.Run(t.Context())
+	if !errors.Is(err, want) {
+		t.Errorf("got error %v, want %v", err, want)
+	}
+}
+
+func TestStop(t *testing.T) {
+	p := startPath(t, accept)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	a := attack(0)
+	a.Duration = time.Hour
+	a.Rate = 100
+	r, err := load.Test{Target: p.target, Attack: a, Progress: func(load.Sample) { stop() }}.Run(ctx)
+	if err != nil {
+		t.Fatalf("running the test: %v", err)
+	}
+	if got := r.Reconciliation; got.Sent == 0 || got.Linked != got.Sent {
+		t.Errorf("reconciliation: got %+v, want what was sent before the stop, with its links", got)
+	}
+}
+
+func TestImpossibleAttacks(t *testing.T) {
+	p := startPath(t, accept)
+	for name, change := range map[string]func(*load.Attack){
+		"no end":           func(a *load.Attack) { a.Requests = 0 },
+		"a ramp to none":   func(a *load.Attack) { a.Ramp = time.Second },
+		"only duplicates":  func(a *load.Attack) { a.Duplicates = 1 },
+		"no shapes":        func(a *load.Attack) { a.Shapes = nil },
+		"no weight":        func(a *load.Attack) { a.Shapes[0].Weight = 0 },
+		"no place for ids": func(a *load.Attack) { a.Shapes[0].Body = []byte("{}") },
+		"a negative rate":  func(a *load.Attack) { a.Rate = -1 },
+	} {
+		a := attack(1)
+		change(&a)
+		if _, err := (load.Test{Target: p.target, Attack: a}).Run(t.Context()); !errors.Is(err, load.ErrAttack) {
+			t.Errorf("%s: got error %v, want %v", name, err, load.ErrAttack)
+		}
+	}
+}
