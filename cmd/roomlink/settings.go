@@ -86,13 +86,19 @@ type embeddedSettings struct {
 	Sync syncInterval `env:"ROOMLINK_SYNC" default:"always" group:"broker" help:"When the embedded broker syncs its store to the disk: \"always\" or an interval."`
 }
 
+// pageSettings say what the addresses of pages are.
+type pageSettings struct {
+	PublicURL    string        `name:"public-url" env:"ROOMLINK_PUBLIC_URL" group:"public" help:"Where others reach the public HTTP; needed off loopback."`
+	PageLifetime time.Duration `env:"ROOMLINK_PAGE_LIFETIME" default:"24h" group:"public" help:"How long the addresses of pages are valid, at least; those made within a 24th of it are mostly the same."`
+}
+
 // publicSettings say how the public HTTP is reached.
 type publicSettings struct {
+	pageSettings
+
 	Listen         string        `env:"ROOMLINK_LISTEN" default:":8080" group:"public" help:"The address of the public HTTP."`
-	PublicURL      string        `name:"public-url" env:"ROOMLINK_PUBLIC_URL" group:"public" help:"Where others reach the public HTTP; needed off loopback."`
 	TLSCert        string        `name:"tls-cert" env:"ROOMLINK_TLS_CERT" group:"public" help:"The certificate of the public HTTP (PEM), read again when it changes; without one it is plain, for a proxy that ends TLS."`
 	TLSKey         string        `name:"tls-key" env:"ROOMLINK_TLS_KEY" group:"public" help:"The key of that certificate (PEM)."`
-	PageLifetime   time.Duration `env:"ROOMLINK_PAGE_LIFETIME" default:"24h" group:"public" help:"How long the addresses of pages are valid."`
 	TokenLifetime  time.Duration `env:"ROOMLINK_TOKEN_LIFETIME" default:"1h" group:"public" help:"How long our own access tokens are valid."`
 	ActionTimeout  time.Duration `env:"ROOMLINK_ACTION_TIMEOUT" default:"4s" group:"public" help:"How long an Execute Action waits for its links."`
 	InsecureNoAuth bool          `group:"public" help:"Let everybody in, if no credentials of Talkdesk are configured. On loopback alone."`

@@ -183,7 +183,8 @@ type Pages struct {
 	Keys *Keys
 	// BaseURL is where our viewer is reached, without a slash at the end.
 	BaseURL string
-	// Lifetime of the addresses.
+	// Lifetime of the addresses, at least. They end at whole 24ths of it, so that
+	// those which are made one after the other are mostly the same.
 	Lifetime time.Duration
 }
 
@@ -199,12 +200,13 @@ type Addresses struct {
 
 // For makes the addresses of a conversation, which end after the lifetime.
 func (p Pages) For(conversation messages.Conversation, now time.Time) Addresses {
+	expires := p.end(now)
 	sign := func(purpose Purpose) string {
 		return p.Keys.Sign(Claims{
 			Purpose: purpose,
 			Account: conversation.Account,
 			Subject: conversation.InteractionID,
-			Expires: now.Add(p.Lifetime),
+			Expires: expires,
 		})
 	}
 	return Addresses{
@@ -212,4 +214,14 @@ func (p Pages) For(conversation messages.Conversation, now time.Time) Addresses 
 		Customer: p.BaseURL + "/open/" + sign(PurposeCustomer),
 		Card:     p.BaseURL + "/card/" + sign(PurposeCard),
 	}
+}
+
+// end is when addresses end that are made now.
+func (p Pages) end(now time.Time) time.Time {
+	end := now.Add(p.Lifetime)
+	step := (p.Lifetime / 24).Truncate(time.Second) // a token knows no less
+	if whole := end.Truncate(step); whole.Before(end) {
+		return whole.Add(step)
+	}
+	return end
 }

@@ -213,6 +213,35 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// Whoever asks again gets the same addresses for a while, and none that end early.
+func TestPagesStayTheSame(t *testing.T) {
+	conversation := messages.Conversation{Account: "acme", InteractionID: "interaction-1"}
+	for _, test := range []struct {
+		lifetime, after time.Duration
+		same            bool
+		left            time.Duration
+	}{
+		{24 * time.Hour, time.Second, true, 25*time.Hour - time.Second},
+		{24 * time.Hour, time.Hour, true, 24 * time.Hour},
+		{24 * time.Hour, time.Hour + time.Second, false, 25*time.Hour - time.Second},
+		{time.Hour, 150 * time.Second, true, time.Hour},
+		{time.Hour, 151 * time.Second, false, time.Hour + 149*time.Second},
+		{10 * time.Second, time.Second, false, 10 * time.Second},
+	} {
+		pages := access.Pages{Keys: newKeys(t, keyA), Lifetime: test.lifetime}
+		first := pages.For(conversation, noon.Add(time.Second/2))
+		now := noon.Add(test.after)
+		got := pages.For(conversation, now)
+		if same := got == first; same != test.same {
+			t.Errorf("%v, after %v: got the same addresses: %v, want %v", test.lifetime, test.after, same, test.same)
+		}
+		claims, err := pages.Keys.Verify(strings.TrimPrefix(got.Card, "/card/"), access.PurposeCard, now)
+		if left := claims.Expires.Sub(now); err != nil || left != test.left {
+			t.Errorf("%v, after %v: got %v left and error %v, want %v", test.lifetime, test.after, left, err, test.left)
+		}
+	}
+}
+
 // The longest id of the longest account fits into a token that is taken.
 func TestPagesOfTheLongestNames(t *testing.T) {
 	pages := access.Pages{Keys: newKeys(t, keyA), Lifetime: time.Hour}
