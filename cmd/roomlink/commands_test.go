@@ -91,7 +91,7 @@ func TestCommands(t *testing.T) {
 	if err := json.Unmarshal([]byte(run(t, 0, "links", "get", "sent-1", "--json")), &state); err != nil || state.Status != "ready" {
 		t.Errorf("links get --json: got status %q, %v; want ready", state.Status, err)
 	}
-	run(t, 1, "links", "get", "nobody")
+	wants(t, run(t, 1, "links", "get", "nobody"), "status      unknown", "contextUrl  "+base+"/open/", "cardUrl     "+base+"/card/")
 	wants(t, run(t, 0, "links", "renew", "sent-1"), "status      ready", "generation  2")
 	run(t, 1, "links", "renew", "nobody")
 	if got := a.Rooms("sent-1"); got != 2 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"roomlink/internal/access"
 	"roomlink/internal/broker"
 	"roomlink/messages"
 )
@@ -31,6 +32,14 @@ type readSettings struct {
 	storeSettings
 	Account string `env:"ROOMLINK_ACCOUNT" default:"default" help:"The name of the account."`
 	JSON    bool   `name:"json" help:"Print JSON, one document a line."`
+}
+
+// local is the data directory of the embedded broker that is read, or "".
+func (s readSettings) local() string {
+	if s.NatsURL != "" {
+		return ""
+	}
+	return s.DataDir
 }
 
 // client connects as the operator: to the external broker, or to the embedded
@@ -66,6 +75,8 @@ func (s readSettings) client(ctx context.Context, w world) (*messages.Client, fu
 
 type linksGetCommand struct {
 	readSettings
+	pageSettings
+
 	Interaction string `arg:"" help:"The interaction id."`
 }
 
@@ -83,7 +94,11 @@ func (c *linksGetCommand) Run(ctx context.Context, w world) error {
 	if err != nil {
 		return err
 	}
-	if err := printState(w.stdout, state, c.JSON); err != nil {
+	pages, err := c.addresses(w, c.local(), conversation)
+	if err != nil {
+		return err
+	}
+	if err := printState(w.stdout, state, pages, c.JSON); err != nil {
 		return err
 	}
 	if state.Links == nil {
@@ -94,14 +109,17 @@ func (c *linksGetCommand) Run(ctx context.Context, w world) error {
 
 // stateLine is a state as JSON.
 type stateLine struct {
+	*access.Addresses
+
 	Status     messages.Status      `json:"status"`
 	Links      *messages.Links      `json:"links,omitempty"`
 	DeadLetter *messages.DeadLetter `json:"deadLetter,omitempty"`
 }
 
-func printState(out io.Writer, state messages.State, asJSON bool) error {
+// printState shows a state, and the pages of the conversation if they are known.
+func printState(out io.Writer, state messages.State, pages *access.Addresses, asJSON bool) error {
 	if asJSON {
-		line := stateLine{Status: state.Status}
+		line := stateLine{Addresses: pages, Status: state.Status}
 		if state.Links != nil {
 			line.Links = &state.Links.Data
 		}
@@ -116,6 +134,9 @@ func printState(out io.Writer, state messages.State, asJSON bool) error {
 	}
 	if state.Links != nil {
 		printLinks(out, state.Links.Data)
+	}
+	if pages != nil {
+		fmt.Fprintf(out, "contextUrl  %s\ncustomerUrl %s\ncardUrl     %s\n", pages.Context, pages.Customer, pages.Card)
 	}
 	return nil
 }
@@ -162,6 +183,8 @@ func (c *linksWatchCommand) Run(ctx context.Context, w world) error {
 
 type linksRenewCommand struct {
 	readSettings
+	pageSettings
+
 	Wait        time.Duration `default:"10s" help:"How long to wait for the new links."`
 	Interaction string        `arg:"" help:"The interaction id."`
 }
@@ -187,7 +210,11 @@ func (c *linksRenewCommand) Run(ctx context.Context, w world) error {
 	if err != nil {
 		return fmt.Errorf("waiting for the new links of %q, which still come: %w", c.Interaction, err)
 	}
-	if err := printState(w.stdout, state, c.JSON); err != nil {
+	pages, err := c.addresses(w, c.local(), conversation)
+	if err != nil {
+		return err
+	}
+	if err := printState(w.stdout, state, pages, c.JSON); err != nil {
 		return err
 	}
 	if state.DeadLetter != nil {

@@ -50,6 +50,9 @@ func (c *serveCommand) build(ctx context.Context, p *process) error {
 	if err := p.openBroker(ctx, c.natsSettings, c.streamSettings, &c.embeddedSettings); err != nil {
 		return err
 	}
+	if err := p.keepURL(dataDir); err != nil {
+		return err
+	}
 	if !c.workerLater {
 		if err := p.addWorker(c.Grace); err != nil {
 			return err

@@ -109,7 +109,7 @@ func (p *process) openKeys(dataDir string) (*access.Keys, error) {
 		return nil, usagef("%s is needed: it signs our tokens, and is the same for every webhook and viewer", linkKey)
 	}
 	if text == "" {
-		if text, err = ownKey(filepath.Join(dataDir, "link.key")); err != nil {
+		if text, err = ownKey(filepath.Join(dataDir, keyFile)); err != nil {
 			return nil, err
 		}
 	}
