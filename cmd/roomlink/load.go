@@ -117,8 +117,8 @@ func (c *loadCommand) check() error {
 		return usagef("--concurrency is at least 1")
 	case c.Drain < 0 || c.Preload < 0:
 		return usagef("--drain and --preload-links are not less than 0")
-	case c.Reference && (c.AcceptOnly || c.Drain > 0 || c.Accounts > 1):
-		return usagef("--reference is for the whole path and one account: it goes with none of --accept-only, --drain and --accounts")
+	case c.Reference && (c.Chaos || c.Accounts > 1):
+		return usagef("--reference has one account and stays alive: it goes with neither --accounts nor --chaos")
 	case !c.Reference && slices.ContainsFunc(c.Fail, load.Condition.NeedsReference):
 		return usagef("--fail with a ratio needs --reference")
 	case c.AuviousURL != "" && c.AuviousClientID == "":
@@ -225,7 +225,7 @@ func (t *loadTest) measureBare(ctx context.Context) (result load.Result, err err
 	defer os.RemoveAll(dir)
 	path, err := reference.Start(ctx, reference.Config{
 		Dir: dir, Sync: time.Duration(t.Sync), AuviousURL: s.auvious.url, ClientID: s.auvious.clientID,
-		ClientSecret: s.auvious.clientSecret.Reveal(), Concurrency: t.Concurrency,
+		ClientSecret: s.auvious.clientSecret.Reveal(), Concurrency: t.Concurrency, WorkerLater: t.workerLater(),
 	})
 	if err != nil {
 		return load.Result{}, err
@@ -241,8 +241,7 @@ func (t *loadTest) measureBare(ctx context.Context) (result load.Result, err err
 	}
 	progress, done := load.NewProgress(t.world.stderr, "reference")
 	defer done()
-	load.ForgetPeak()
-	return load.Test{
+	test := load.Test{
 		Target: load.Target{
 			Address: strings.TrimPrefix(path.URL(), "http://"), Callers: []load.Caller{{}}, JetStream: js,
 			Queue: reference.EventsStream,
@@ -251,8 +250,16 @@ func (t *loadTest) measureBare(ctx context.Context) (result load.Result, err err
 			}},
 			Facade: s.auvious.stats(), Usage: ownUsage,
 		},
-		Attack: attack, Settle: t.Settle, Progress: progress,
-	}.Run(ctx)
+		Attack: attack, Settle: t.Settle, OnlyAttack: t.AcceptOnly, Progress: progress,
+	}
+	if t.workerLater() {
+		test.AfterAttack = func(ctx context.Context) error {
+			path.StartWorker(ctx)
+			return nil
+		}
+	}
+	load.ForgetPeak()
+	return test.Run(ctx)
 }
 
 // ownUsage is what everything in this process used.

@@ -103,10 +103,11 @@ func TestLoadDeadLetters(t *testing.T) {
 // TestLoadDrain has the worker start when all events wait.
 func TestLoadDrain(t *testing.T) {
 	t.Parallel()
-	r := loadTestOf(t, "--drain=200")
+	r := loadTestOf(t, "--drain=200", "--reference", "--shapes=automation")
 	wantConversations(t, r.Reconciliation, 200)
-	if r.Drain <= 0 {
-		t.Errorf("drain: got %v s, want more than none", r.Drain)
+	wantConversations(t, r.Reference.Reconciliation, 200)
+	if r.Drain <= 0 || r.Reference.Drain <= 0 {
+		t.Errorf("drain: got %v and %v s, want more than none", r.Drain, r.Reference.Drain)
 	}
 }
 
@@ -145,7 +146,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"--accounts=0"},
 		{"--duplicates=200%"},
 		{"--shapes=voice"},
-		{"--reference", "--drain=5"},
+		{"--reference", "--accounts=5"},
 		{"--fail=ratio>=0.8"},
 		{"--fail=sent<5"},
 		{"--compare=load_test.go"},

@@ -20,11 +20,12 @@ const (
 )
 
 // connection sends requests to the webhook, one after the other. It writes
-// HTTP/1.1 by itself and reads the answers with net/http, on one goroutine: the
-// load shares its cores with what it measures, and neither vegeta's attacker (a
-// goroutine, a result and a body for each hit, and latencies from when a worker
-// took the hit up, not from when it was due) nor net/http's Transport (two
-// goroutines a connection, which hand every request over) is as cheap.
+// HTTP/1.1 by itself and reads the answers with net/http, on one goroutine, for the
+// load shares its cores with what it measures: a request of 900 bytes to an empty
+// net/http server cost 22 µs of CPU so, on both sides, 41 with net/http's Transport
+// (two goroutines a connection, which hand every request over) and 55 with vegeta's
+// attacker (v12.12.0: a result and a body for each hit besides), whose latencies
+// also count from when a worker took a hit up, and not from when it was due.
 type connection struct {
 	address string
 	timeout time.Duration

@@ -59,18 +59,22 @@ type Config struct {
 	AuviousURL, ClientID, ClientSecret string
 	// Concurrency is how many calls of auvious run at once.
 	Concurrency int
+	// WorkerLater leaves the work to [Path.StartWorker].
+	WorkerLater bool
 }
 
 // Path is a bare path that runs.
 type Path struct {
 	config Config
 	broker *server.Server
-	conns  []*nats.Conn
-	events jetstream.JetStream
-	links  jetstream.JetStream
-	http   *http.Server
-	url    string
-	facade *http.Client
+	// consumer is of what waits.
+	consumer jetstream.Consumer
+	conns    []*nats.Conn
+	events   jetstream.JetStream
+	links    jetstream.JetStream
+	http     *http.Server
+	url      string
+	facade   *http.Client
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -100,8 +104,7 @@ func (p *Path) start(ctx context.Context) error {
 	if p.links, err = p.Connect(); err != nil {
 		return err
 	}
-	consumer, err := p.provide(ctx)
-	if err != nil {
+	if p.consumer, err = p.provide(ctx); err != nil {
 		return err
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
@@ -114,10 +117,19 @@ func (p *Path) start(ctx context.Context) error {
 	p.http = &http.Server{Handler: mux, ReadHeaderTimeout: callWithin}
 	p.running.Go(func() { _ = p.http.Serve(listener) }) // ends with Close
 	p.facade = p.client()
+	if !p.config.WorkerLater {
+		p.StartWorker(ctx)
+	}
+	return nil
+}
+
+// StartWorker starts to work on what waits, if [Config.WorkerLater] left that out.
+// It is to be called once. The context gives its values and not its end, which is
+// [Path.Close].
+func (p *Path) StartWorker(ctx context.Context) {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stop = stop
-	p.running.Go(func() { p.work(work, consumer) })
-	return nil
+	p.running.Go(func() { p.work(work) })
 }
 
 func (p *Path) startBroker() error {
@@ -195,7 +207,7 @@ func (p *Path) take(w http.ResponseWriter, r *http.Request) {
 }
 
 // work pulls for free slots until the context ends.
-func (p *Path) work(ctx context.Context, consumer jetstream.Consumer) {
+func (p *Path) work(ctx context.Context) {
 	slots := make(chan struct{}, p.config.Concurrency)
 	var working sync.WaitGroup
 	defer working.Wait()
@@ -211,7 +223,7 @@ func (p *Path) work(ctx context.Context, consumer jetstream.Consumer) {
 				break more
 			}
 		}
-		batch, err := consumer.Fetch(count, jetstream.FetchMaxWait(pullWait))
+		batch, err := p.consumer.Fetch(count, jetstream.FetchMaxWait(pullWait))
 		if err != nil {
 			return
 		}
