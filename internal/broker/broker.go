@@ -36,8 +36,11 @@ const (
 	connectTimeout = 1500 * time.Millisecond
 	writeTimeout   = time.Second
 	flushTimeout   = time.Second
-	firstBackoff   = 250 * time.Millisecond
-	lastBackoff    = 10 * time.Second
+	// A server that is frozen or cut off keeps its connections and answers nothing;
+	// after this long, thrice, we go to another one.
+	pingInterval = 3 * time.Second
+	firstBackoff = 250 * time.Millisecond
+	lastBackoff  = 10 * time.Second
 )
 
 // ErrUnhealthy says that the broker is there and cannot be relied on.
@@ -87,7 +90,7 @@ func (b *Broker) connect(part string) (*nats.Conn, error) {
 		// whatever its context says: so no write may take long.
 		nats.FlusherTimeout(writeTimeout),
 		nats.ReconnectOnFlusherError(),
-		nats.PingInterval(10 * time.Second),
+		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
 			if !nc.IsClosed() {
