@@ -17,8 +17,8 @@
 //	programtest.Post(t, base, "call-1")
 //	programtest.Ready(t, base, "call-1")
 //
-// The program is built once for a test binary, and with the race detector if that
-// one has it; a race that it reports fails the test which started it. Every process
+// A program is built once for a test binary, ours with the race detector if that one
+// has it; a race that it reports fails the test which started it. Every process
 // ends with its test at the latest. Every wait ends after [Within], and the test
 // with it.
 package programtest
