@@ -71,7 +71,11 @@ func TestFacadeNetwork(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, setup{})
+			choice := setup{}
+			if test.outcome == created {
+				choice.timeout = patience // it is slow, and not to be taken for broken
+			}
+			s := newSite(t, choice)
 			ids, _ := s.flood("before", 3, 3)
 			s.awaitLinks(ids...)
 			before := map[string]float64{}
