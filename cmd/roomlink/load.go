@@ -184,17 +184,17 @@ func (t *loadTest) run(ctx context.Context) (load.Result, error) {
 
 // measureWhole starts the whole path, measures it and stops it.
 func (t *loadTest) measureWhole(ctx context.Context) (result load.Result, err error) {
+	if t.Preload > 0 {
+		if err := t.preload(ctx); err != nil {
+			return load.Result{}, err
+		}
+	}
 	// What is under test outlives a stop, which ends the requests alone.
-	s, err := t.start(context.WithoutCancel(ctx))
+	s, err := t.start(context.WithoutCancel(ctx), t.workerLater())
 	if err != nil {
 		return load.Result{}, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	if t.Preload > 0 {
-		if err := t.preload(ctx, s); err != nil {
-			return load.Result{}, err
-		}
-	}
 	progress, done := load.NewProgress(t.world.stderr, "load")
 	defer done()
 	test := load.Test{

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"roomlink/internal/load"
+	"roomlink/internal/programtest"
+	"roomlink/internal/simulator"
 )
 
 // loadTestOf holds a load test with some flags, and wants it to add up.
@@ -195,6 +197,44 @@ func TestLoadSplit(t *testing.T) {
 	slices.Sort(names)
 	if want := []string{"auvious", "load", "nats", "webhook", "worker"}; !slices.Equal(names, want) {
 		t.Errorf("parts: got %v, want %v", names, want)
+	}
+}
+
+// TestLoadElsewhere runs the parts against a broker and an auvious that are none of
+// the test's own.
+func TestLoadElsewhere(t *testing.T) {
+	t.Parallel()
+	a := programtest.StartAuvious(t, simulator.Config{})
+	env := map[string]string{
+		"ROOMLINK_AUVIOUS_CLIENT_ID":      programtest.AuviousClient,
+		"ROOMLINK_AUVIOUS_CLIENT_SECRET":  programtest.AuviousSecret,
+		"ROOMLINK_AUVIOUS_APPLICATION_ID": simulatedApplication,
+		// Neither is a test's business.
+		"ROOMLINK_NATS_URL": "nats://127.0.0.1:1",
+		"ROOMLINK_ACCOUNTS": "none.yaml",
+	}
+	for _, more := range [][]string{nil, {"--split"}} {
+		args := append([]string{
+			"load", "--json", "--requests=50", "--nats-url=" + startNATS(t), "--auvious-url=" + a.URL,
+		}, more...)
+		before := a.Stats().RoomsMade
+		code, out, log := command(t, env, args...)
+		if code != exitDone {
+			t.Fatalf("%v: got exit code %d, want %d\n%s", more, code, exitDone, log)
+		}
+		var r load.Result
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatalf("the output: got error %v, want JSON", err)
+		}
+		wantConversations(t, r.Reconciliation, 50)
+		if got := a.Stats().RoomsMade - before; got != 50 {
+			t.Errorf("%v: got %d rooms, want 50", more, got)
+		}
+		for _, secret := range []string{programtest.AuviousSecret, "/t/"} {
+			if strings.Contains(out+log, secret) {
+				t.Errorf("%v: %q is printed, want it nowhere", more, secret)
+			}
+		}
 	}
 }
 

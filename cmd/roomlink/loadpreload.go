@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -18,8 +19,21 @@ const preloaders = 512
 
 func newSecret() secret.String { return secret.String(rand.Text()) }
 
-// preload stores links of conversations that the test does not touch.
-func (t *loadTest) preload(ctx context.Context, s *loadSystem) error {
+// preload stores links of conversations that the test does not touch, and stops
+// what it stored them with: the test is to find what a start finds.
+func (t *loadTest) preload(ctx context.Context) (err error) {
+	s, err := t.start(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	if err := t.preloadAll(ctx, s); err != nil {
+		return fmt.Errorf("storing links before the test: %w", err)
+	}
+	return nil
+}
+
+func (t *loadTest) preloadAll(ctx context.Context, s *loadSystem) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	prefix := "preload-" + strings.ToLower(rand.Text()[:10]) // another store may be there from before
@@ -43,10 +57,7 @@ func (t *loadTest) preload(ctx context.Context, s *loadSystem) error {
 	close(numbers)
 	storing.Wait()
 	s.client.Close()
-	if err := context.Cause(ctx); err != nil {
-		return fmt.Errorf("storing links before the test: %w", err)
-	}
-	return nil
+	return context.Cause(ctx)
 }
 
 func (t *loadTest) preloadOne(ctx context.Context, s *loadSystem, prefix string, number int) error {

@@ -116,7 +116,7 @@ func (p *loadParts) start(ctx context.Context) error {
 	s.target.OrphansAllowed = func(ctx context.Context) int {
 		return allowed(ctx) + int(p.severe.Load())*p.test.Concurrency*p.test.Accounts
 	}
-	if p.test.workerLater() {
+	if s.workerLater {
 		return nil
 	}
 	return p.startWorker(ctx)

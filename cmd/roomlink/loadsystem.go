@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -47,7 +48,8 @@ type loadSystem struct {
 	workers []string
 	// meanwhile runs beside the requests; nil for nothing.
 	meanwhile func(context.Context)
-	// startWorker starts the worker that was left out.
+	// workerLater leaves the worker out, which startWorker starts then.
+	workerLater bool
 	startWorker func(context.Context) error
 
 	// group are the parts in this process, which end with stopParts.
@@ -153,7 +155,7 @@ func (t *loadTest) writeAccounts(s *loadSystem) error {
 	s.accounts = filepath.Join(t.dir, "accounts.yaml")
 	var file accountsFile
 	clientSecret := filepath.Join(t.dir, "auvious-secret")
-	if err := secret.WriteFile(clientSecret, s.auvious.clientSecret); err != nil {
+	if err := writePrivate(clientSecret, []byte(s.auvious.clientSecret.Reveal())); err != nil {
 		return err
 	}
 	for i := range t.Accounts {
@@ -163,7 +165,7 @@ func (t *loadTest) writeAccounts(s *loadSystem) error {
 		}
 		key := newSecret()
 		keyFile := filepath.Join(t.dir, name+"-key")
-		if err := secret.WriteFile(keyFile, key); err != nil {
+		if err := writePrivate(keyFile, []byte(key.Reveal())); err != nil {
 			return err
 		}
 		entry := accountEntry{Name: name, Auvious: auviousEntry{
@@ -182,15 +184,20 @@ func (t *loadTest) writeAccounts(s *loadSystem) error {
 	if err != nil {
 		return err
 	}
-	return secret.WriteFile(s.accounts, secret.String(data))
+	return writePrivate(s.accounts, data)
 }
 
-// start starts the whole path and returns once it is ready.
-func (t *loadTest) start(ctx context.Context) (*loadSystem, error) {
+// writePrivate writes a file for ourselves that need not survive anything.
+func writePrivate(path string, data []byte) error { return os.WriteFile(path, data, 0o600) }
+
+// start starts the whole path, if asked to without its worker, and returns once it
+// is ready.
+func (t *loadTest) start(ctx context.Context, workerLater bool) (*loadSystem, error) {
 	s, ctx, err := t.newSystem(ctx)
 	if err != nil {
 		return nil, err
 	}
+	s.workerLater = workerLater
 	s.target.Queue = messages.ConversationsStream
 	s.target.Links = load.Outcomes{Stream: messages.LinksStream, Subject: func(account, id string) string {
 		return messages.Conversation{Account: account, InteractionID: id}.LinksSubject()
@@ -232,9 +239,19 @@ func (t *loadTest) startInProcess(ctx context.Context, s *loadSystem) error {
 		return err
 	}
 	serve.natsSettings, serve.Replicas = t.nats(), t.replicas()
-	serve.workerLater = t.workerLater()
+	serve.workerLater = s.workerLater
 	w := t.world
 	w.stderr = t.log
+	key := newSecret() + newSecret()
+	w.lookup = func(name string) (string, bool) {
+		switch name {
+		case linkKey:
+			return key.Reveal(), true
+		case natsPassword, natsPassword + "_FILE":
+			return t.world.lookup(name)
+		}
+		return "", false // the rest is in the accounts' file
+	}
 	p, err := startProcess(ctx, w, serve.logSettings, serve.build)
 	if err != nil {
 		return err
