@@ -28,8 +28,9 @@ func TestBrowserByKeyboard(t *testing.T) {
 		t.Errorf("focus: got an outline that is %q, want a solid one", got)
 	}
 	press(kb.Tab, "copy")
+	browser.record()
 	press(kb.Enter, "copy")
-	browser.untilText("#copied", "Customer link copied")
+	browser.untilRecorded("Customer link copied")
 	press(kb.Tab, "SUMMARY")
 	press(" ", "SUMMARY")
 	browser.until("document.querySelector('#qr').open")

@@ -27,14 +27,19 @@ func (t *tab) stayed() {
 }
 
 // record has the card keep what it shows from now on, so that nothing is missed
-// however late a test looks.
+// however late a test looks: status, time left, what is said of a renewal and of a
+// copy, and the copy button with where the QR code is below it.
 func (t *tab) record() {
 	t.tb.Helper()
 	eval[bool](t, `(() => {
-		const main = document.querySelector("main"), left = document.querySelector("#left"), note = document.querySelector("#note");
+		const at = (selector) => document.querySelector(selector);
+		const main = at("main");
 		window.recorded = [];
 		const keep = () => {
-			const now = [main.dataset.status, left.hidden ? "" : left.innerText, left.className, note.innerText].join(" | ").replace(/\s+/g, " ");
+			const now = [
+				main.dataset.status, at("#left").hidden ? "" : at("#left").innerText, at("#left").className, at("#note").innerText,
+				at("#copied").innerText, at("#copy").innerText, Math.round(at("#qr").getBoundingClientRect().top),
+			].join(" | ").replace(/\s+/g, " ");
 			if (now !== recorded.at(-1)) recorded.push(now);
 		};
 		new MutationObserver(keep).observe(main, { attributes: true, characterData: true, childList: true, subtree: true });

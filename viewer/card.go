@@ -71,7 +71,9 @@ type cardPage struct {
 	// Token is the last part of the card's address, below which it finds its
 	// events, its QR code and its renewal.
 	Token string
-	Texts texts
+	// QRSide is how wide and high the QR code is, in pixels.
+	QRSide int
+	Texts  texts
 }
 
 // card answers GET /card/{token}.
@@ -91,6 +93,7 @@ func (v *Viewer) card(w http.ResponseWriter, r *http.Request) {
 		cardState:     v.cardState(r.Context(), claims, state),
 		InteractionID: claims.Subject,
 		Token:         chi.URLParam(r, "token"),
+		QRSide:        v.qrSide(claims),
 		Texts:         english,
 	})
 }

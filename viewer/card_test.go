@@ -2,6 +2,7 @@ package viewer_test
 
 import (
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -90,6 +91,11 @@ func TestCardQR(t *testing.T) {
 		t.Errorf("got %d of %q: %.60s, want 200 with a picture", got.status, kind, got.body)
 	}
 	got.wantSecure(t)
+	// The card has its place ready, so that nothing moves below a pointer.
+	size := regexp.MustCompile(`width="\d+" height="\d+"`).FindString(got.body)
+	if page := s.do(t, http.MethodGet, pages.Card); size == "" || !strings.Contains(page.body, size+` loading="lazy"`) {
+		t.Errorf("card: got\n%s\nwant it to keep a place of %s", page.body, size)
+	}
 	if head := s.do(t, http.MethodHead, pages.Card+"/qr.svg"); head.status != http.StatusOK || head.body != "" {
 		t.Errorf("HEAD: got %d and %q, want 200 and nothing", head.status, head.body)
 	}

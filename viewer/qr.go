@@ -10,6 +10,7 @@ import (
 	"github.com/boombuler/barcode"
 	"github.com/boombuler/barcode/qr"
 
+	"roomlink/internal/access"
 	"roomlink/internal/web"
 )
 
@@ -30,7 +31,7 @@ func (v *Viewer) cardQR(w http.ResponseWriter, r *http.Request) {
 		web.Fail(w, tokenError(err))
 		return
 	}
-	code, err := qr.Encode(v.config.Pages.For(conversationOf(claims), time.Now()).Customer, qr.L, qr.Unicode)
+	code, err := qr.Encode(v.customerURL(claims), qr.L, qr.Unicode)
 	if err != nil {
 		v.log.Error().Err(err).Msg("qr code not made")
 		web.Fail(w, err)
@@ -39,6 +40,22 @@ func (v *Viewer) cardQR(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "image/svg+xml")
 	_, _ = w.Write([]byte(svgOf(code))) // a browser that is gone hears nothing
 }
+
+func (v *Viewer) customerURL(claims access.Claims) string {
+	return v.config.Pages.For(conversationOf(claims), time.Now()).Customer
+}
+
+// qrSide is how wide and high the picture of the customer's link is, so that the
+// card has its place ready and nothing moves when it comes; 0 if there is none.
+func (v *Viewer) qrSide(claims access.Claims) int {
+	code, err := qr.Encode(v.customerURL(claims), qr.L, qr.Unicode)
+	if err != nil {
+		return 0
+	}
+	return sideOf(code)
+}
+
+func sideOf(code barcode.Barcode) int { return dot * (code.Bounds().Dx() + 2*quiet) }
 
 // svgOf draws a code, black on white whatever is around it, since many a camera
 // reads no other.
@@ -59,7 +76,7 @@ func svgOf(code barcode.Barcode) string {
 	}
 	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%[3]d" height="%[3]d" viewBox="0 0 %[1]d %[1]d" `+
 		`shape-rendering="crispEdges"><path fill="#fff" d="M0 0h%[1]dv%[1]dH0z"/><path d="%[2]s"/></svg>`,
-		size+2*quiet, path.String(), dot*(size+2*quiet))
+		size+2*quiet, path.String(), sideOf(code))
 }
 
 func dark(code barcode.Barcode, x, y int) bool { return code.At(x, y) == color.Black }

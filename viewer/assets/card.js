@@ -183,10 +183,12 @@ async function copy() {
   if (!(await copied(part.link.value))) {
     part.link.hidden = false;
     part.link.select();
+    part.copied.className = "";
     setText(part.copied, texts.copyHere);
     return;
   }
   part.copy.classList.add("did");
+  part.copied.className = "heard";
   setText(part.copied, texts.copied);
   clearTimeout(thanked);
   thanked = setTimeout(() => {
