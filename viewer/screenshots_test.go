@@ -2,6 +2,7 @@ package viewer_test
 
 import (
 	"bytes"
+	"fmt"
 	"image"
 	"image/color"
 	"image/draw"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -23,19 +25,32 @@ func TestScreenshots(t *testing.T) {
 		t.Skip("ROOMLINK_SCREENSHOTS names no folder")
 	}
 	p := newProgram(t)
-	p.statuses(t)
+	cards := map[string]string{"pending": "5f3a", "ready": "6b1c", "expired": "7d2e", "failed": "8e4f", "unknown": "9a7b"}
+	p.hold(t, cards["pending"], asUsual)
+	p.start(t, cards["pending"])
+	p.says(cards["failed"], refusal)
+	p.start(t, cards["failed"])
+	for _, status := range []string{"ready", "expired"} {
+		p.says(cards[status], made(t, invented))
+	}
+	p.start(t, cards["ready"])
+	p.act(t, cards["expired"], 1)
+	for _, status := range []string{"failed", "ready", "expired"} {
+		p.until(t, cards[status], status)
+	}
+	noon := fmt.Sprintf("Etc/GMT%+d", time.Now().UTC().Hour()-12) // where a ticket ends on the same day
 	columns := [][]string{{"pending", "unknown"}, {"ready"}, {"expired", "failed"}}
 	for _, theme := range []struct {
 		name string
 		dark bool
 		back color.Gray
 	}{{"light", false, color.Gray{Y: 228}}, {"dark", true, color.Gray{Y: 6}}} {
-		how := look{width: 320, height: 400, scale: 2, dark: theme.dark, still: true}
+		how := look{width: 320, height: 400, scale: 2, dark: theme.dark, still: true, zone: noon}
 		var pictures [][]image.Image
 		for _, statuses := range columns {
 			var column []image.Image
 			for _, status := range statuses {
-				column = append(column, p.picture(t, status, how))
+				column = append(column, p.picture(t, cards[status], status, how))
 			}
 			pictures = append(pictures, column)
 		}
@@ -50,11 +65,11 @@ func TestScreenshots(t *testing.T) {
 	}
 }
 
-// picture is the card of the conversation that has a status.
-func (p *program) picture(t *testing.T, status string, how look) image.Image {
+// picture is the card of a conversation, once it shows a status.
+func (p *program) picture(t *testing.T, id, status string, how look) image.Image {
 	t.Helper()
 	browser := newTab(t, how)
-	browser.goTo(p.pages(t, status).Card)
+	browser.goTo(p.pages(t, id).Card)
 	browser.untilStatus(status)
 	switch status {
 	case "pending":
