@@ -58,12 +58,12 @@ func leaderOf(tb testing.TB, js jetstream.JetStream, servers []*natsServer) *nat
 	tb.Helper()
 	var leader *natsServer
 	await(tb, "a leader", func() bool {
-		stream, err := js.Stream(limited(tb), messages.ConversationsStream)
-		if err != nil || stream.CachedInfo().Cluster == nil {
+		info, err := streamInfo(tb, js, messages.ConversationsStream)
+		if err != nil || info.Cluster == nil {
 			return false
 		}
 		for _, s := range servers {
-			if s.name == stream.CachedInfo().Cluster.Leader {
+			if s.name == info.Cluster.Leader {
 				leader = s
 			}
 		}
@@ -77,11 +77,11 @@ func awaitWhole(tb testing.TB, js jetstream.JetStream) {
 	tb.Helper()
 	for _, name := range []string{messages.ConversationsStream, messages.LinksStream, messages.DeadLettersStream} {
 		await(tb, "all replicas of "+name, func() bool {
-			stream, err := js.Stream(limited(tb), name)
+			info, err := streamInfo(tb, js, name)
 			if err != nil {
 				return false
 			}
-			cluster := stream.CachedInfo().Cluster
+			cluster := info.Cluster
 			if cluster == nil || cluster.Leader == "" || len(cluster.Replicas) != 2 {
 				return false
 			}

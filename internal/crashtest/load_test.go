@@ -42,7 +42,7 @@ func startLoad(tb testing.TB, base string) *load {
 	tb.Helper()
 	l := &load{
 		tb: tb, limiter: rate.NewLimiter(perSecond, callers), stopped: make(chan struct{}),
-		base: base, refused: map[int]int{}, last: time.Now(), changed: make(chan struct{}),
+		base: base, refused: map[int]int{}, changed: make(chan struct{}),
 	}
 	ctx, cancel := context.WithCancel(tb.Context())
 	for caller := range callers {
@@ -100,7 +100,9 @@ func (l *load) count(id string, status int) bool {
 		return false
 	}
 	l.taken = append(l.taken, id)
-	l.gap = max(l.gap, time.Since(l.last))
+	if !l.last.IsZero() {
+		l.gap = max(l.gap, time.Since(l.last))
+	}
 	l.last = time.Now()
 	return true
 }

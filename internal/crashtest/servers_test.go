@@ -1,6 +1,7 @@
 package crashtest_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
@@ -146,7 +148,20 @@ func observe(tb testing.TB, servers ...*natsServer) jetstream.JetStream {
 func awaitEmpty(tb testing.TB, js jetstream.JetStream) {
 	tb.Helper()
 	await(tb, "an empty queue", func() bool {
-		stream, err := js.Stream(limited(tb), messages.ConversationsStream)
-		return err == nil && stream.CachedInfo().State.Msgs == 0
+		info, err := streamInfo(tb, js, messages.ConversationsStream)
+		return err == nil && info.State.Msgs == 0
 	})
+}
+
+// streamInfo asks once for the state of a stream. While nobody leads that, nobody
+// answers.
+func streamInfo(tb testing.TB, js jetstream.JetStream, name string) (*jetstream.StreamInfo, error) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 3*time.Second)
+	defer cancel()
+	stream, err := js.Stream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return stream.CachedInfo(), nil
 }

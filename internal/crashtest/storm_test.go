@@ -9,11 +9,22 @@ import (
 )
 
 // TestCrashStorm kills the whole program, broker and all, at random moments under
-// load, and starts it again.
+// load, and starts it again. Whenever it syncs to the disk, the disk outlives it.
 func TestCrashStorm(t *testing.T) {
 	t.Parallel()
+	for _, sync := range []string{"always", "2m"} {
+		t.Run("sync "+sync, func(t *testing.T) {
+			t.Parallel()
+			testCrashStorm(t, sync)
+		})
+	}
+}
+
+func testCrashStorm(t *testing.T, sync string) {
+	t.Helper()
 	auvious, called := startAuvious(t)
 	env := environment(t, auvious)
+	env["ROOMLINK_SYNC"] = sync
 	serve := programtest.Command{Args: []string{"serve"}, Env: env}
 	p := programtest.Start(t, serve)
 	l := startLoad(t, p.Address("public"))

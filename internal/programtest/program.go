@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -66,11 +67,20 @@ func Start(tb testing.TB, command Command) *Program {
 	go p.read(stderr)
 	tb.Cleanup(func() {
 		p.Kill()
-		if log := p.Log(); strings.Contains(log, "WARNING: DATA RACE") {
+		log := p.Log()
+		if strings.Contains(log, "WARNING: DATA RACE") {
 			tb.Errorf("the program has a race:\n%s", log)
+		} else if tb.Failed() {
+			tb.Logf("the end of the log of %s %q:\n%s", filepath.Base(command.Path), command.Args, end(log))
 		}
 	})
 	return p
+}
+
+// end is the end of a long text.
+func end(text string) string {
+	const most = 8 << 10
+	return text[max(0, len(text)-most):]
 }
 
 // Run runs a process to its end and returns what it printed.
