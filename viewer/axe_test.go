@@ -3,6 +3,8 @@ package viewer_test
 import (
 	"os"
 	"testing"
+
+	"roomlink/internal/programtest"
 )
 
 // TestBrowserIsAccessible has axe-core look at every state of the card and every
@@ -11,7 +13,7 @@ import (
 func TestBrowserIsAccessible(t *testing.T) {
 	file := os.Getenv("ROOMLINK_AXE")
 	if file == "" {
-		absentf(t, "ROOMLINK_AXE names no axe.min.js")
+		programtest.Absentf(t, "ROOMLINK_AXE names no axe.min.js")
 	}
 	axe, err := os.ReadFile(file)
 	if err != nil {

@@ -59,7 +59,7 @@ func startChromium(tb testing.TB) {
 	tb.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		absentf(tb, "there is no chromium: %v", err)
+		programtest.Absentf(tb, "there is no chromium: %v", err)
 	}
 	chromium.once.Do(func() { chromium.process, chromium.err = launch(path) })
 	if chromium.err != nil {
@@ -85,15 +85,6 @@ func launch(path string) (*process, error) {
 		p.frame.server.Close()
 	}
 	return p, chromedp.Do(p.ctx)
-}
-
-// absentf skips a test for want of something that CI has.
-func absentf(tb testing.TB, format string, args ...any) {
-	tb.Helper()
-	if os.Getenv("CI") == "true" {
-		tb.Fatalf(format, args...)
-	}
-	tb.Skipf(format, args...)
 }
 
 // tab is one tab of the browser, with a clipboard permission and storage of its own.

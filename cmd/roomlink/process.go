@@ -167,14 +167,15 @@ func (p *process) dialBroker(ctx context.Context, settings natsSettings) (*broke
 	return broker.Dial(ctx, remote)
 }
 
-// provision sees to the streams, and waits for an external broker that is not
-// ready to make them.
+// provision sees to the streams, and waits for a broker that is slow, or an
+// external one that is not ready to make them.
 func (p *process) provision(ctx context.Context, settings messages.StreamSettings) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, provisionWithin)
 		err := messages.Provision(attempt, p.client.JetStream(), settings)
 		cancel()
-		if err == nil || p.broker.Embedded() || !mayPass(err) {
+		slow := errors.Is(err, context.DeadlineExceeded) // as on a disk that others keep busy
+		if err == nil || p.broker.Embedded() && !slow || !mayPass(err) {
 			return err
 		}
 		p.log.Warn().Err(err).Int64("retry_in_ms", provisionPause.Milliseconds()).Msg("waiting for the streams")
