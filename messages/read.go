@@ -101,10 +101,14 @@ func get(ctx context.Context, nc *nats.Conn, stream string, request getRequest) 
 	return raw{subject: m.Subject, data: m.Data, sequence: m.Sequence, storedAt: m.Time}, nil
 }
 
+// directRequest bounds the answer to a direct get. Without a bound the server
+// (2.15) looks one up in its options, while a change of its users may replace them.
+var directRequest = []byte(`{"max_bytes":1048576}`)
+
 // readDirect asks any replica (NATS ADR-31), by a subject that ends in the one
 // that is read, so that permissions can be given for it.
 func readDirect(ctx context.Context, nc *nats.Conn, stream, subject string) (raw, error) {
-	reply, err := nc.RequestWithContext(ctx, jetstream.DefaultAPIPrefix+"DIRECT.GET."+stream+"."+subject, nil)
+	reply, err := nc.RequestWithContext(ctx, jetstream.DefaultAPIPrefix+"DIRECT.GET."+stream+"."+subject, directRequest)
 	if err != nil {
 		return raw{}, fmt.Errorf("reading stream %q: %w", stream, err)
 	}
