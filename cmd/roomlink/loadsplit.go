@@ -77,19 +77,26 @@ func (p *loadParts) run(ctx context.Context, name string, secrets map[string]sec
 	return nil
 }
 
-// freeAddresses returns addresses of loopback that were free a moment ago: a part
-// that is killed comes back to its own.
+// freeAddresses returns addresses of loopback that were free a moment ago. Their
+// ports are none of those that a system gives to connections, so that a part which
+// is killed comes back to its own.
 func freeAddresses(count int) ([]string, error) {
+	const first, ports, attempts = 10_000, 20_000, 1000
 	var addresses []string
-	for range count {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+	var err error
+	for range attempts {
+		if len(addresses) == count {
+			return addresses, nil
+		}
+		var listener net.Listener
+		listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(ports)))
 		if err != nil {
-			return nil, err
+			continue
 		}
 		defer listener.Close() // only once all are chosen
 		addresses = append(addresses, listener.Addr().String())
 	}
-	return addresses, nil
+	return nil, fmt.Errorf("looking for free ports: %w", err)
 }
 
 // start runs each part as a process, and returns once all are ready.

@@ -208,7 +208,8 @@ func (t *loadTest) start(ctx context.Context, workerLater bool) (*loadSystem, er
 	s.target.Shared = t.NatsURL != ""
 	s.target.OrphansAllowed = s.orphansAllowed
 	if err := t.startParts(ctx, s); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting what is to be tested: %w", err), s.stop())
+		_ = s.stop() // it fails for the same reason
+		return nil, fmt.Errorf("starting what is to be tested: %w", err)
 	}
 	s.target.Facade = s.auvious.stats()
 	return s, nil
