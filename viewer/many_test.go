@@ -2,21 +2,28 @@ package viewer_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
-	"runtime"
+	"net/url"
+	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"roomlink/internal/programtest"
 	"roomlink/messages"
 )
 
-// maxMemory is what a viewer with all its cards open may use, its broker and the
-// cards themselves, which are in this process too, included.
+// maxMemory is what a program with all its cards open may use, its broker, webhook
+// and worker included.
 const maxMemory = 150 << 20
 
 // heard is a state that a card heard, and when.
@@ -25,85 +32,148 @@ type heard struct {
 	at         time.Time
 }
 
-// TestManyCards opens many cards, each of a conversation of its own, and each hears
-// of its new links.
+// TestManyCards opens many cards of one program, each of a conversation of its own,
+// and each hears of its new links.
 func TestManyCards(t *testing.T) {
-	s := newSite(t)
+	p := newProgram(t)
 	cards := make([]<-chan heard, openCards)
-	for i := range cards {
-		s.links(t, numbered(i))
-		cards[i] = s.listener(t, s.pages.For(numbered(i), time.Now()).Card)
-	}
-	for i, card := range cards {
-		if got := receive(t, card, "the first state"); got.generation != "1" {
-			t.Fatalf("card %d: got generation %q first, want 1", i, got.generation)
+	addresses := make([]string, openCards)
+	each(openCards, func(i int) { addresses[i] = p.post(t, "/talkdesk/events", startOf(i)).Fields["cardUrl"] })
+	for i, address := range addresses {
+		if address == "" {
+			t.Fatalf("event %d: got no address of a card, want one", i)
 		}
+		cards[i] = listener(t, address)
 	}
-	memory := inUse()
+	for _, card := range cards {
+		awaitGeneration(t, card, "1")
+	}
+	memory := p.inUse(t)
 	if memory > maxMemory {
 		t.Errorf("memory: got %d MB, want at most %d MB", memory>>20, maxMemory>>20)
 	}
-	published := make([]time.Time, openCards)
-	for i := range cards {
-		published[i] = time.Now()
-		s.renewed(t, numbered(i))
-	}
+	asked := make([]time.Time, openCards)
+	each(openCards, func(i int) {
+		asked[i] = time.Now()
+		if got := programtest.Ask(t, http.MethodPost, addresses[i]+"/renew", ""); got.Status != http.StatusAccepted {
+			t.Errorf("renewal of card %d: got %d, want 202", i, got.Status)
+		}
+	})
 	var took []time.Duration
 	for i, card := range cards {
-		got := receive(t, card, "the new links")
-		for got.generation == "1" { // told again, as a card is that was told nothing for long
-			got = receive(t, card, "the new links")
-		}
-		took = append(took, got.at.Sub(published[i]))
+		took = append(took, awaitGeneration(t, card, "2").at.Sub(asked[i]))
 	}
 	slices.Sort(took)
-	t.Logf("%d cards: %d MB in all; they heard of new links within %v (half) and %v (all) of the start of their publishing",
-		openCards, memory>>20, took[len(took)/2], took[len(took)-1])
+	t.Logf("%d cards: %d MB in use, %s resident; they heard of new links within %v (half) and %v (all) of asking for them",
+		openCards, memory>>20, p.resident(), took[len(took)/2], took[len(took)-1])
 }
 
-func numbered(i int) messages.Conversation { return conversation(fmt.Sprintf("card-%d", i)) }
+// startOf is the event of a conversation.
+func startOf(i int) map[string]any {
+	return map[string]any{"event": "inbound_call_starts", "interaction_id": fmt.Sprintf("card-%d", i), "contact_id": "contact-1"}
+}
 
-// inUse is the memory that this process uses.
-func inUse() uint64 {
-	runtime.GC()
-	var stats runtime.MemStats
-	runtime.ReadMemStats(&stats)
-	return stats.HeapInuse + stats.StackInuse
+// each does something for every number below n, some of them at once.
+func each(n int, do func(i int)) {
+	var group errgroup.Group
+	group.SetLimit(16)
+	for i := range n {
+		group.Go(func() error {
+			do(i)
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
+// awaitGeneration waits until a card has heard of links of a generation.
+func awaitGeneration(tb testing.TB, card <-chan heard, want string) heard {
+	tb.Helper()
+	for {
+		if got := receive(tb, card, "links of generation "+want); got.generation == want {
+			return got
+		}
+	}
+}
+
+// inUse is the memory that the program uses, as it says itself once it has collected
+// its garbage.
+func (p *program) inUse(tb testing.TB) int {
+	tb.Helper()
+	operations := p.Address("operations")
+	call(tb, http.MethodGet, operations+"/debug/pprof/heap?gc=1")
+	metrics := call(tb, http.MethodGet, operations+"/metrics").body
+	sum := 0.0
+	for _, kind := range []string{"heap", "stack"} {
+		found := regexp.MustCompile(`(?m)^go_memstats_` + kind + `_inuse_bytes (.*)$`).FindStringSubmatch(metrics)
+		if found == nil {
+			tb.Fatalf("metrics: got none of the %s, want its size", kind)
+		}
+		value, err := strconv.ParseFloat(found[1], 64)
+		if err != nil {
+			tb.Fatalf("reading a metric: %v", err)
+		}
+		sum += value
+	}
+	return int(sum)
+}
+
+// resident is the memory of the process as the system counts it, if it does.
+func (p *program) resident() string {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	found := regexp.MustCompile(`VmRSS:\s+(\d+ kB)`).FindSubmatch(status)
+	if found == nil {
+		return "an unknown part"
+	}
+	return string(found[1])
 }
 
 // listener is a card that needs next to nothing itself: a connection and a small
 // buffer.
-func (s *site) listener(tb testing.TB, card string) <-chan heard {
+func listener(tb testing.TB, card string) <-chan heard {
 	tb.Helper()
-	conn := s.dial(tb, card+"/events")
-	states := make(chan heard, 4)
+	conn := dial(tb, card+"/events")
+	states, ended := make(chan heard, 16), make(chan struct{})
 	go func() {
-		defer close(states)
+		defer close(ended)
 		lines := bufio.NewScanner(conn)
 		lines.Buffer(make([]byte, 0, 1<<10), 64<<10)
 		for lines.Scan() {
 			var state struct{ Generation string }
 			data, found := strings.CutPrefix(lines.Text(), "data: ")
-			if found && json.Unmarshal([]byte(data), &state) == nil {
-				states <- heard{state.Generation, time.Now()}
+			if !found || json.Unmarshal([]byte(data), &state) != nil {
+				continue
+			}
+			select {
+			case states <- heard{state.Generation, time.Now()}:
+			case <-tb.Context().Done():
 			}
 		}
 	}()
+	tb.Cleanup(func() {
+		_ = conn.Close()
+		<-ended
+	})
 	return states
 }
 
 // dial asks for an address on a bare connection.
-func (s *site) dial(tb testing.TB, address string) *net.TCPConn {
+func dial(tb testing.TB, address string) *net.TCPConn {
 	tb.Helper()
-	host := strings.TrimPrefix(s.url, "http://")
-	conn, err := new(net.Dialer).DialContext(limited(tb), "tcp", host)
+	parsed, err := url.Parse(address)
+	if err != nil {
+		tb.Fatalf("reading an address: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(tb.Context(), within)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", parsed.Host)
 	if err != nil {
 		tb.Fatalf("connecting: %v", err)
 	}
 	tb.Cleanup(func() { _ = conn.Close() })
 	// Of HTTP/1.0, so that the answer has no chunks.
-	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", strings.TrimPrefix(address, s.url), host); err != nil {
-		tb.Fatalf("asking for %s: %v", address, err)
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", parsed.RequestURI(), parsed.Host); err != nil {
+		tb.Fatalf("asking for the events of a card: %v", err)
 	}
 	return conn.(*net.TCPConn)
 }
@@ -134,7 +204,7 @@ func TestSlowCardIsDropped(t *testing.T) {
 	})
 	s.links(t, conversation("a"))
 	card := s.pagesOf("a").Card
-	slow := s.dial(t, card+"/events?slow")
+	slow := dial(t, card+"/events?slow")
 	if err := slow.SetReadBuffer(2 << 10); err != nil {
 		t.Fatalf("narrowing a connection: %v", err)
 	}

@@ -400,6 +400,8 @@ func (r reply) wantRedirect(tb testing.TB, status int, location string) {
 type stream struct {
 	lines *bufio.Scanner
 	close func() error
+	// last is the version that was told last.
+	last string
 }
 
 // follow opens the events of a card.
@@ -410,10 +412,15 @@ func (s *site) follow(tb testing.TB, cardURL string) *stream {
 	if kind := answer.Header.Get("Content-Type"); answer.StatusCode != http.StatusOK || kind != "text/event-stream" {
 		tb.Fatalf("events: got %d of %q, want 200 of text/event-stream", answer.StatusCode, kind)
 	}
-	return &stream{bufio.NewScanner(answer.Body), answer.Body.Close}
+	return newStream(answer)
 }
 
-// next reads the next state; ok is false at the end of the stream.
+func newStream(answer *http.Response) *stream {
+	return &stream{lines: bufio.NewScanner(answer.Body), close: answer.Body.Close}
+}
+
+// next reads the next state that says something new; ok is false at the end of the
+// stream.
 func (s *stream) next(tb testing.TB) (state map[string]string, ok bool) {
 	tb.Helper()
 	named := false
@@ -429,6 +436,10 @@ func (s *stream) next(tb testing.TB) (state map[string]string, ok bool) {
 		if err := json.Unmarshal([]byte(data), &state); err != nil || !named {
 			tb.Fatalf("event: got %q (named: %v) and error %v, want a state of strings", data, named, err)
 		}
+		if state["version"] == s.last {
+			continue // told again, as a card is that was told nothing for long
+		}
+		s.last = state["version"]
 		return state, true
 	}
 	return nil, false
