@@ -21,31 +21,39 @@ func TestBrowserIsAccessible(t *testing.T) {
 	}
 	p := newProgram(t)
 	p.statuses(t)
+	cards, pages := map[string]string{}, map[string]string{"bad link": p.url + "/open/x", "agent": p.pages(t, "pending").Context}
+	for _, id := range []string{"pending", "ready", "expired", "failed", "unknown", "renewing", "renewal failed"} {
+		addresses := p.pages(t, id)
+		cards["card "+id], pages["customer "+id] = addresses.Card, addresses.Customer
+	}
 	for _, how := range []look{{width: 320, height: 640}, {width: 480, height: 640, dark: true}} {
 		browser := newTab(t, how)
-		inspect := func(what, address string, clicks ...string) {
-			t.Helper()
-			browser.goTo(address)
-			browser.until("document.querySelector('main')?.dataset.status")
-			for _, selector := range clicks {
-				browser.click(selector)
-			}
-			eval[bool](browser, string(axe)+"; true")
-			found := eval[findings](browser, axeRun)
-			if found.Passes < 10 {
-				t.Errorf("%s: got %d rules that pass, want 10 or more: it does not look", what, found.Passes)
-			}
-			for _, violation := range found.Violations {
-				t.Errorf("%s (dark: %v): got %s, want nothing", what, how.dark, violation)
-			}
+		for what, address := range cards {
+			browser.inspect(string(axe), what, address)
 		}
-		for _, id := range []string{"pending", "ready", "expired", "failed", "unknown", "renewing", "renewal failed"} {
-			inspect("card "+id, p.pages(t, id).Card)
-			inspect("customer "+id, p.pages(t, id).Customer)
+		browser.inspect(string(axe), "card with its question and its QR code", cards["card ready"], "#renew", "#qr summary")
+		browser = newTab(t, how)
+		for what, address := range pages {
+			browser.inspect(string(axe), what, address)
 		}
-		inspect("card with its question and its QR code", p.pages(t, "ready").Card, "#renew", "#qr summary")
-		inspect("agent", p.pages(t, "pending").Context)
-		inspect("bad link", p.url+"/open/x")
+	}
+}
+
+// inspect has axe-core look at a page, after some clicks.
+func (t *tab) inspect(axe, what, address string, clicks ...string) {
+	t.tb.Helper()
+	t.goTo(address)
+	t.until("document.querySelector('main')?.dataset.status")
+	for _, selector := range clicks {
+		t.click(selector)
+	}
+	eval[bool](t, axe+"; true")
+	found := eval[findings](t, axeRun)
+	if found.Passes < 10 {
+		t.tb.Errorf("%s: got %d rules that pass, want 10 or more: it does not look", what, found.Passes)
+	}
+	for _, violation := range found.Violations {
+		t.tb.Errorf("%s (dark: %v): got %s, want nothing", what, eval[bool](t, "matchMedia('(prefers-color-scheme: dark)').matches"), violation)
 	}
 }
 
