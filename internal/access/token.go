@@ -92,9 +92,21 @@ func NewKeys(keys ...secret.String) (*Keys, error) {
 func newKey(link []byte) key {
 	k := key{link: link}
 	for purpose := range k.signing {
-		k.signing[purpose] = subkey(link, fmt.Sprintf("roomlink token %d", purpose))
+		k.signing[purpose] = purposeKey(link, Purpose(purpose))
 	}
 	return k
+}
+
+// forPurpose is the subkey of a purpose, be it one of ours or not.
+func (k key) forPurpose(purpose Purpose) []byte {
+	if int(purpose) < len(k.signing) {
+		return k.signing[purpose]
+	}
+	return purposeKey(k.link, purpose)
+}
+
+func purposeKey(link []byte, purpose Purpose) []byte {
+	return subkey(link, fmt.Sprintf("roomlink token %d", purpose))
 }
 
 // Sign makes a token, which may stand in an address as it is.
@@ -151,7 +163,7 @@ func (k *Keys) signed(purpose Purpose, body, sum []byte) bool {
 // mac signs with the subkey of a purpose, so that a token of one purpose is no
 // token of another whatever its body says.
 func (k key) mac(purpose Purpose, body []byte) []byte {
-	h := hmac.New(sha256.New, k.signing[purpose])
+	h := hmac.New(sha256.New, k.forPurpose(purpose))
 	h.Write(body)
 	return h.Sum(nil)[:macSize]
 }
