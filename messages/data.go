@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // The types of the three messages, as CloudEvents has it in "type".
@@ -70,9 +72,9 @@ type Started struct {
 	StartedAt  Time `json:"startedAt,omitzero"`
 	ReceivedAt Time `json:"receivedAt"`
 	// Renews is the generation of links that this event replaces; 0 for the first.
-	Renews int `json:"renews,omitempty"`
+	Renews int `json:"renews,omitzero"`
 	// Replays counts how often the event came back from its dead letter.
-	Replays int `json:"replays,omitempty"`
+	Replays int `json:"replays,omitzero"`
 	RoomOptions
 }
 
@@ -112,7 +114,7 @@ type DeadLetter struct {
 	// Detail is a sentence for the operator, with secrets masked.
 	Detail string `json:"detail"`
 	// HTTPStatus is what auvious answered last; 0 if it answered nothing.
-	HTTPStatus int `json:"httpStatus,omitempty"`
+	HTTPStatus int `json:"httpStatus,omitzero"`
 	// Attempts counts the deliveries of the event, as the broker does.
 	Attempts int `json:"attempts"`
 	// AcceptedAt is when the event was stored.
@@ -211,6 +213,11 @@ func (t Time) String() string {
 // MarshalJSON implements [json.Marshaler].
 func (t Time) MarshalJSON() ([]byte, error) {
 	return append(append([]byte{'"'}, t.String()...), '"'), nil // no character of it is escaped
+}
+
+// MarshalJSONTo is [Time.MarshalJSON] for an encoder that takes it without a copy.
+func (t Time) MarshalJSONTo(encoder *jsontext.Encoder) error {
+	return encoder.WriteToken(jsontext.String(t.String()))
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]. It returns an error that wraps

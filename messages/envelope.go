@@ -1,9 +1,10 @@
 package messages
 
 import (
-	"encoding/json"
 	"fmt"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 )
@@ -51,6 +52,11 @@ type envelope[T any] struct {
 	Data            T      `json:"data"`
 }
 
+// asItCame has a dead letter hold its event as that came, be it JSON at its best
+// or not.
+var asItCame = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
+	jsontext.PreserveRawStrings(true))
+
 // Encode returns the message as JSON. It returns an error that wraps
 // [ErrInvalid] for data that [Decode] would not take.
 func (e Event[T]) Encode() ([]byte, error) {
@@ -69,7 +75,7 @@ func (e Event[T]) Encode() ([]byte, error) {
 		TraceParent:     e.TraceParent,
 		Data:            e.Data,
 	}
-	data, err := json.Marshal(doc)
+	data, err := json.Marshal(doc, asItCame)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a %s: %w", doc.Type, err)
 	}
@@ -94,7 +100,7 @@ func (e Event[T]) Message(subject string) (*nats.Msg, error) {
 // it does not know are ignored.
 func Decode[T Data](data []byte) (Event[T], error) {
 	var doc envelope[T]
-	if err := json.Unmarshal(data, &doc); err != nil {
+	if err := json.Unmarshal(data, &doc, asItCame); err != nil {
 		// The decoder's own error may quote the message, and so a ticket.
 		return Event[T]{}, fmt.Errorf("%w: not the JSON of a %s", ErrInvalid, doc.Data.eventType())
 	}

@@ -76,12 +76,11 @@ func TestFixturesDecodeAndEncodeAgain(t *testing.T) {
 // compacted is JSON as encoding/json writes it.
 func compacted(t *testing.T, data []byte) []byte {
 	t.Helper()
-	var compact, escaped bytes.Buffer
+	var compact bytes.Buffer
 	if err := json.Compact(&compact, data); err != nil {
 		t.Fatalf("compacting: %v", err)
 	}
-	json.HTMLEscape(&escaped, compact.Bytes())
-	return escaped.Bytes()
+	return compact.Bytes()
 }
 
 func parse(t *testing.T, data []byte) map[string]any {

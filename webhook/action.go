@@ -3,13 +3,14 @@ package webhook
 import (
 	"bytes"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"strings"
 	"sync"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
@@ -51,7 +52,7 @@ func decodeAction(body []byte, fields fields, account Account) (notice, error) {
 	n := notice{source: messages.SourceAction, channel: messages.ChannelAction, start: true}
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
 	if err != nil {
-		return n, syntaxError(err)
+		return n, jsonError(err)
 	}
 	if err := compiledSchema().Validate(document); err != nil {
 		return n, web.BadRequest("schema", "%s", violations(err))
@@ -90,7 +91,7 @@ func decodeAction(body []byte, fields fields, account Account) (notice, error) {
 
 // expiration reads an integer as JSON Schema has it: 3600, 3600.0 and 3.6e3 are
 // the same one.
-func expiration(raw json.RawMessage) (*int64, error) {
+func expiration(raw jsontext.Value) (*int64, error) {
 	if raw == nil {
 		return nil, nil
 	}

@@ -93,10 +93,10 @@ var hostileBodies = []hostile{
 	{name: "a number", body: "7", status: 400, code: "not_an_object"},
 	{name: "null", body: "null", status: 400, code: "not_an_object"},
 	{name: "a huge number that nobody reads", body: `{"event":"starts","interaction_id":"huge","x":1e999999999}`, status: 202},
-	{name: "10,000 levels", body: nested("levels", 10_000), status: 202},
-	{name: "10,001 levels", body: nested("levels too many", 10_001), status: 400, code: "bad_json"},
+	{name: "9,999 levels", body: nested("levels", 9_999), status: 202},
+	{name: "10,000 levels", body: nested("levels too many", 10_000), status: 400, code: "bad_json"},
 	{
-		name: "10,000 levels of id", body: `{"event":"starts","interaction_id":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + "}",
+		name: "9,999 levels of id", body: `{"event":"starts","interaction_id":` + strings.Repeat("[", 9_999) + strings.Repeat("]", 9_999) + "}",
 		status: 400, code: "wrong_type",
 	},
 	{name: "10,000 levels without an end", body: `{"event":` + strings.Repeat("[", 10_000), status: 400, code: "bad_json"},

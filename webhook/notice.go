@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/url"
@@ -10,6 +9,9 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"roomlink/internal/web"
 	"roomlink/messages"
@@ -144,7 +146,11 @@ func (a Account) starts(name string) bool {
 }
 
 // fields are the members of a JSON object, not yet read.
-type fields map[string]json.RawMessage
+type fields map[string]jsontext.Value
+
+// asSent reads JSON as whoever sent it may have meant it: what is nested is not
+// looked into, and [fields.text] tells of text that was lost.
+var asSent = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 // readFields reads an object once. Two members of one name are refused, since
 // every reader may see another one of them (RFC 8259, section 4).
@@ -152,49 +158,62 @@ func readFields(body []byte) (fields, error) {
 	if !utf8.Valid(body) {
 		return nil, web.BadRequest("not_utf8", "the body is not valid UTF-8")
 	}
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	opening, err := decoder.Token()
-	if errors.Is(err, io.EOF) {
+	if len(bytes.Trim(body, " \t\r\n")) == 0 {
 		return nil, web.BadRequest("empty_body", "the body is empty")
 	}
-	if err != nil {
-		return nil, syntaxError(err)
+	m := members{body: body, fields: fields{}}
+	if err := json.Unmarshal(body, &m, asSent); err != nil {
+		return nil, jsonError(err)
 	}
-	if opening != json.Delim('{') {
-		return nil, web.BadRequest("not_an_object", "the body is not a JSON object")
-	}
-	found := fields{}
-	for decoder.More() {
-		name, err := decoder.Token()
-		if err != nil {
-			return nil, syntaxError(err)
-		}
-		var value json.RawMessage
-		if err := decoder.Decode(&value); err != nil {
-			return nil, syntaxError(err)
-		}
-		key, _ := name.(string)
-		if found.has(key) {
-			return nil, web.BadRequest("duplicate_field", "the field %q is there twice", clip(key))
-		}
-		found[key] = value
-	}
-	if _, err := decoder.Token(); err != nil {
-		return nil, syntaxError(err)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, web.BadRequest("bad_json", "there is something behind the JSON object")
-	}
-	return found, nil
+	return m.fields, nil
 }
 
-func syntaxError(err error) error {
-	var syntax *json.SyntaxError
+// members reads the members of the object that a body is.
+type members struct {
+	body   []byte
+	fields fields
+}
+
+var _ json.UnmarshalerFrom = (*members)(nil)
+
+// UnmarshalJSONFrom implements [json.UnmarshalerFrom].
+func (m *members) UnmarshalJSONFrom(decoder *jsontext.Decoder) error {
+	opening, err := decoder.ReadToken()
+	if err != nil {
+		return err
+	}
+	if opening.Kind() != jsontext.KindBeginObject {
+		return web.BadRequest("not_an_object", "the body is not a JSON object")
+	}
+	for {
+		token, err := decoder.ReadToken()
+		if err != nil || token.Kind() == jsontext.KindEndObject {
+			return err
+		}
+		name := token.String()
+		value, err := decoder.ReadValue()
+		if err != nil {
+			return err
+		}
+		if m.fields.has(name) {
+			return web.BadRequest("duplicate_field", "the field %q is there twice", clip(name))
+		}
+		end := decoder.InputOffset() // the decoder's own copy is lost with the next one
+		m.fields[name] = m.body[end-int64(len(value)) : end]
+	}
+}
+
+// jsonError says how a body is answered that could not be read.
+func jsonError(err error) error {
+	var refusal *web.Error
+	var syntax *jsontext.SyntacticError
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.As(err, &refusal):
+		return refusal
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return web.BadRequest("bad_json", "the JSON ends too early")
 	case errors.As(err, &syntax):
-		return web.BadRequest("bad_json", "the body is not JSON: %v at byte %d", syntax, syntax.Offset)
+		return web.BadRequest("bad_json", "the body is not JSON: %v at byte %d", syntax.Err, syntax.ByteOffset)
 	}
 	return web.BadRequest("bad_json", "the body is not JSON")
 }
@@ -207,17 +226,18 @@ func (f fields) has(name string) bool {
 // text reads a string. A missing or null one is "", and an error if it is
 // required.
 func (f fields) text(name string, required bool) (string, error) {
-	raw, ok := f[name]
-	if !ok || string(raw) == "null" {
+	raw := f[name]
+	if raw == nil || raw.Kind() == jsontext.KindNull {
 		if required {
 			return "", web.BadRequest("missing_field", "the field %s is missing", name)
 		}
 		return "", nil
 	}
-	var text string
-	if err := json.Unmarshal(raw, &text); err != nil {
+	if raw.Kind() != jsontext.KindString {
 		return "", web.BadRequest("wrong_type", "the field %s is not a string", name)
 	}
+	unquoted, _ := jsontext.AppendUnquote(nil, raw) // half a surrogate pair is an error too
+	text := string(unquoted)
 	// Half a surrogate pair is read as the replacement character, and so would make
 	// two ids one.
 	if strings.ContainsRune(text, utf8.RuneError) {

@@ -5,7 +5,6 @@
 package web
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,8 @@ import (
 	"roomlink/internal/access"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // MaxBody bounds the body of a request, in bytes.
@@ -99,7 +100,7 @@ func JSON(w http.ResponseWriter, status int, v any) {
 		w.Header().Set("Cache-Control", "no-store")
 	}
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // a client that is gone hears nothing
+	_ = json.MarshalEncode(jsontext.NewEncoder(w), v, json.Deterministic(true)) // a client that is gone hears nothing
 }
 
 // ReadBody reads the body of a request. It returns an [*Error]: 413 over

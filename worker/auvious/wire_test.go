@@ -73,7 +73,7 @@ func TestRoomRequestOnTheWire(t *testing.T) {
 		want    string
 	}{
 		{"whole", whole, `{"applicationId":"app-1","cdestination":"standalone","customerId":"contact-42",` +
-			`"interactionId":"call \u003c1\u003e \u0026 \"two\"","organizationId":"org-1",` +
+			`"interactionId":"call <1> & \"two\"","organizationId":"org-1",` +
 			`"ticketExpirationSeconds":3600,"urlBase":"https://auvious.video"}`},
 		{"what is absent is left out", least, `{"applicationId":"app-1","cdestination":"standalone",` +
 			`"customerId":"contact-42","interactionId":"call-1"}`},
