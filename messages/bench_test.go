@@ -1,10 +1,12 @@
 package messages_test
 
 import (
+	"errors"
 	"strconv"
 	"testing"
 	"time"
 
+	"roomlink/internal/brokertest"
 	"roomlink/messages"
 )
 
@@ -50,5 +52,26 @@ func BenchmarkState(b *testing.B) {
 		if _, err := client.State(ctx, conversation("a"), now); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkLookUp asks for the links of conversations that have none, as a worker
+// does for each event, from many goroutines at once.
+func BenchmarkLookUp(b *testing.B) {
+	for name, options := range map[string][]messages.Option{"leader": nil, "together": {messages.SingleServer()}} {
+		b.Run(name, func(b *testing.B) {
+			client := messages.NewClient(brokertest.Connect(b, brokertest.Start(b, account)), options...)
+			mustPublishLinks(b, client, linksOf("a", 1), 0)
+			b.ReportAllocs()
+			b.SetParallelism(64)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := client.Links(b.Context(), conversation("b"), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
+						b.Errorf("links: got error %v, want %v", err, messages.ErrNotFound)
+					}
+				}
+			})
+			client.Close()
+		})
 	}
 }

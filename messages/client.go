@@ -19,6 +19,8 @@ type Client struct {
 	nc *nats.Conn
 	// events and links store messages in groups; nil to store each by itself.
 	events, links *committer
+	// direct reads the streams that allow it in groups.
+	direct map[string]*lookups
 	// alone says that the streams have one replica.
 	alone bool
 }
@@ -35,26 +37,31 @@ func GroupCommit() Option {
 
 // SingleServer says that the broker is one server by itself, with no other that a
 // replica could lie on: every read is the leader's, and may be made in the way
-// that is three times cheaper.
+// that is three times cheaper, together with those that are made at the same time.
 func SingleServer() Option { return func(c *Client) { c.alone = true } }
 
 // NewClient returns a client on a connection. The connection stays the caller's.
 func NewClient(js jetstream.JetStream, options ...Option) *Client {
-	c := &Client{js: js, nc: js.Conn()}
+	c := &Client{js: js, nc: js.Conn(), direct: map[string]*lookups{}}
+	for _, stream := range []string{LinksStream, DeadLettersStream} {
+		c.direct[stream] = newLookups(c.nc, stream)
+	}
 	for _, option := range options {
 		option(c)
 	}
 	return c
 }
 
-// Close waits until nothing is being published any more, for which the callers
-// of [Client.Publish] and [Client.PublishLinks] must have returned. The client
-// may be used again.
+// Close waits until nothing is being published or read any more, for which the
+// callers of the methods must have returned. The client may be used again.
 func (c *Client) Close() {
 	for _, group := range []*committer{c.events, c.links} {
 		if group != nil {
 			group.running.Wait()
 		}
+	}
+	for _, group := range c.direct {
+		group.running.Wait()
 	}
 }
 

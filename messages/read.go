@@ -54,8 +54,11 @@ func decodeStored[T Data](m raw) (Stored[T], error) {
 // readLast reads the last message of a subject. It returns [ErrNotFound] if
 // there is none.
 func (c *Client) readLast(ctx context.Context, stream, subject string, from Consistency) (raw, error) {
-	direct := stream != ConversationsStream // which does not have it
-	if direct && (from == Any || c.alone) {
+	lookups, direct := c.direct[stream]
+	switch {
+	case direct && c.alone:
+		return lookups.last(ctx, subject)
+	case direct && from == Any:
 		return readDirect(ctx, c.nc, stream, subject)
 	}
 	return readLeader(ctx, c.nc, stream, subject)
@@ -112,12 +115,22 @@ func readDirect(ctx context.Context, nc *nats.Conn, stream, subject string) (raw
 	if err != nil {
 		return raw{}, fmt.Errorf("reading stream %q: %w", stream, err)
 	}
-	if status := reply.Header.Get("Status"); status != "" {
-		if status == "404" {
-			return raw{}, ErrNotFound
-		}
-		return raw{}, fmt.Errorf("reading stream %q: status %q: %s", stream, status, reply.Header.Get("Description"))
+	switch reply.Header.Get("Status") {
+	case "":
+		return fromDirect(reply, stream)
+	case "404":
+		return raw{}, ErrNotFound
 	}
+	return raw{}, statusError(reply, stream)
+}
+
+// statusError is what an answer to a direct get says that has no message.
+func statusError(reply *nats.Msg, stream string) error {
+	return fmt.Errorf("reading stream %q: status %q: %s", stream, reply.Header.Get("Status"), reply.Header.Get("Description"))
+}
+
+// fromDirect is the message that answers a direct get.
+func fromDirect(reply *nats.Msg, stream string) (raw, error) {
 	sequence, err := strconv.ParseUint(reply.Header.Get(jetstream.SequenceHeader), 10, 64)
 	if err != nil {
 		return raw{}, fmt.Errorf("reading stream %q: the sequence: %w", stream, err)
@@ -126,7 +139,9 @@ func readDirect(ctx context.Context, nc *nats.Conn, stream, subject string) (raw
 	if err != nil {
 		return raw{}, fmt.Errorf("reading stream %q: the time: %w", stream, err)
 	}
-	return raw{subject: subject, data: reply.Data, sequence: sequence, storedAt: storedAt}, nil
+	return raw{
+		subject: reply.Header.Get(jetstream.SubjectHeader), data: reply.Data, sequence: sequence, storedAt: storedAt,
+	}, nil
 }
 
 // lastSequence is the sequence of the last message that a stream took.

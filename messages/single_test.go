@@ -2,6 +2,9 @@ package messages_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
+	"sync"
 	"testing"
 
 	"roomlink/internal/brokertest"
@@ -28,4 +31,61 @@ func TestSingleServerReadsWhatIsStored(t *testing.T) {
 	if _, err := client.Waiting(limited(t), conversation("b")); err != nil {
 		t.Errorf("event: got error %v, want it", err)
 	}
+}
+
+// Reads at the same time go together, and each has its own answer: that nothing is
+// there, or what is, be it more than one answer holds.
+func TestSingleServerReadsTogether(t *testing.T) {
+	client := messages.NewClient(brokertest.Connect(t, brokertest.Start(t, account)), messages.SingleServer())
+	defer client.Close()
+	const readers, each = 64, 20
+	stored := map[string]string{}
+	for reader := range readers {
+		e := linksOf(fmt.Sprint("with links ", reader), 1)
+		e.Data.RecordingURL = "https://video.example/" + strings.Repeat("r", 100<<10) // 6 MiB for all
+		mustPublishLinks(t, client, e, 0)
+		stored[e.Data.InteractionID] = e.ID
+	}
+	var group sync.WaitGroup
+	for reader := range readers {
+		group.Go(func() {
+			for n := range each {
+				id := fmt.Sprint("with links ", reader)
+				got, err := client.Links(limited(t), conversation(id), messages.Leader)
+				if err != nil || got.ID != stored[id] || got.Data.InteractionID != id {
+					t.Errorf("links of %q: got %q of %q and error %v, want %q", id, got.ID, got.Data.InteractionID, err, stored[id])
+				}
+				id = fmt.Sprint("without ", reader, n)
+				if _, err := client.Links(limited(t), conversation(id), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
+					t.Errorf("links of nobody: got error %v, want %v", err, messages.ErrNotFound)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+// Links that are replaced again and again while they are read in groups are there at
+// every moment.
+func TestSingleServerReadsTogetherWhatChanges(t *testing.T) {
+	client := messages.NewClient(brokertest.Connect(t, brokertest.Start(t, account)), messages.SingleServer())
+	defer client.Close()
+	sequence := mustPublishLinks(t, client, linksOf("a", 1), 0)
+	var group sync.WaitGroup
+	for range 32 {
+		group.Go(func() {
+			last := uint64(0)
+			for range 100 {
+				got, err := client.Links(limited(t), conversation("a"), messages.Leader)
+				if err != nil || got.Sequence < last {
+					t.Errorf("links: got %d after %d and error %v, want them", got.Sequence, last, err)
+				}
+				last = got.Sequence
+			}
+		})
+	}
+	for generation := 2; generation <= 200; generation++ {
+		sequence = mustPublishLinks(t, client, linksOf("a", generation), sequence)
+	}
+	group.Wait()
 }
