@@ -161,7 +161,7 @@ func readFields(body []byte) (fields, error) {
 	if len(bytes.Trim(body, " \t\r\n")) == 0 {
 		return nil, web.BadRequest("empty_body", "the body is empty")
 	}
-	m := members{body: body, fields: fields{}}
+	m := members{body: body, fields: make(fields, min(len(body)/32, 32))}
 	if err := json.Unmarshal(body, &m, asSent); err != nil {
 		return nil, jsonError(err)
 	}

@@ -68,10 +68,10 @@ type Keys struct {
 	keys []key
 }
 
-// key is a link key with the subkey of each purpose.
+// key is a link key with what signs for each purpose.
 type key struct {
 	link    []byte
-	signing [PurposeCard + 1][]byte
+	signing [PurposeCard + 1]*signer
 }
 
 // NewKeys takes one or two link keys. It returns [ErrKey] for others.
@@ -92,21 +92,21 @@ func NewKeys(keys ...secret.String) (*Keys, error) {
 func newKey(link []byte) key {
 	k := key{link: link}
 	for purpose := range k.signing {
-		k.signing[purpose] = purposeKey(link, Purpose(purpose))
+		k.signing[purpose] = newPurposeSigner(link, Purpose(purpose))
 	}
 	return k
 }
 
-// forPurpose is the subkey of a purpose, be it one of ours or not.
-func (k key) forPurpose(purpose Purpose) []byte {
+// forPurpose signs for a purpose, be it one of ours or not.
+func (k key) forPurpose(purpose Purpose) *signer {
 	if int(purpose) < len(k.signing) {
 		return k.signing[purpose]
 	}
-	return purposeKey(k.link, purpose)
+	return newPurposeSigner(k.link, purpose)
 }
 
-func purposeKey(link []byte, purpose Purpose) []byte {
-	return subkey(link, fmt.Sprintf("roomlink token %d", purpose))
+func newPurposeSigner(link []byte, purpose Purpose) *signer {
+	return newSigner(subkey(link, fmt.Sprintf("roomlink token %d", purpose)))
 }
 
 // Sign makes a token, which may stand in an address as it is.
@@ -163,9 +163,8 @@ func (k *Keys) signed(purpose Purpose, body, sum []byte) bool {
 // mac signs with the subkey of a purpose, so that a token of one purpose is no
 // token of another whatever its body says.
 func (k key) mac(purpose Purpose, body []byte) []byte {
-	h := hmac.New(sha256.New, k.forPurpose(purpose))
-	h.Write(body)
-	return h.Sum(nil)[:macSize]
+	sum := k.forPurpose(purpose).sum(body)
+	return sum[:macSize]
 }
 
 // fingerprints name a client's secret in its access tokens, one for each key. A

@@ -18,7 +18,6 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // MaxBody bounds the body of a request, in bytes.
@@ -100,7 +99,11 @@ func JSON(w http.ResponseWriter, status int, v any) {
 		w.Header().Set("Cache-Control", "no-store")
 	}
 	w.WriteHeader(status)
-	_ = json.MarshalEncode(jsontext.NewEncoder(w), v, json.Deterministic(true)) // a client that is gone hears nothing
+	body, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		return // what is flat strings is always JSON
+	}
+	_, _ = w.Write(append(body, '\n')) // a client that is gone hears nothing
 }
 
 // ReadBody reads the body of a request. It returns an [*Error]: 413 over
