@@ -89,14 +89,13 @@ func New(config Config) (*Client, error) {
 	base := strings.TrimRight(config.URL, "/")
 	client := &http.Client{
 		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: config.Timeout}).DialContext,
-			TLSHandshakeTimeout:   config.Timeout,
-			ResponseHeaderTimeout: config.Timeout,
-			ForceAttemptHTTP2:     true,
-			MaxIdleConns:          config.Concurrency + 1, // and one for a token
-			MaxIdleConnsPerHost:   config.Concurrency + 1,
-			IdleConnTimeout:       idleTimeout,
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: config.Timeout}).DialContext,
+			TLSHandshakeTimeout: config.Timeout,
+			ForceAttemptHTTP2:   true,
+			MaxIdleConns:        config.Concurrency + 1, // and one for a token
+			MaxIdleConnsPerHost: config.Concurrency + 1,
+			IdleConnTimeout:     idleTimeout,
 		},
 		// A redirect would send the credentials, or the call, somewhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
