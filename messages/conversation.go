@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -27,9 +26,9 @@ var (
 // MaxInteractionID is the length of the longest interaction id, in bytes.
 const MaxInteractionID = 256
 
-var (
-	accountPattern = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
-	tokenPattern   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+const (
+	maxAccount = 32
+	maxToken   = 64
 )
 
 // Conversation names one contact between a customer and an agent: Talkdesk's
@@ -74,17 +73,28 @@ func (c Conversation) MessageID(generation int) string {
 // Token gives the subject token of an interaction id: the id itself where NATS
 // takes it as it is, else "~" and the unpadded base64url of its SHA-256.
 func Token(interactionID string) string {
-	if tokenPattern.MatchString(interactionID) {
+	if isToken(interactionID) {
 		return interactionID
 	}
 	sum := sha256.Sum256([]byte(interactionID))
 	return "~" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
+// isToken reports whether a text is 1 to 64 letters, digits, underscores and
+// hyphens.
+func isToken(s string) bool {
+	return s != "" && len(s) <= maxToken && !strings.ContainsFunc(s, func(r rune) bool {
+		return !isAccountRune(r) && (r < 'A' || r > 'Z') && r != '_'
+	})
+}
+
+func isAccountRune(r rune) bool { return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' }
+
 // ValidateAccount returns nil for 1 to 32 lower-case letters, digits and
 // hyphens, else an error that wraps [ErrInvalid].
 func ValidateAccount(name string) error {
-	if !accountPattern.MatchString(name) {
+	if name == "" || len(name) > maxAccount ||
+		strings.ContainsFunc(name, func(r rune) bool { return !isAccountRune(r) }) {
 		return fmt.Errorf("%w: account %q: want 1 to 32 of a-z, 0-9 and -", ErrInvalid, clip(name))
 	}
 	return nil

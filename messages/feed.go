@@ -14,17 +14,22 @@ const (
 	pullHeartbeat = 5 * time.Second
 	// feedRetry is how long a feed waits before it tries again to begin.
 	feedRetry = time.Second
+	// feedIdle is how often a feed looks whether anybody still follows.
+	feedIdle = 30 * time.Second
 )
 
 // Feed lets any number of callers wait for the links or the dead letter of a
-// conversation, on one ordered consumer a stream and process. A caller's
-// [Feed.Follow] works from the first moment: what is stored before the feed
-// runs is read.
+// conversation, on one ordered consumer a stream and process, and on none while
+// nobody waits. A caller's [Feed.Follow] works from the first moment: what is
+// stored before the feed runs is read.
 type Feed struct {
 	client *Client
+	idle   time.Duration
 
 	mu        sync.Mutex
 	followers map[followed]map[*follower]struct{}
+	// first is closed, and replaced, when the first follower comes.
+	first chan struct{}
 }
 
 // followed is a conversation as its subjects name it.
@@ -43,7 +48,10 @@ type follower struct {
 
 // NewFeed returns a feed that waits for [Feed.Run].
 func NewFeed(client *Client) *Feed {
-	return &Feed{client: client, followers: map[followed]map[*follower]struct{}{}}
+	return &Feed{
+		client: client, idle: feedIdle,
+		followers: map[followed]map[*follower]struct{}{}, first: make(chan struct{}),
+	}
 }
 
 // Run watches until the context ends, and then returns nil. While the broker is
@@ -57,10 +65,10 @@ func (f *Feed) Run(ctx context.Context, report func(error)) error {
 }
 
 func (f *Feed) keepWatching(ctx context.Context, stream string, tell func(jetstream.Msg), report func(error)) {
-	for ctx.Err() == nil {
+	for f.awaitFollower(ctx) {
 		err := f.watch(ctx, stream, tell)
-		if ctx.Err() != nil {
-			return
+		if ctx.Err() != nil || err == nil {
+			continue
 		}
 		if report != nil {
 			report(fmt.Errorf("watching stream %q: %w", stream, err))
@@ -72,7 +80,29 @@ func (f *Feed) keepWatching(ctx context.Context, stream string, tell func(jetstr
 	}
 }
 
-// watch runs one ordered consumer. It starts at a sequence and not at "new": a
+// awaitFollower waits until somebody follows. It returns false if the context
+// ended before.
+func (f *Feed) awaitFollower(ctx context.Context) bool {
+	f.mu.Lock()
+	nobody, first := len(f.followers) == 0, f.first
+	f.mu.Unlock()
+	if nobody {
+		select {
+		case <-first:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err() == nil
+}
+
+func (f *Feed) deserted() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.followers) == 0
+}
+
+// watch runs one ordered consumer, and returns nil when nobody follows any more.
+// It starts at a sequence and not at "new": a
 // consumer that the client resets before its first message would begin at a
 // later "new" than the first one.
 func (f *Feed) watch(ctx context.Context, stream string, tell func(jetstream.Msg)) error {
@@ -95,14 +125,30 @@ func (f *Feed) watch(ctx context.Context, stream string, tell func(jetstream.Msg
 		return err
 	}
 	f.readAgain()
-	select {
-	case <-ctx.Done():
-		consuming.Stop()
-		<-consuming.Closed()
-		return ctx.Err()
-	case <-consuming.Closed():
-		return errors.New("the consumer is closed")
+	err = f.untilDeserted(ctx, consuming)
+	consuming.Stop()
+	<-consuming.Closed()
+	if err == nil {
+		// It would go by itself, after minutes.
+		_ = js.DeleteConsumer(ctx, stream, consumer.CachedInfo().Name)
 	}
+	return err
+}
+
+// untilDeserted returns nil once nobody follows any more.
+func (f *Feed) untilDeserted(ctx context.Context, consuming jetstream.ConsumeContext) error {
+	idle := time.NewTicker(f.idle)
+	defer idle.Stop()
+	for !f.deserted() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-consuming.Closed():
+			return errors.New("the consumer is closed")
+		case <-idle.C:
+		}
+	}
+	return nil
 }
 
 func (f *Feed) tellLinks(msg jetstream.Msg) {
@@ -171,6 +217,10 @@ func (f *Feed) join(conversation Conversation) (w *follower, leave func()) {
 	w = &follower{wake: make(chan struct{}, 1)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(f.followers) == 0 {
+		close(f.first)
+		f.first = make(chan struct{})
+	}
 	if f.followers[key] == nil {
 		f.followers[key] = map[*follower]struct{}{}
 	}

@@ -26,14 +26,32 @@ func startFeed(t *testing.T, feed *messages.Feed) {
 	})
 }
 
-// liveFeed runs a feed, and returns once it has its consumers. What is made after
-// that comes on the channels.
+// bystand has somebody follow a conversation that never begins, until the test
+// ends.
+func bystand(t *testing.T, feed *messages.Feed) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- feed.Follow(ctx, conversation("bystander"), 0, func(messages.State) bool { return false })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("following until the end: got error %v, want %v", err, context.Canceled)
+		}
+	})
+}
+
+// liveFeed runs a feed, and returns once it has its consumers, which it keeps. What
+// is made after that comes on the channels.
 func liveFeed(t *testing.T, client *messages.Client) (feed *messages.Feed, links, letters <-chan string) {
 	t.Helper()
 	links = consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
 	letters = consumersCreated(t, client.JetStream().Conn(), messages.DeadLettersStream)
 	feed = messages.NewFeed(client)
 	startFeed(t, feed)
+	bystand(t, feed)
 	receive(t, links, "the consumer of links")
 	receive(t, letters, "the consumer of dead letters")
 	return feed, links, letters
@@ -221,5 +239,45 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 	err = feed.Follow(limited(t), conversation("{{x}}"), 0, nil)
 	if !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("impossible name: got error %v, want %v", err, messages.ErrInvalid)
+	}
+}
+
+// A feed has its consumers while somebody follows, and none before and after.
+func TestFeedReadsOnlyForFollowers(t *testing.T) {
+	client := newClient(t)
+	feed := messages.NewFeed(client)
+	feed.LookAgainEvery(10 * time.Millisecond)
+	startFeed(t, feed)
+	for range 3 {
+		awaitConsumers(t, client, 0)
+		ctx, leave := context.WithCancel(limited(t))
+		left := make(chan error, 1)
+		go func() {
+			left <- feed.Follow(ctx, conversation("a"), 0, func(messages.State) bool { return false })
+		}()
+		awaitConsumers(t, client, 1)
+		leave()
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			t.Errorf("following: got error %v, want %v", err, context.Canceled)
+		}
+	}
+	awaitConsumers(t, client, 0)
+}
+
+// awaitConsumers waits until each stream that a feed reads has so many consumers.
+func awaitConsumers(t *testing.T, client *messages.Client, want int) {
+	t.Helper()
+	ctx, ticker := limited(t), time.NewTicker(10*time.Millisecond)
+	defer ticker.Stop()
+	for _, name := range []string{messages.LinksStream, messages.DeadLettersStream} {
+		for got := -1; got != want; {
+			stream, err := client.JetStream().Stream(ctx, name)
+			if err != nil {
+				t.Fatalf("consumers of %q: got %d and error %v, want %d", name, got, err, want)
+			}
+			if got = stream.CachedInfo().State.Consumers; got != want {
+				<-ticker.C
+			}
+		}
 	}
 }

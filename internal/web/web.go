@@ -5,9 +5,9 @@
 package web
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"net/url"
@@ -109,12 +109,14 @@ func JSON(w http.ResponseWriter, status int, v any) {
 // ReadBody reads the body of a request. It returns an [*Error]: 413 over
 // [MaxBody], 408 for one that did not come in time, 400 for one that was cut off.
 func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	length := min(max(r.ContentLength, 0), MaxBody)
+	body := bytes.NewBuffer(make([]byte, 0, length+bytes.MinRead)) // read without growing
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody))
 	var tooLarge *http.MaxBytesError
 	var timeout interface{ Timeout() bool }
 	switch {
 	case err == nil:
-		return body, nil
+		return body.Bytes(), nil
 	case errors.As(err, &tooLarge):
 		return nil, &Error{
 			Status: http.StatusRequestEntityTooLarge, Code: "too_large",
