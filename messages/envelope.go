@@ -54,8 +54,9 @@ type envelope[T any] struct {
 
 // asItCame has a dead letter hold its event as that came, be it JSON at its best
 // or not.
-var asItCame = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
-	jsontext.PreserveRawStrings(true))
+var asItCame = []json.Options{
+	jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true), jsontext.PreserveRawStrings(true),
+}
 
 // Encode returns the message as JSON. It returns an error that wraps
 // [ErrInvalid] for data that [Decode] would not take.
@@ -75,7 +76,7 @@ func (e Event[T]) Encode() ([]byte, error) {
 		TraceParent:     e.TraceParent,
 		Data:            e.Data,
 	}
-	data, err := json.Marshal(doc, asItCame)
+	data, err := json.Marshal(doc, asItCame...)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a %s: %w", doc.Type, err)
 	}
@@ -100,7 +101,7 @@ func (e Event[T]) Message(subject string) (*nats.Msg, error) {
 // it does not know are ignored.
 func Decode[T Data](data []byte) (Event[T], error) {
 	var doc envelope[T]
-	if err := json.Unmarshal(data, &doc, asItCame); err != nil {
+	if err := json.Unmarshal(data, &doc, asItCame...); err != nil {
 		// The decoder's own error may quote the message, and so a ticket.
 		return Event[T]{}, fmt.Errorf("%w: not the JSON of a %s", ErrInvalid, doc.Data.eventType())
 	}

@@ -150,7 +150,7 @@ type fields map[string]jsontext.Value
 
 // asSent reads JSON as whoever sent it may have meant it: what is nested is not
 // looked into, and [fields.text] tells of text that was lost.
-var asSent = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+var asSent = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 
 // readFields reads an object once. Two members of one name are refused, since
 // every reader may see another one of them (RFC 8259, section 4).
@@ -162,7 +162,7 @@ func readFields(body []byte) (fields, error) {
 		return nil, web.BadRequest("empty_body", "the body is empty")
 	}
 	m := members{body: body, fields: make(fields, min(len(body)/32, 32))}
-	if err := json.Unmarshal(body, &m, asSent); err != nil {
+	if err := json.Unmarshal(body, &m, asSent...); err != nil {
 		return nil, jsonError(err)
 	}
 	return m.fields, nil

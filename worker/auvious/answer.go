@@ -53,8 +53,9 @@ func (c *Client) judge(response *http.Response, answer []byte, readErr error) (R
 
 // tolerant reads what auvious answers in any case of its names, which no
 // description of its fixes.
-var tolerant = json.JoinOptions(json.MatchCaseInsensitiveNames(true),
-	jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+var tolerant = []json.Options{
+	json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
+}
 
 // readRoom reads an answer strictly: a wrong link is worse than none. Its errors
 // never quote a link.
@@ -67,7 +68,7 @@ func (c *Client) readRoom(answer []byte) (Room, error) {
 		RecordingURL *string `json:"recordingUrl"`
 		TicketURL    *string `json:"ticketUrl"`
 	}
-	if err := json.Unmarshal(answer, &fields, tolerant); err != nil {
+	if err := json.Unmarshal(answer, &fields, tolerant...); err != nil {
 		return Room{}, errors.New("the answer is not the JSON object that is expected")
 	}
 	for _, field := range []struct {
@@ -133,7 +134,7 @@ func errorText(answer []byte) string {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
 	}
-	if json.Unmarshal(answer, &body, tolerant) != nil || body.Error == "" {
+	if json.Unmarshal(answer, &body, tolerant...) != nil || body.Error == "" {
 		return "auvious said no"
 	}
 	return Mask(strings.TrimSpace(body.Error + " " + body.Description))
