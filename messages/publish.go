@@ -106,13 +106,15 @@ func isStoreFailure(err error, text string) bool {
 // still those at the sequence after; 0 for none. It returns the sequence of what
 // is stored, and [ErrSuperseded] if others were stored in between: read those
 // with the leader's consistency, and decide anew. Any other error leaves open
-// whether the links are stored; publishing the same event again is safe.
+// whether the links are stored; publishing the same event again is safe, and
+// returns [ErrSuperseded] if they are.
 func (c *Client) PublishLinks(ctx context.Context, e Event[Links], after uint64) (uint64, error) {
 	msg, err := e.Message(e.Data.Conversation().LinksSubject())
 	if err != nil {
 		return 0, err
 	}
-	expect(msg, e.ID, LinksStream)
+	// No message id: the sequence is looked at before it, and refuses a repeat too.
+	msg.Header[jetstream.ExpectedStreamHeader] = []string{LinksStream}
 	msg.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(after, 10)}
 	ack, err := c.put(ctx, c.links, msg)
 	var refusal *jetstream.APIError

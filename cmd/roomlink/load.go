@@ -44,6 +44,7 @@ type loadCommand struct {
 	NatsURL  string       `name:"nats-url" help:"An external broker, in place of the embedded one."`
 	Replicas int          `default:"1" help:"Replicas of each stream on that."`
 	Split    bool         `help:"Run each part as a process of its own."`
+	Apart    bool         `help:"Run \"roomlink serve\" as one process, apart from the test: what it uses is then its own."`
 	Chaos    bool         `help:"Kill the parts at random while requests are sent, and start them again. They are processes of their own then."`
 	Seed     uint64       `default:"0" help:"Chooses what is killed when; 0 for a new one each time."`
 
@@ -87,7 +88,7 @@ type loadTest struct {
 
 // Run carries out the command.
 func (c *loadCommand) Run(ctx context.Context, w world, line *kong.Context) error {
-	if err := c.check(); err != nil {
+	if err := cmp.Or(c.check(), c.checkParts()); err != nil {
 		return err
 	}
 	t := &loadTest{loadCommand: *c, world: w}
@@ -117,12 +118,21 @@ func (c *loadCommand) check() error {
 		return usagef("--concurrency is at least 1")
 	case c.Drain < 0 || c.Preload < 0:
 		return usagef("--drain and --preload-links are not less than 0")
-	case c.Reference && (c.Chaos || c.Accounts > 1):
-		return usagef("--reference has one account and stays alive: it goes with neither --accounts nor --chaos")
 	case !c.Reference && slices.ContainsFunc(c.Fail, load.Condition.NeedsReference):
 		return usagef("--fail with a ratio needs --reference")
 	case c.AuviousURL != "" && c.AuviousClientID == "":
 		return usagef("--auvious-url needs ROOMLINK_AUVIOUS_CLIENT_ID and %s", auviousSecret)
+	}
+	return nil
+}
+
+// checkParts finds parts that do not go together.
+func (c *loadCommand) checkParts() error {
+	switch {
+	case c.Reference && (c.Chaos || c.Accounts > 1):
+		return usagef("--reference has one account and stays alive: it goes with neither --accounts nor --chaos")
+	case c.Apart && (c.Split || c.AcceptOnly || c.Drain > 0):
+		return usagef("--apart has the parts together: it goes with none of --split, --accept-only and --drain")
 	}
 	return nil
 }

@@ -154,6 +154,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"--shapes=voice"},
 		{"--reference", "--accounts=5"},
 		{"--fail=ratio>=0.8"},
+		{"--apart", "--split"},
+		{"--apart", "--drain=10"},
 		{"--fail=sent<5"},
 		{"--compare=load_test.go"},
 		{"--report=" + filepath.Join(t.TempDir(), "none", "report.html")},
@@ -200,6 +202,21 @@ func TestLoadSplit(t *testing.T) {
 	}
 }
 
+// TestLoadApart runs what is tested as one process, on a store that is not empty.
+func TestLoadApart(t *testing.T) {
+	t.Parallel()
+	r := loadTestOf(t, "--apart", "--requests=200", "--preload-links=50")
+	wantConversations(t, r.Reconciliation, 200)
+	var names []string
+	for _, part := range r.Parts {
+		names = append(names, part.Name)
+	}
+	slices.Sort(names)
+	if want := []string{"auvious", "load", "serve"}; !slices.Equal(names, want) {
+		t.Errorf("parts: got %v, want %v", names, want)
+	}
+}
+
 // TestLoadElsewhere runs the parts against a broker and an auvious that are none of
 // the test's own.
 func TestLoadElsewhere(t *testing.T) {
@@ -213,7 +230,7 @@ func TestLoadElsewhere(t *testing.T) {
 		"ROOMLINK_NATS_URL": "nats://127.0.0.1:1",
 		"ROOMLINK_ACCOUNTS": "none.yaml",
 	}
-	for _, more := range [][]string{nil, {"--split"}} {
+	for _, more := range [][]string{nil, {"--split"}, {"--apart"}} {
 		args := append([]string{
 			"load", "--json", "--requests=50", "--nats-url=" + startNATS(t), "--auvious-url=" + a.URL,
 		}, more...)

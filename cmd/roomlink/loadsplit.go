@@ -107,7 +107,11 @@ func (p *loadParts) start(ctx context.Context) error {
 	}
 	p.brokerAt, p.auviousAt, p.webhookAt, p.webhookOps, p.workerOps =
 		addresses[0], addresses[1], addresses[2], addresses[3], addresses[4]
-	for _, step := range []func(context.Context) error{p.startAuvious, p.startBroker, p.connect, p.startWebhook} {
+	steps := []func(context.Context) error{p.startAuvious, p.startBroker, p.connect, p.startWebhook}
+	if p.test.Apart {
+		steps = []func(context.Context) error{p.startApart}
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -123,7 +127,7 @@ func (p *loadParts) start(ctx context.Context) error {
 	s.target.OrphansAllowed = func(ctx context.Context) int {
 		return allowed(ctx) + int(p.severe.Load())*p.test.Concurrency*p.test.Accounts
 	}
-	if s.workerLater {
+	if s.workerLater || p.test.Apart {
 		return nil
 	}
 	return p.startWorker(ctx)
@@ -171,17 +175,27 @@ func (p *loadParts) nats() (natsSettings, secret.String, error) {
 	return p.test.nats(), password, err
 }
 
-// connect connects the test itself to the broker.
-func (p *loadParts) connect(ctx context.Context) error {
+// remote is how the test reaches the broker.
+func (p *loadParts) remote() (broker.RemoteConfig, error) {
+	if p.test.Apart && p.test.NatsURL == "" {
+		return p.operator()
+	}
 	settings, password, err := p.nats()
 	if err != nil {
-		return err
+		return broker.RemoteConfig{}, err
 	}
 	remote, err := settings.remote(p.test.world)
+	remote.Password = password
+	return remote, err
+}
+
+// connect connects the test itself to the broker.
+func (p *loadParts) connect(ctx context.Context) error {
+	remote, err := p.remote()
 	if err != nil {
 		return err
 	}
-	remote.Password, remote.Logger = password, zerolog.Nop()
+	remote.Logger = zerolog.Nop()
 	dialling, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	b, err := broker.Dial(dialling, remote)

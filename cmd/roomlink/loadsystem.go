@@ -217,7 +217,7 @@ func (t *loadTest) start(ctx context.Context, workerLater bool) (*loadSystem, er
 
 // startParts starts the parts, in this process or as others.
 func (t *loadTest) startParts(ctx context.Context, s *loadSystem) error {
-	if t.Split || t.Chaos {
+	if t.Split || t.Apart || t.Chaos {
 		parts, err := t.newParts(s)
 		if err != nil {
 			return err
