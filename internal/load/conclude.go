@@ -108,6 +108,7 @@ func (r *run) countRooms(ctx context.Context, result *Result, linked int) {
 	}
 	before := r.facade
 	result.Facade = Facade{
+		Counted:       true,
 		Calls:         stats.RoomCalls - before.RoomCalls,
 		Rooms:         stats.RoomsMade - before.RoomsMade,
 		TokenCalls:    stats.TokenCalls - before.TokenCalls,

@@ -126,7 +126,9 @@ type Part struct {
 
 // Facade is what the simulated auvious counted.
 type Facade struct {
-	Calls int `json:"calls"`
+	// Counted is false for another auvious, which does not count.
+	Counted bool `json:"counted"`
+	Calls   int  `json:"calls"`
 	// Failed were not answered 2xx.
 	Failed     int `json:"failed"`
 	Rooms      int `json:"rooms"`

@@ -36,7 +36,7 @@ func found() load.Result {
 			{Name: "serve", CPUSeconds: 0.25, CPUPerThousand: 0.2, PeakMemory: 100e6},
 			{Name: "load", CPUSeconds: 0.0625, CPUPerThousand: 0.05, PeakMemory: 300e6},
 		},
-		Facade: load.Facade{Calls: 1254, Failed: 4, Rooms: 1251, TokenCalls: 1},
+		Facade: load.Facade{Counted: true, Calls: 1254, Failed: 4, Rooms: 1251, TokenCalls: 1},
 		Reconciliation: load.Reconciliation{
 			Sent: 1253, Accepted: 1250, Refused: 2, Unanswered: 1, Linked: 1247, DeadLettered: 3, Orphans: 4, OrphansAllowed: 4,
 		},

@@ -21,7 +21,7 @@ func ExampleTable() {
 		Answer:         load.Latency{Count: 15_000, P50: 0.0009, P90: 0.0014, P99: 0.0031, P999: 0.0082, Max: 0.0213},
 		Links:          load.Latency{Count: 15_000, P50: 0.0521, P90: 0.0544, P99: 0.0613, P999: 0.0718, Max: 0.1042},
 		Parts:          []load.Part{{Name: "all", CPUSeconds: 4.8, CPUPerThousand: 0.32, PeakMemory: 84_000_000}},
-		Facade:         load.Facade{Calls: 15_000, Rooms: 15_000, TokenCalls: 1},
+		Facade:         load.Facade{Counted: true, Calls: 15_000, Rooms: 15_000, TokenCalls: 1},
 		Reconciliation: load.Reconciliation{Sent: 15_000, Accepted: 15_000, Linked: 15_000},
 	}
 	result.Reconcile()

@@ -144,8 +144,10 @@ func requests(r load.Result) []string {
 	lines := []string{
 		fmt.Sprintf("requests: %s sent, %s accepted, %s known already, %s refused%s, %s unanswered, %s late", integer(q.Sent),
 			integer(q.Accepted), integer(q.Duplicates), integer(q.Refused), refused, integer(q.Failed), integer(q.Late)),
-		fmt.Sprintf("facade: %s (%s failed), %s, %s, %s fetched", counted(f.Calls, "call"), integer(f.Failed),
-			counted(f.Rooms, "room"), counted(f.TokenCalls, "token call"), counted(f.TicketFetches, "ticket")),
+	}
+	if f.Counted {
+		lines = append(lines, fmt.Sprintf("facade: %s (%s failed), %s, %s, %s fetched", counted(f.Calls, "call"),
+			integer(f.Failed), counted(f.Rooms, "room"), counted(f.TokenCalls, "token call"), counted(f.TicketFetches, "ticket")))
 	}
 	if r.Drain > 0 {
 		lines = append(lines, "drain: "+seconds(r.Drain)+" from the start of a worker that came late to the last links")
