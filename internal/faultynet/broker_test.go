@@ -2,10 +2,12 @@ package faultynet_test
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"roomlink/internal/networktest"
 	"roomlink/messages"
 )
 
@@ -21,25 +23,25 @@ func TestBrokerNetwork(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
-		toxics []toxic
+		toxics []networktest.Toxic
 		// cut ends the connections first, so that new ones meet the toxics.
 		cut bool
 		// refuses says that no event can be stored meanwhile.
 		refuses bool
 	}{
-		{name: "latency", toxics: both("latency", map[string]int{"latency": 300, "jitter": 200})},
-		{name: "bandwidth", toxics: both("bandwidth", map[string]int{"rate": 8})},
-		{name: "slices", toxics: both("slicer", map[string]int{"average_size": 20, "size_variation": 10, "delay": 100})},
-		{name: "stall", toxics: both("latency", map[string]int{"latency": 6000}), refuses: true},
-		{name: "black hole", toxics: blackHole(), refuses: true},
-		{name: "black hole on the way there", toxics: blackHole()[:1], refuses: true},
-		{name: "black hole on the way back", toxics: blackHole()[1:], refuses: true},
-		{name: "resets", toxics: both("reset_peer", map[string]int{"timeout": 0}), refuses: true},
-		{name: "resets of new connections", toxics: both("reset_peer", map[string]int{"timeout": 0}), cut: true, refuses: true},
+		{name: "latency", toxics: networktest.Both("latency", map[string]int{"latency": 300, "jitter": 200})},
+		{name: "bandwidth", toxics: networktest.Both("bandwidth", map[string]int{"rate": 8})},
+		{name: "slices", toxics: networktest.Both("slicer", map[string]int{"average_size": 20, "size_variation": 10, "delay": 100})},
+		{name: "stall", toxics: networktest.Both("latency", map[string]int{"latency": 6000}), refuses: true},
+		{name: "black hole", toxics: networktest.BlackHole(), refuses: true},
+		{name: "black hole on the way there", toxics: networktest.BlackHole()[:1], refuses: true},
+		{name: "black hole on the way back", toxics: networktest.BlackHole()[1:], refuses: true},
+		{name: "resets", toxics: networktest.Both("reset_peer", map[string]int{"timeout": 0}), refuses: true},
+		{name: "resets of new connections", toxics: networktest.Both("reset_peer", map[string]int{"timeout": 0}), cut: true, refuses: true},
 		{
 			name: "connections that end, and end slowly",
-			toxics: append(both("limit_data", map[string]int{"bytes": 6000}),
-				both("slow_close", map[string]int{"delay": 2000})...),
+			toxics: append(networktest.Both("limit_data", map[string]int{"bytes": 6000}),
+				networktest.Both("slow_close", map[string]int{"delay": 2000})...),
 		},
 		{name: "refused", cut: true, refuses: true},
 	} {
@@ -50,19 +52,19 @@ func TestBrokerNetwork(t *testing.T) {
 			s.awaitLinks(ids...)
 
 			if test.cut {
-				s.toBroker.cut()
+				s.toBroker.Cut()
 			}
-			s.toBroker.suffer(test.toxics...)
+			s.toBroker.Suffer(test.toxics...)
 			if test.cut && test.toxics != nil {
-				s.toBroker.open()
+				s.toBroker.Open()
 			}
 			stored, refused := s.flood("while", 24, 6)
 			if test.refuses && len(stored) > 0 {
 				t.Errorf("events stored meanwhile: got %v, want none", stored)
 			}
-			s.toBroker.heal()
+			s.toBroker.Heal()
 			if test.cut && test.toxics == nil {
-				s.toBroker.open()
+				s.toBroker.Open()
 			}
 			// Some of those that were refused may be stored: what was lost is the answer.
 			for _, id := range refused {
@@ -85,22 +87,33 @@ func TestNoBrokerBehindConnections(t *testing.T) {
 	s := newSite(t, setup{})
 	ids, _ := s.flood("before", 5, 5)
 	s.awaitLinks(ids...)
-	s.toBroker.cut()
-	broker := s.toBroker.lead(mute(t))
-	s.toBroker.open()
+	s.toBroker.Cut()
+	broker := s.toBroker.Lead(mute(t))
+	s.toBroker.Open()
 	// Requests that come at any time of an attempt to connect, of which each ends
 	// some time and the next begins.
 	stored, refused := s.spread("while", 120, 8*time.Second)
 	if len(stored) > 0 {
 		t.Errorf("events stored meanwhile: got %v, want none", stored)
 	}
-	s.toBroker.cut()
-	s.toBroker.lead(broker)
-	s.toBroker.open()
+	s.toBroker.Cut()
+	s.toBroker.Lead(broker)
+	s.toBroker.Open()
 	for _, id := range refused {
 		s.mustStore(id)
 	}
 	s.wantDone(append(ids, refused...))
+}
+
+// mute listens, and never says a word.
+func mute(tb testing.TB) (address string) {
+	tb.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatalf("listening: %v", err)
+	}
+	tb.Cleanup(func() { _ = listener.Close() })
+	return listener.Addr().String()
 }
 
 // TestBrokerStopsReading: a network that takes no more bytes is found out by the
@@ -111,7 +124,7 @@ func TestBrokerStopsReading(t *testing.T) {
 		t.Skip("internal/broker does not bound its writes yet")
 	}
 	s := newSite(t, setup{})
-	s.toBroker.suffer(both("bandwidth", map[string]int{"rate": 1})...)
+	s.toBroker.Suffer(networktest.Both("bandwidth", map[string]int{"rate": 1})...)
 	// As large as the webhook takes them, to fill what the kernel keeps of them.
 	const events, atOnce = 1600, 400
 	filling := fmt.Sprintf(`,"applicationId":%q,"organizationId":%q,"urlBase":%q`,
@@ -120,7 +133,7 @@ func TestBrokerStopsReading(t *testing.T) {
 		id := fmt.Sprintf("call-%d", i)
 		s.wantInTime(s.send("/talkdesk/events", id, `{"cdestination":"standalone","customerId":"contact-1","interactionId":"`+id+`"`+filling+`}`))
 	})
-	s.toBroker.heal()
+	s.toBroker.Heal()
 	s.mustStore("after")
 	s.awaitLinks("after")
 	if got := s.messagesIn(messages.DeadLettersStream); got != 0 {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/networktest"
 	"roomlink/messages"
 )
 
@@ -22,7 +23,7 @@ func TestFacadeNetwork(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
-		toxics []toxic
+		toxics []networktest.Toxic
 		// cut ends the connections first, and refuses others unless there are toxics
 		// for them.
 		cut bool
@@ -32,38 +33,38 @@ func TestFacadeNetwork(t *testing.T) {
 	}{
 		{
 			name:   "latency",
-			toxics: both("latency", map[string]int{"latency": 300, "jitter": 200}), outcome: created,
+			toxics: networktest.Both("latency", map[string]int{"latency": 300, "jitter": 200}), outcome: created,
 			never: []string{notDone, unknownOutcome},
 		},
 		{
 			name:   "bandwidth",
-			toxics: both("bandwidth", map[string]int{"rate": 4}), outcome: created,
+			toxics: networktest.Both("bandwidth", map[string]int{"rate": 4}), outcome: created,
 			never: []string{notDone, unknownOutcome},
 		},
 		{
 			name:   "slices",
-			toxics: both("slicer", map[string]int{"average_size": 40, "size_variation": 20, "delay": 100}), outcome: created,
+			toxics: networktest.Both("slicer", map[string]int{"average_size": 40, "size_variation": 20, "delay": 100}), outcome: created,
 			never: []string{notDone, unknownOutcome},
 		},
-		{name: "black hole", toxics: blackHole(), outcome: unknownOutcome, never: []string{notDone, created}},
-		{name: "black hole on the way there", toxics: blackHole()[:1], outcome: unknownOutcome, never: []string{notDone, created}},
-		{name: "black hole on the way back", toxics: blackHole()[1:], outcome: unknownOutcome, never: []string{notDone, created}},
-		{name: "new connections in a black hole", toxics: blackHole(), cut: true, outcome: unknownOutcome, never: []string{created}},
+		{name: "black hole", toxics: networktest.BlackHole(), outcome: unknownOutcome, never: []string{notDone, created}},
+		{name: "black hole on the way there", toxics: networktest.BlackHole()[:1], outcome: unknownOutcome, never: []string{notDone, created}},
+		{name: "black hole on the way back", toxics: networktest.BlackHole()[1:], outcome: unknownOutcome, never: []string{notDone, created}},
+		{name: "new connections in a black hole", toxics: networktest.BlackHole(), cut: true, outcome: unknownOutcome, never: []string{created}},
 		{
 			name:   "resets",
-			toxics: both("reset_peer", map[string]int{"timeout": 0}), outcome: unknownOutcome,
+			toxics: networktest.Both("reset_peer", map[string]int{"timeout": 0}), outcome: unknownOutcome,
 			never: []string{created},
 		},
 		{
 			name:   "the answer cut off",
-			toxics: []toxic{{"limit_data", "downstream", map[string]int{"bytes": 100}}}, outcome: unknownOutcome,
+			toxics: []networktest.Toxic{networktest.Back("limit_data", map[string]int{"bytes": 100})}, outcome: unknownOutcome,
 			never: []string{created},
 		},
 		{
 			name: "connections that end, and end slowly",
-			toxics: []toxic{
-				{"limit_data", "downstream", map[string]int{"bytes": 100}},
-				{"slow_close", "downstream", map[string]int{"delay": 500}},
+			toxics: []networktest.Toxic{
+				networktest.Back("limit_data", map[string]int{"bytes": 100}),
+				networktest.Back("slow_close", map[string]int{"delay": 500}),
 			},
 			outcome: unknownOutcome, never: []string{created},
 		},
@@ -84,11 +85,11 @@ func TestFacadeNetwork(t *testing.T) {
 			}
 
 			if test.cut {
-				s.toAuvious.cut()
+				s.toAuvious.Cut()
 			}
-			s.toAuvious.suffer(test.toxics...)
+			s.toAuvious.Suffer(test.toxics...)
 			if test.cut && test.toxics != nil {
-				s.toAuvious.open()
+				s.toAuvious.Open()
 			}
 			stored, refused := s.flood("while", 8, 4)
 			if len(refused) > 0 {
@@ -100,9 +101,9 @@ func TestFacadeNetwork(t *testing.T) {
 					t.Errorf("calls that ended as %s: got %v, want none", outcome, got-before[outcome])
 				}
 			}
-			s.toAuvious.heal()
+			s.toAuvious.Heal()
 			if test.cut && test.toxics == nil {
-				s.toAuvious.open()
+				s.toAuvious.Open()
 			}
 			s.mustStore("after")
 			s.wantDone(append(append(ids, stored...), "after"))
@@ -119,7 +120,7 @@ func TestUnknownOutcomesEnd(t *testing.T) {
 	s := newSite(t, setup{timeout: 500 * time.Millisecond, unknownRetries: retries})
 	ids, _ := s.flood("before", 1, 1)
 	s.awaitLinks(ids...)
-	s.toAuvious.suffer(blackHole()[1:]...) // the calls arrive, and make their rooms
+	s.toAuvious.Suffer(networktest.BlackHole()[1:]...) // the calls arrive, and make their rooms
 	stored, _ := s.flood("while", events, events)
 	s.await("dead letters", func() bool { return s.messagesIn(messages.DeadLettersStream) == events })
 	s.await("an empty queue", func() bool { return s.messagesIn(messages.ConversationsStream) == 0 })
@@ -131,7 +132,7 @@ func TestUnknownOutcomesEnd(t *testing.T) {
 			t.Errorf("rooms of %q: got %d, want %d: it is what the count is for", id, got, retries+1)
 		}
 	}
-	s.toAuvious.heal()
+	s.toAuvious.Heal()
 	for _, id := range stored {
 		conversation := messages.Conversation{Account: account, InteractionID: id}
 		letter, err := s.observer.DeadLetter(limited(t), conversation, messages.Leader)
@@ -153,10 +154,10 @@ func TestBothNetworks(t *testing.T) {
 	s := newSite(t, setup{timeout: time.Second})
 	var ids []string
 	for round := range 4 {
-		network := []*network{s.toBroker, s.toAuvious}[round%2]
-		network.cut()
+		network := []*networktest.Network{s.toBroker, s.toAuvious}[round%2]
+		network.Cut()
 		stored, refused := s.flood(fmt.Sprintf("cut-%d", round), 6, 3)
-		network.open()
+		network.Open()
 		for _, id := range refused {
 			s.mustStore(id)
 		}

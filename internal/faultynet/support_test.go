@@ -19,10 +19,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
-	globallog "github.com/rs/zerolog/log"
 
 	"roomlink/internal/access"
 	"roomlink/internal/broker"
+	"roomlink/internal/networktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
 	"roomlink/internal/web"
@@ -53,7 +53,6 @@ func TestMain(m *testing.M) {
 	for _, user := range []string{"", "OPERATOR_", "SUBSCRIBER_"} {
 		_ = os.Setenv("ROOMLINK_NATS_"+user+"PASSWORD", "invented"+user)
 	}
-	globallog.Logger = zerolog.Nop() // some toxics write to it
 	stop := machine.watch()
 	code := m.Run()
 	stop()
@@ -71,7 +70,7 @@ type site struct {
 	log       *logbook
 	observer  *messages.Client
 	// toBroker and toAuvious are the networks.
-	toBroker, toAuvious *network
+	toBroker, toAuvious *networktest.Network
 	worker              *worker.Worker
 	stopWorker          func()
 	// linked takes the sets of links as they are stored.
@@ -102,7 +101,7 @@ func newSite(tb testing.TB, choice setup) *site {
 	}
 	tb.Cleanup(s.client.CloseIdleConnections)
 	address := startServer(tb)
-	s.toBroker = newNetwork(tb, address)
+	s.toBroker = networktest.New(tb, address)
 	s.observer = dial(tb, address, zerolog.Nop())
 	if err := messages.Provision(limited(tb), s.observer.JetStream(), messages.StreamSettings{}); err != nil {
 		tb.Fatalf("provisioning: %v", err)
@@ -112,8 +111,8 @@ func newSite(tb testing.TB, choice setup) *site {
 	if err != nil {
 		tb.Fatalf("watching links: %v", err)
 	}
-	s.serve(dial(tb, s.toBroker.address(), zerolog.New(s.log)))
-	s.work(dial(tb, s.toBroker.address(), zerolog.New(s.log)), choice)
+	s.serve(dial(tb, s.toBroker.Address(), zerolog.New(s.log)))
+	s.work(dial(tb, s.toBroker.Address(), zerolog.New(s.log)), choice)
 	return s
 }
 
@@ -198,9 +197,9 @@ func (s *site) work(client *messages.Client, choice setup) {
 	}
 	behind := httptest.NewServer(s.simulator)
 	s.tb.Cleanup(behind.Close)
-	s.toAuvious = newNetwork(s.tb, behind.Listener.Addr().String())
+	s.toAuvious = networktest.New(s.tb, behind.Listener.Addr().String())
 	facade, err := auvious.New(auvious.Config{
-		URL: "http://" + s.toAuvious.address(), Timeout: choice.timeout,
+		URL: "http://" + s.toAuvious.Address(), Timeout: choice.timeout,
 		ClientID: simulator.DefaultClientID, ClientSecret: simulator.DefaultClientSecret,
 	})
 	if err != nil {
