@@ -4,6 +4,7 @@
 //
 // It guarantees that no publish is kept in a buffer while the broker is out of
 // reach (a publish fails at once instead, and the caller says so to Talkdesk),
+// that a server which is frozen, or cut off from its cluster, is left for another,
 // that the replies to our own requests reach nobody else, and that an embedded
 // server has closed its store when [Broker.Close] returns.
 package broker
@@ -36,8 +37,9 @@ const (
 	connectTimeout = 1500 * time.Millisecond
 	writeTimeout   = time.Second
 	flushTimeout   = time.Second
-	// A server that is frozen or cut off keeps its connections and answers nothing;
-	// after this long, thrice, we go to another one.
+	// A server that is frozen keeps its connections and answers nothing; after this
+	// long, thrice, we go to another one. One that is cut off from its cluster does
+	// answer: that is for the lookout.
 	pingInterval = 3 * time.Second
 	firstBackoff = 250 * time.Millisecond
 	lastBackoff  = 10 * time.Second
@@ -58,6 +60,12 @@ type Broker struct {
 
 	mu    sync.Mutex
 	conns []*nats.Conn
+
+	// ctx is that of the lookouts, which stop ends and looking waits for. There are
+	// none for an embedded broker.
+	ctx     context.Context //nolint:containedctx // of the background tasks
+	stop    context.CancelFunc
+	looking sync.WaitGroup
 }
 
 // Connect opens a connection for a part, which the broker closes with itself.
@@ -75,6 +83,10 @@ func (b *Broker) Connect(part string) (jetstream.JetStream, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.conns = append(b.conns, nc)
+	if b.embedded == nil {
+		lookout := newLookout(js, b.log.With().Str("connection", part).Logger())
+		b.looking.Go(func() { lookout.run(b.ctx) })
+	}
 	return js, nil
 }
 
@@ -164,6 +176,10 @@ func (b *Broker) Close() {
 	conns := b.conns
 	b.conns = nil
 	b.mu.Unlock()
+	if b.embedded == nil {
+		b.stop()
+		b.looking.Wait()
+	}
 	for _, nc := range conns {
 		_ = nc.FlushTimeout(flushTimeout) // acknowledgements on their way
 		nc.Close()
@@ -223,6 +239,7 @@ func Dial(ctx context.Context, config RemoteConfig) (*Broker, error) {
 	if err := b.await(ctx); err != nil {
 		return nil, err
 	}
+	b.ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	return b, nil
 }
 
