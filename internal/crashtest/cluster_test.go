@@ -1,8 +1,11 @@
 package crashtest_test
 
 import (
+	"context"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -11,8 +14,8 @@ import (
 )
 
 // TestCluster runs on three NATS servers. The one that leads the queue is killed under
-// load, and started again; then the next one that does is frozen, which cuts it off
-// from everybody, and let go on, still believing that it leads.
+// load, and started again; then the next one that does is frozen, and let go on, still
+// believing that it leads.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	auvious, _ := startAuvious(t)
@@ -37,11 +40,11 @@ func TestCluster(t *testing.T) {
 	leader = leaderOf(t, js, servers)
 	leader.Signal(syscall.SIGSTOP)
 	l.awaitTaken(100)
-	t.Logf("longest time without a 2xx: %v as the leader was cut off", l.sinceGap())
+	t.Logf("longest time without a 2xx: %v as the leader was frozen", l.sinceGap())
 	leader.Signal(syscall.SIGCONT)
 	l.awaitTaken(100)
 	awaitWhole(t, js)
-	t.Logf("longest time without a 2xx: %v as it came back", l.sinceGap())
+	t.Logf("longest time without a 2xx: %v as it went on", l.sinceGap())
 
 	taken := l.stop()
 	awaitEmpty(t, js)
@@ -51,6 +54,80 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	reconcile(t, js, auvious, taken, 3*concurrency)
+}
+
+// TestPartition cuts a server off from the others of its cluster, under load: the one
+// that leads the queue, and that the webhook and the worker are connected to. It runs
+// on and answers their pings, but nothing can be stored through it, so they leave it
+// by themselves. Then the cluster is whole again.
+func TestPartition(t *testing.T) {
+	t.Parallel()
+	auvious, _ := startAuvious(t)
+	servers := startServers(t, 3)
+	js := observe(t, servers...)
+	provision(t, js, len(servers))
+	cut := leaderOf(t, js, servers)
+	env := environment(t, auvious)
+	use(env, servers...)
+	env["ROOMLINK_NATS_URL"] = addressOf(cut) // which tells them of the others
+	receives := programtest.Start(t, programtest.Command{Args: []string{"webhook"}, Env: env})
+	works := programtest.Start(t, programtest.Command{Args: []string{"worker"}, Env: env})
+	l := startLoad(t, receives.Address("public"))
+	l.awaitTaken(100)
+	awaitWhole(t, js)
+	t.Logf("longest time without a 2xx: %v while all is well", l.sinceGap())
+
+	for range cuts {
+		cut.cutOff()
+		l.awaitTaken(100)
+		t.Logf("longest time without a 2xx: %v as the webhook's server was cut off", l.sinceGap())
+		left := cut
+		if cut = serverOf(t, receives, servers); cut == left {
+			t.Errorf("the webhook's server: got the one that was cut off, want another")
+		}
+		left.rejoin()
+		l.awaitTaken(100)
+		awaitWhole(t, js)
+		t.Logf("longest time without a 2xx: %v as it came back", l.sinceGap())
+	}
+
+	taken := l.stop()
+	t.Logf("answers but 2xx, by status: %s", l.statuses())
+	awaitEmpty(t, js)
+	for _, p := range []*programtest.Program{receives, works} {
+		if code := p.Stop(); code != 0 {
+			t.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.Log())
+		}
+	}
+	reconcile(t, js, auvious, taken, cuts*concurrency)
+}
+
+// provision makes the streams. A cluster that has just begun answers nobody at first.
+func provision(tb testing.TB, js jetstream.JetStream, replicas int) {
+	tb.Helper()
+	await(tb, "the streams", func() bool {
+		attempt, cancel := context.WithTimeout(tb.Context(), 3*time.Second)
+		defer cancel()
+		return messages.Provision(attempt, js, messages.StreamSettings{Replicas: replicas}) == nil
+	})
+}
+
+// serverOf is the server that a part was connected to again last.
+func serverOf(tb testing.TB, p *programtest.Program, servers []*natsServer) *natsServer {
+	tb.Helper()
+	p.AwaitLog("broker connection restored")
+	var last *natsServer
+	for line := range strings.Lines(p.Log()) {
+		for _, s := range servers {
+			if strings.Contains(line, "broker connection restored") && strings.Contains(line, s.address) {
+				last = s
+			}
+		}
+	}
+	if last == nil {
+		tb.Fatalf("the server that is connected to: got none of the cluster\n%s", p.Log())
+	}
+	return last
 }
 
 // leaderOf waits until the queue has a leader, and returns it.

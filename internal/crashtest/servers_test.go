@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
+	"roomlink/internal/networktest"
 	"roomlink/internal/programtest"
 	"roomlink/messages"
 )
@@ -32,6 +33,9 @@ type natsServer struct {
 
 	name, address, route string
 	command              programtest.Command
+	// networks lie between it and the others of its cluster, one for each way a
+	// connection is made.
+	networks []*networktest.Network
 }
 
 // startServers runs NATS servers, as a cluster if they are several.
@@ -46,28 +50,59 @@ func startServers(tb testing.TB, count int) []*natsServer {
 		tb.Fatal("the configuration has no block for a cluster")
 	}
 	servers := make([]*natsServer, count)
-	routes := map[string]string{`"0.0.0.0:6222"`: ""}
 	for i := range servers {
-		name := fmt.Sprintf("nats-%d", i+1)
-		servers[i] = &natsServer{name: name, address: programtest.FreeAddress(tb), route: programtest.FreeAddress(tb)}
-		routes[name+":6222"] = servers[i].route
+		servers[i] = &natsServer{
+			name: fmt.Sprintf("nats-%d", i+1), address: programtest.FreeAddress(tb), route: programtest.FreeAddress(tb),
+		}
 	}
 	if count > 1 {
 		text += "\ncluster {" + strings.ReplaceAll(block, "\n#", "\n")
-	} else {
-		clear(routes)
 	}
 	for _, s := range servers {
-		if count > 1 {
-			routes[`"0.0.0.0:6222"`] = fmt.Sprintf("%q", s.route)
-		}
-		s.prepare(tb, text, routes)
+		s.prepare(tb, text, s.routes(tb, servers))
 		s.start(tb)
 	}
 	for _, s := range servers {
 		s.AwaitLog("Server is ready")
 	}
 	return servers
+}
+
+// routes are the changes that a cluster makes to the configuration of one of its
+// servers. Each reaches every other one through a network of their own. Where a
+// server listens the others also hear from each other, which would go around those
+// networks; what they are told leads nowhere.
+func (s *natsServer) routes(tb testing.TB, servers []*natsServer) map[string]string {
+	tb.Helper()
+	if len(servers) == 1 {
+		return nil
+	}
+	changes := map[string]string{`"0.0.0.0:6222"`: fmt.Sprintf("%q\nadvertise: %q", s.route, "127.0.0.1:1")}
+	for _, other := range servers {
+		to := s.route
+		if other != s {
+			network := networktest.New(tb, other.route)
+			s.networks, other.networks = append(s.networks, network), append(other.networks, network)
+			to = network.Address()
+		}
+		changes[other.name+":6222"] = to
+	}
+	return changes
+}
+
+// cutOff cuts the server off from the others of its cluster. It runs on, and so do
+// the connections of its clients.
+func (s *natsServer) cutOff() {
+	for _, network := range s.networks {
+		network.Suffer(networktest.BlackHole()...)
+	}
+}
+
+// rejoin ends that.
+func (s *natsServer) rejoin() {
+	for _, network := range s.networks {
+		network.Heal()
+	}
 }
 
 // prepare writes the server's configuration: the one that is deployed, with addresses
