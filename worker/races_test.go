@@ -2,8 +2,10 @@ package worker_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -96,6 +98,77 @@ func TestLinksGoneInBetween(t *testing.T) {
 		t.Errorf("generation: got %d, want 2", got)
 	}
 	r.wantMetric(1, "roomlink_facade_calls_total")
+}
+
+// fillLinks returns a facade that makes a room, and leaves no room for its links in
+// their stream. It also returns what empties the stream, and every attempt to store the
+// links of call-1.
+func (h *house) fillLinks() (f facade, empty func(), tried <-chan *nats.Msg) {
+	h.tb.Helper()
+	js := h.client.JetStream()
+	stream, err := js.Stream(limited(h.tb), messages.LinksStream)
+	if err != nil {
+		h.tb.Fatalf("opening the stream of links: %v", err)
+	}
+	usual := stream.CachedInfo().Config
+	full := usual
+	full.MaxBytes, full.Discard = 1, jetstream.DiscardNew
+	attempts := make(chan *nats.Msg, 64)
+	if _, err := js.Conn().ChanSubscribe(conversation("call-1").LinksSubject(), attempts); err != nil {
+		h.tb.Fatalf("watching what is published: %v", err)
+	}
+	update := func(config jetstream.StreamConfig) {
+		if _, err := js.UpdateStream(limited(h.tb), config); err != nil {
+			h.tb.Errorf("changing the stream of links: %v", err)
+		}
+	}
+	return func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+		update(full)
+		return roomOf(request), nil
+	}, func() { update(usual) }, attempts
+}
+
+// TestLinksWaitForTheirStream: links that cannot be stored are held until they can,
+// and no room is made again.
+func TestLinksWaitForTheirStream(t *testing.T) {
+	t.Parallel()
+	const attempts = 4
+	h := newHouse(t)
+	f, empty, tried := h.fillLinks()
+	r := h.startWith(f)
+	h.publish(startedOf("call-1"))
+	for range attempts {
+		receive(t, tried, "an attempt to store the links")
+	}
+	empty()
+	h.wantSettled()
+	r.mustStop()
+	h.storedLinks("call-1")
+	r.wantMetric(1, "roomlink_facade_calls_total")
+	r.wantMetric(0, "roomlink_orphans_possible_total")
+	if got := strings.Count(r.log.String(), "links not stored yet"); got != 1 {
+		t.Errorf("lines in the log about the links: got %d, want 1", got)
+	}
+}
+
+// TestStopWhileLinksWait: links that cannot be stored until a stop are lost, and
+// counted, and their event is handed back.
+func TestStopWhileLinksWait(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	acks := h.acks()
+	f, empty, tried := h.fillLinks()
+	first := h.start(worker.Config{Grace: time.Nanosecond, Accounts: []worker.Account{{Name: account, Facade: f}}})
+	h.publish(startedOf("call-1"))
+	receive(t, tried, "an attempt to store the links")
+	first.stop()
+	wantAck(t, acks, ack{"-NAK", 1, 1})
+	first.mustStop()
+	first.wantMetric(1, "roomlink_orphans_possible_total", "cause", "not_stored")
+	empty()
+	h.startWith(makes())
+	wantAck(t, acks, ack{"+ACK", 2, 1})
+	h.storedLinks("call-1")
 }
 
 // lossy loses the broker's acknowledgements of links: the first ones of those

@@ -201,3 +201,22 @@ func TestHistoryClock(t *testing.T) {
 		t.Errorf("stored: got %v after a step of the clock, want %v", got, p.stored)
 	}
 }
+
+func TestHeldFor(t *testing.T) {
+	created := messages.At(time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC))
+	for _, test := range []struct{ lifetime, giveUpAfter, want time.Duration }{
+		{4 * time.Hour, 15 * time.Minute, 4 * time.Hour},
+		{time.Second, 15 * time.Minute, leastHeld},
+		{0, 15 * time.Minute, 15 * time.Minute}, // not known
+		{0, time.Second, leastHeld},
+	} {
+		links := messages.Links{CreatedAt: created}
+		if test.lifetime > 0 {
+			links.ExpiresAt = messages.At(created.Add(test.lifetime))
+		}
+		if got := heldFor(links, test.giveUpAfter); got != test.want {
+			t.Errorf("held with a ticket of %v, giving up after %v: got %v, want %v",
+				test.lifetime, test.giveUpAfter, got, test.want)
+		}
+	}
+}

@@ -14,9 +14,11 @@ import (
 )
 
 const (
-	// publishWithin bounds how long links that could not be stored are held.
-	publishWithin = time.Minute
-	publishPause  = 250 * time.Millisecond
+	// leastHeld is how long links that could not be stored are held at least.
+	leastHeld = time.Minute
+	// firstPause and lastPause bound the time until storing them is tried again.
+	firstPause = 250 * time.Millisecond
+	lastPause  = 2 * time.Second
 )
 
 // job is one delivery of an event.
@@ -161,12 +163,12 @@ func (a *account) links(j *job, room auvious.Room) messages.Links {
 	return links
 }
 
-// publish stores links, and goes on trying while the broker is not able to: the
-// room is there, and another call would make another.
+// publish stores links, and goes on trying while the broker is not able to, for as
+// long as they are worth it: the room is there, and another call would make another.
 func (a *account) publish(ctx context.Context, links messages.Event[messages.Links], after uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, publishWithin)
+	ctx, cancel := context.WithTimeout(ctx, heldFor(links.Data, a.GiveUpAfter))
 	defer cancel()
-	for {
+	for wait := firstPause; ; wait = min(2*wait, lastPause) {
 		err := a.publishOnce(ctx, links, &after)
 		if err == nil {
 			return nil
@@ -175,9 +177,20 @@ func (a *account) publish(ctx context.Context, links messages.Event[messages.Lin
 			a.metrics.orphans.WithLabelValues("not_stored").Inc()
 			return err
 		}
-		a.log.Warn().Err(err).Str("interaction_id", links.Data.InteractionID).Msg("links not stored yet")
-		pause(ctx, publishPause)
+		if wait == firstPause { // once, as an outage may be long
+			a.log.Warn().Err(err).Str("interaction_id", links.Data.InteractionID).Msg("links not stored yet")
+		}
+		pause(ctx, wait)
 	}
+}
+
+// heldFor says how long links that cannot be stored are held: until their ticket
+// ends, and where that is not known as long as an event is tried.
+func heldFor(links messages.Links, giveUpAfter time.Duration) time.Duration {
+	if links.ExpiresAt.IsZero() {
+		return max(giveUpAfter, leastHeld)
+	}
+	return max(links.ExpiresAt.Sub(links.CreatedAt.Time), leastHeld)
 }
 
 // publishOnce returns nil if links of this generation or a later one are stored:

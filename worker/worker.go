@@ -10,7 +10,8 @@
 // links or one dead letter; only a crash between auvious' answer and the broker's
 // acknowledgement leaves a room that nobody uses, and those are counted.
 //
-// An event is pulled only for a free slot and kept alive while it is held.
+// An event is pulled only for a free slot and kept alive while it is held. Links that
+// cannot be stored are held until they can, or their ticket ends.
 // While auvious is down, or does not let an account in, that account's breaker is
 // open and nothing of it is pulled; other accounts go on.
 package worker
