@@ -23,6 +23,8 @@ type Client struct {
 	direct map[string]*lookups
 	// alone says that the streams have one replica.
 	alone bool
+	// trouble is asked before an event is published; nil to ask nobody.
+	trouble func() error
 }
 
 // Option is a choice about a [Client].
@@ -39,6 +41,11 @@ func GroupCommit() Option {
 // replica could lie on: every read is the leader's, and may be made in the way
 // that is three times cheaper, together with those that are made at the same time.
 func SingleServer() Option { return func(c *Client) { c.alone = true } }
+
+// Unless has an event that is published refused at once with the error that trouble
+// returns, if any: a broker whose store is known to fail answers nobody, and would be
+// waited for. It is asked for every event, and so must not take long.
+func Unless(trouble func() error) Option { return func(c *Client) { c.trouble = trouble } }
 
 // NewClient returns a client on a connection. The connection stays the caller's.
 func NewClient(js jetstream.JetStream, options ...Option) *Client {

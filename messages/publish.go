@@ -54,6 +54,11 @@ func (c *Client) Publish(ctx context.Context, e Event[Started]) (Outcome, error)
 }
 
 func (c *Client) publish(ctx context.Context, e Event[Started], messageID string) (Outcome, error) {
+	if c.trouble != nil {
+		if err := c.trouble(); err != nil {
+			return 0, fmt.Errorf("publishing the event: %w", err)
+		}
+	}
 	conversation := e.Data.Conversation()
 	for attempt := 1; ; attempt++ {
 		msg, err := e.Message(conversation.EventSubject())

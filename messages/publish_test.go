@@ -38,6 +38,20 @@ func TestPublishRefusesWhatBreaksTheContract(t *testing.T) {
 	wantMessages(t, client, messages.ConversationsStream, 0)
 }
 
+func TestPublishUnlessThereIsTrouble(t *testing.T) {
+	var trouble error
+	client := messages.NewClient(newClient(t).JetStream(), messages.Unless(func() error { return trouble }))
+	mustPublish(t, client, startedOf("before"))
+	trouble = errors.New("invented")
+	if _, err := client.Publish(limited(t), startedOf("meanwhile")); !errors.Is(err, trouble) {
+		t.Errorf("publishing in trouble: got error %v, want %v", err, trouble)
+	}
+	mustPublishLinks(t, client, linksOf("before", 1), 0) // what is begun is tried to the end
+	trouble = nil
+	mustPublish(t, client, startedOf("after"))
+	wantMessages(t, client, messages.ConversationsStream, 2)
+}
+
 func TestPublishKnowsDuplicates(t *testing.T) {
 	t.Run("of an id while the event waits", func(t *testing.T) {
 		client := newClient(t)

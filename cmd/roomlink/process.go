@@ -151,7 +151,7 @@ func (p *process) connect(part string) (*messages.Client, error) {
 		options = append(options, messages.GroupCommit())
 	}
 	if p.broker.Embedded() {
-		options = append(options, messages.SingleServer())
+		options = append(options, messages.SingleServer(), messages.Unless(p.broker.Trouble))
 	}
 	client := messages.NewClient(js, options...)
 	p.closers = append(p.closers, client.Close)

@@ -141,6 +141,19 @@ func (b *Broker) Health() error {
 	return nil
 }
 
+// Trouble returns nil, or an error that wraps [ErrUnhealthy] and says what was wrong
+// with the embedded server's store when [Broker.Run] last looked at it, at most some
+// seconds ago. Unlike [Broker.Health] it costs nothing.
+func (b *Broker) Trouble() error {
+	if b.embedded == nil {
+		return nil
+	}
+	if trouble := b.embedded.trouble.Load(); trouble != nil {
+		return *trouble
+	}
+	return nil
+}
+
 // Embedded reports whether the server runs in this process.
 func (b *Broker) Embedded() bool { return b.embedded != nil }
 

@@ -64,6 +64,9 @@ type embedded struct {
 	password secret.String
 	lock     *flock.Flock
 	current  atomic.Pointer[server.Server]
+	// trouble is what was wrong with the store when it was last looked at; nil if
+	// nothing was.
+	trouble atomic.Pointer[error]
 
 	// mu is held while a server is started, stopped or changed.
 	mu     sync.Mutex

@@ -63,6 +63,7 @@ func (r *recovery) look(ctx context.Context) error {
 	switch {
 	case err == nil && r.failing:
 		r.failing = false
+		r.server.trouble.Store(nil)
 		r.server.log.Info().Msg("store is well again")
 		return nil
 	case err == nil:
@@ -72,6 +73,7 @@ func (r *recovery) look(ctx context.Context) error {
 		return nil
 	case !r.failing:
 		r.failing = true
+		r.server.trouble.Store(&err)
 		r.server.log.Error().Err(err).Msg("store failed: events are refused until it is well")
 	}
 	if time.Since(r.restarted) < r.wait || !r.server.writable() {

@@ -86,6 +86,7 @@ func testFailingDisk(t *testing.T, dir string, fail func(*programtest.Program) (
 		status, _ := programtest.Visit(t, alive)
 		return status == http.StatusServiceUnavailable
 	})
+	p.AwaitLog(`"cause":"publishing the event: the broker is not healthy`) // from then on nothing is tried
 	before := len(l.answered())
 	l.awaitRefused(http.StatusServiceUnavailable, callers)
 	if after := len(l.answered()); after != before {
