@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
@@ -34,7 +33,7 @@ type account struct {
 	Account
 	client  *messages.Client
 	hearts  *hearts
-	breaker circuitbreaker.CircuitBreaker[any]
+	breaker *breaker
 	history *history
 	metrics accountMetrics
 	log     zerolog.Logger
@@ -104,7 +103,7 @@ func (a *account) run(ctx, held context.Context) {
 	defer close(a.quiet)
 	consumer := a.bind(ctx)
 	for consumer != nil && ctx.Err() == nil {
-		awaitBreaker(ctx, a.breaker)
+		a.breaker.await(ctx)
 		if time.Since(a.swept) > sweepEvery {
 			a.sweep(held)
 		}

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
@@ -20,10 +21,18 @@ const (
 	breakerDelay = 3 * time.Second
 )
 
-// newBreaker returns the breaker of an account: closed, open, or half-open, when
-// a single call probes.
-func newBreaker(gauge prometheus.Gauge, log zerolog.Logger) circuitbreaker.CircuitBreaker[any] {
-	return circuitbreaker.NewBuilder[any]().
+// breaker is that of an account: closed, open, or half-open, when a single call
+// probes.
+type breaker struct {
+	circuitbreaker.CircuitBreaker[any]
+
+	// failure is how the last call failed that did; nil if none did.
+	failure atomic.Pointer[error]
+}
+
+func newBreaker(gauge prometheus.Gauge, log zerolog.Logger) *breaker {
+	b := &breaker{}
+	b.CircuitBreaker = circuitbreaker.NewBuilder[any]().
 		WithFailureThreshold(breakerThreshold).
 		WithSuccessThreshold(1).
 		WithDelay(breakerDelay).
@@ -34,9 +43,13 @@ func newBreaker(gauge prometheus.Gauge, log zerolog.Logger) circuitbreaker.Circu
 			if change.NewState == circuitbreaker.OpenState && change.OldState == circuitbreaker.ClosedState {
 				line = log.Error()
 			}
+			if failure := b.failure.Load(); failure != nil && change.NewState == circuitbreaker.OpenState {
+				line.Err(*failure)
+			}
 			line.Stringer("breaker", change.NewState).Msg("breaker changed")
 		}).
 		Build()
+	return b
 }
 
 // breakerValue is the state as a metric: 0 closed, 1 half-open, 2 open.
@@ -51,10 +64,10 @@ func breakerValue(state circuitbreaker.State) float64 {
 	}
 }
 
-// awaitBreaker returns when the breaker would let a call through, or ctx ends.
-func awaitBreaker(ctx context.Context, breaker circuitbreaker.CircuitBreaker[any]) {
-	for breaker.IsOpen() && ctx.Err() == nil {
-		remaining := breaker.RemainingDelay()
+// await returns when the breaker would let a call through, or ctx ends.
+func (b *breaker) await(ctx context.Context) {
+	for b.IsOpen() && ctx.Err() == nil {
+		remaining := b.RemainingDelay()
 		if remaining <= 0 {
 			return
 		}
@@ -65,15 +78,16 @@ func awaitBreaker(ctx context.Context, breaker circuitbreaker.CircuitBreaker[any
 // record tells the breaker how a call went. What says nothing of auvious' health
 // counts as a success, as auvious answered. A refused account opens the breaker
 // at once: the next event would fare no better.
-func record(breaker circuitbreaker.CircuitBreaker[any], err error) {
-	switch {
-	case errors.Is(err, auvious.ErrAccount):
-		breaker.RecordFailure()
-		breaker.Open()
-	case errors.Is(err, auvious.ErrNotDone), errors.Is(err, auvious.ErrUnknownOutcome), isContextError(err):
-		breaker.RecordFailure()
-	default:
-		breaker.RecordSuccess()
+func (b *breaker) record(err error) {
+	refused := errors.Is(err, auvious.ErrAccount)
+	if !refused && !errors.Is(err, auvious.ErrNotDone) && !errors.Is(err, auvious.ErrUnknownOutcome) && !isContextError(err) {
+		b.RecordSuccess()
+		return
+	}
+	b.failure.Store(&err)
+	b.RecordFailure()
+	if refused {
+		b.Open()
 	}
 }
 

@@ -3,6 +3,8 @@ package worker_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -202,11 +204,23 @@ func TestAccountRefused(t *testing.T) {
 			h.wantMessages(messages.LinksStream, events)
 			h.wantMessages(messages.DeadLettersStream, 0)
 			r.wantMetric(closed, "roomlink_breaker_state")
+			r.wantLine(`"breaker":"open"`, `"error":"auvious does not let the account in: `)
 			if stats := s.Stats(); stats.RoomsMade != events || stats.Doubles != 0 {
 				t.Errorf("rooms: got %d with %d made twice, want %d", stats.RoomsMade, stats.Doubles, events)
 			}
 		})
 	}
+}
+
+// wantLine wants a line in the log with some parts.
+func (r *running) wantLine(parts ...string) {
+	r.house.tb.Helper()
+	for line := range strings.Lines(r.log.String()) {
+		if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
+			return
+		}
+	}
+	r.house.tb.Errorf("log: got no line with %q\n%s", parts, r.log)
 }
 
 // TestRefusedEventsKeepTheBreakerClosed: auvious answered, and is well.

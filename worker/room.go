@@ -115,7 +115,7 @@ func (a *account) call(ctx context.Context, j *job) (auvious.Room, error) {
 	}
 	began := time.Now()
 	room, err := a.Facade.CreateRoom(ctx, a.request(j.event.Data))
-	record(a.breaker, err)
+	a.breaker.record(err)
 	a.metrics.call(err, time.Since(began))
 	if errors.Is(err, auvious.ErrUnknownOutcome) {
 		j.past.unknown++
