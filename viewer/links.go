@@ -37,7 +37,7 @@ func (v *Viewer) links(w http.ResponseWriter, r *http.Request) {
 // find returns the links that a request asks for. Its errors are [*web.Error]s.
 func (v *Viewer) find(r *http.Request) (linksAnswer, error) {
 	now := time.Now()
-	conversation, err := v.conversation(r, now)
+	conversation, _, err := v.conversation(r, now)
 	if err != nil {
 		return linksAnswer{}, err
 	}
@@ -66,20 +66,20 @@ func (v *Viewer) find(r *http.Request) (linksAnswer, error) {
 }
 
 // conversation is the one in the address of a request, in the account of its
-// credentials. Its errors are [*web.Error]s.
-func (v *Viewer) conversation(r *http.Request, now time.Time) (messages.Conversation, error) {
+// credentials, and whose those are. Its errors are [*web.Error]s.
+func (v *Viewer) conversation(r *http.Request, now time.Time) (messages.Conversation, access.Identity, error) {
 	identity, err := v.config.Directory.Admit(r, now)
 	if err != nil {
-		return messages.Conversation{}, web.AccessError(err)
+		return messages.Conversation{}, identity, web.AccessError(err)
 	}
 	id, err := web.PathValue(r, "interactionId")
 	if err != nil {
-		return messages.Conversation{}, err
+		return messages.Conversation{}, identity, err
 	}
 	if err := messages.ValidateInteractionID(id); err != nil {
-		return messages.Conversation{}, web.BadRequest("bad_interaction_id", "%v", err)
+		return messages.Conversation{}, identity, web.BadRequest("bad_interaction_id", "%v", err)
 	}
-	return messages.Conversation{Account: identity.Account, InteractionID: id}, nil
+	return messages.Conversation{Account: identity.Account, InteractionID: id}, identity, nil
 }
 
 // waitOf reads ?wait=, a Go duration, and cuts it to [maxWait].

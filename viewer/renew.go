@@ -27,12 +27,12 @@ type renewal struct {
 
 // renewLinks answers POST /links/{interactionId}/renew.
 func (v *Viewer) renewLinks(w http.ResponseWriter, r *http.Request) {
-	conversation, err := v.conversation(r, time.Now())
+	conversation, identity, err := v.conversation(r, time.Now())
 	if err != nil {
 		web.Fail(w, err)
 		return
 	}
-	v.renew(w, r, conversation, messages.SourceAPI)
+	v.renew(w, r, conversation, asker{identity, messages.SourceAPI})
 }
 
 // renewCard answers POST /card/{token}/renew, which only the card itself calls.
@@ -46,19 +46,30 @@ func (v *Viewer) renewCard(w http.ResponseWriter, r *http.Request) {
 		web.Fail(w, tokenError(err))
 		return
 	}
-	v.renew(w, r, conversationOf(claims), messages.SourceCard)
+	v.renew(w, r, conversationOf(claims), asker{cardIdentity, messages.SourceCard})
 }
+
+// asker is who asks for a renewal, and on which way.
+type asker struct {
+	access.Identity
+
+	source string
+}
+
+// cardIdentity is whoever has the address of a card: that is the key.
+var cardIdentity = access.Identity{Credential: "card", Kind: "signed_url"}
 
 // renew has new links made in place of those that a conversation has.
 func (v *Viewer) renew(
-	w http.ResponseWriter, r *http.Request, conversation messages.Conversation, source string,
+	w http.ResponseWriter, r *http.Request, conversation messages.Conversation, by asker,
 ) {
 	now := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), renewWithin)
 	defer cancel()
-	outcome, err := v.config.Client.Renew(ctx, conversation, source, now)
-	v.log.Info().Str("kind", "audit").Str("account", conversation.Account).Str("remote", r.RemoteAddr).
-		Str("shape", source).Str("interaction_id", conversation.InteractionID).
+	outcome, err := v.config.Client.Renew(ctx, conversation, by.source, now)
+	v.log.Info().Str("kind", "audit").Str("account", conversation.Account).
+		Str("credential", by.Credential).Str("credential_kind", by.Kind).
+		Str("remote", r.RemoteAddr).Str("shape", by.source).Str("interaction_id", conversation.InteractionID).
 		Str("outcome", renewalOutcome(outcome, err)).AnErr("cause", err).Msg("renewal asked for")
 	if err != nil {
 		web.Fail(w, renewalError(err))

@@ -52,6 +52,8 @@ func TestAudit(t *testing.T) {
 		{caller{base: host}, eventsPath, programtest.StartEvent("audit-4"), nobody + "  unauthorized"},
 		{caller{host, http.Header{"X-Api-Key": {"guess"}}}, eventsPath, programtest.StartEvent("audit-4"), nobody + "  unauthorized"},
 		{caller{base: host}, tokenPath, "{}", nobody + "token  token_refused"},
+		{byToken, "/links/audit-2/renew", "", client + "api audit-2 accepted"},
+		{byKey, "/links/audit-unknown/renew", "", key + "api audit-unknown refused"},
 		{byKey, eventsPath, programtest.StartEvent("audit-last"), key + "automation audit-last accepted"},
 	} {
 		tc.caller.post(t, tc.path, "application/json", tc.body)
