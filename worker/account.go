@@ -34,6 +34,7 @@ type account struct {
 	client  *messages.Client
 	hearts  *hearts
 	breaker *breaker
+	clock   *wallClock
 	history *history
 	metrics accountMetrics
 	log     zerolog.Logger
@@ -63,6 +64,7 @@ func newAccount(config Account, w *Worker) *account {
 		Account: config,
 		client:  w.client,
 		hearts:  w.hearts,
+		clock:   newWallClock(),
 		history: newHistory(),
 		metrics: w.metrics.of(config.Name),
 		log:     w.config.Logger.With().Str("component", "worker").Str("account", config.Name).Logger(),
@@ -104,6 +106,7 @@ func (a *account) run(ctx, held context.Context) {
 	consumer := a.bind(ctx)
 	for consumer != nil && ctx.Err() == nil {
 		a.breaker.await(ctx)
+		a.remind(time.Now())
 		if time.Since(a.swept) > sweepEvery {
 			a.sweep(held)
 		}

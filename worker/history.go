@@ -21,6 +21,9 @@ type history struct {
 type past struct {
 	// delivery is the number of the delivery that we gave back; 0 for none.
 	delivery uint64
+	// reply is where that delivery is settled, and due when the next is to come.
+	reply string
+	due   time.Time
 	// unknown counts the calls of unknown outcome.
 	unknown int
 	// stored is when the event was stored, as far as this process can tell. It was
@@ -69,6 +72,20 @@ func (h *history) giveBack(sequence uint64, p *past) {
 	}
 	copied := *p // whoever takes it on next holds it with another one
 	h.given[sequence] = &copied
+}
+
+// dueAfter returns what it remembers of the events that were to come again after a
+// time.
+func (h *history) dueAfter(t time.Time) []past {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var found []past
+	for _, p := range h.given {
+		if p.due.After(t) {
+			found = append(found, *p)
+		}
+	}
+	return found
 }
 
 // drop takes an event out of those that are held, unless it came again since.

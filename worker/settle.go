@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"roomlink/messages"
@@ -47,13 +48,31 @@ func (a *account) settle(j *job, err error) {
 
 // giveBack returns an event to the queue, for a delivery after a delay.
 func (a *account) giveBack(j *job, delay time.Duration) {
-	j.past.delivery = j.meta.NumDelivered
+	j.past.delivery, j.past.reply, j.past.due = j.meta.NumDelivered, j.msg.Reply(), time.Now().Add(delay)
 	a.history.giveBack(j.meta.Sequence.Stream, j.past) // before it can come again
 	if delay == 0 {
 		a.acked(j, j.msg.Nak())
 		return
 	}
 	a.acked(j, j.msg.NakWithDelay(delay))
+}
+
+// remind gives events back once more whose delay the broker takes for longer than it
+// is, as the clock was set back.
+func (a *account) remind(now time.Time) {
+	since, yes := a.clock.setBack(now)
+	if !yes {
+		return
+	}
+	events := a.history.dueAfter(since)
+	a.log.Warn().Int("events", len(events)).Msg("clock was set back: events that wait for a retry are given back again")
+	nc := a.client.JetStream().Conn()
+	for _, p := range events {
+		nak := fmt.Appendf(nil, `-NAK {"delay": %d}`, max(p.due.Sub(now), 1).Nanoseconds())
+		if err := nc.Publish(p.reply, nak); err != nil {
+			a.log.Warn().Err(err).Msg("event not given back again")
+		}
+	}
 }
 
 // acked logs an acknowledgement that did not leave. The broker then delivers the

@@ -1,9 +1,9 @@
 // Package crashtest holds the tests that break the machine under the program: the
 // processes of roomlink and of NATS are killed under load, servers of a cluster die,
-// freeze and are cut off from the others, the power of a disk is cut, and disks fill
-// up or fail. All of it is real: processes of the very programs, SIGKILL, routes that
-// swallow what passes, file systems of their own, system calls that answer EIO. It
-// has no code of its own.
+// freeze and are cut off from the others, the power of a disk is cut, disks fill up or
+// fail, and clocks are set. All of it is real: processes of the very programs, SIGKILL,
+// routes that swallow what passes, file systems of their own, system calls that answer
+// EIO. It has no code of its own.
 //
 // What the tests hold: every event that was answered 2xx has one set of links or
 // one dead letter, whatever was killed, cut or full, and auvious was asked for few

@@ -1,0 +1,199 @@
+package crashtest_test
+
+import (
+	"bytes"
+	"debug/elf"
+	"encoding/binary"
+	"fmt"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"roomlink/internal/programtest"
+	"roomlink/internal/simulator"
+)
+
+// TestClock steps the clock of the program by an hour while a call of auvious is under
+// way, and while events wait to be tried, or to be tried again. Its token serves on,
+// every event gets its links, and no room is made in vain.
+func TestClock(t *testing.T) {
+	t.Parallel()
+	for name, step := range map[string]time.Duration{"ahead": time.Hour, "back": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testClock(t, step)
+		})
+	}
+}
+
+func testClock(t *testing.T, step time.Duration) {
+	t.Helper()
+	const events, held = 40, "held"
+	auvious := programtest.StartAuvious(t, simulator.Config{KeepRequests: -1})
+	env := environment(t, auvious)
+	p := programtest.Start(t, programtest.Command{Args: []string{"serve"}, Env: env})
+	clock := clockOf(t, p)
+	var taken []string
+	post := func(id string) {
+		t.Helper()
+		if got := programtest.Post(t, p.Address("public"), id); got.Status/100 != 2 {
+			t.Fatalf("posting %q: got %d %q, want 2xx", id, got.Status, got.Fields["error"])
+		}
+		taken = append(taken, id)
+	}
+	post("before")
+	programtest.Ready(t, p.Address("public"), "before")
+
+	called, release := make(chan struct{}), make(chan struct{})
+	auvious.Script(func(call simulator.Call) *simulator.Answer {
+		if call.InteractionID != held {
+			return &simulator.Answer{Status: http.StatusServiceUnavailable}
+		}
+		close(called)
+		return &simulator.Answer{Wait: release}
+	})
+	post(held)
+	select {
+	case <-called:
+	case <-limited(t).Done():
+		t.Fatal("a call of auvious: got none, want one")
+	}
+	for i := range events {
+		post(fmt.Sprintf("call-%d", i))
+	}
+	p.Line(map[string]string{"message": "breaker changed", "breaker": "open"})
+	tokens := auvious.Stats().TokenCalls
+
+	clock.step(step)
+	close(release)
+	auvious.Script(nil)
+	post("after")
+	for _, id := range taken {
+		programtest.Ready(t, p.Address("public"), id)
+	}
+	drain(t, p)
+	line := p.Line(map[string]string{"message": "links stored", "interaction_id": "after"})
+	at, err := time.Parse(time.RFC3339, fmt.Sprint(line["time"]))
+	if stepped := time.Until(at); err != nil || (stepped-step).Abs() > step.Abs()/2 {
+		t.Errorf("the program's clock: got %v from now and error %v, want %v", stepped, err, step)
+	}
+	if got := auvious.Stats().TokenCalls; got != tokens {
+		t.Errorf("tokens that were fetched after the step: got %d, want none", got-tokens)
+	}
+	reconcile(t, stop(t, p, env), auvious, taken, 0)
+}
+
+// clock is the wall clock of a process, as that reads it. Its monotonic clock is left
+// alone, as it is by whoever sets the clock of a machine.
+type clock struct {
+	tb     testing.TB
+	memory *os.File
+	// offset is where the process has what it adds to the machine's clock.
+	offset int64
+}
+
+// stub asks the kernel for a clock, and adds the 64 bits behind it to the seconds of
+// the wall clock's answer.
+var stub = []byte{
+	0xb8, 0xe4, 0x00, 0x00, 0x00, // mov eax, SYS_clock_gettime
+	0x0f, 0x05, // syscall
+	0x85, 0xff, // test edi, edi: CLOCK_REALTIME is 0
+	0x75, 0x0a, // jnz to the end
+	0x48, 0x8b, 0x0d, 0x0e, 0x00, 0x00, 0x00, // mov rcx, [rip+14]
+	0x48, 0x01, 0x0e, // add [rsi], rcx
+	0xc3,                                                       // ret
+	0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, // up to 32 bytes
+	0, 0, 0, 0, 0, 0, 0, 0,
+}
+
+// clockOf takes the clock of a process over: a program of Go reads it with a function
+// that the kernel lays into its memory, and that is led to the stub.
+func clockOf(tb testing.TB, p *programtest.Program) *clock {
+	tb.Helper()
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		programtest.Absentf(tb, "the clock of a process can be set on linux/amd64 alone")
+	}
+	p.Address("public") // it runs, and its start is behind it
+	p.Signal(syscall.SIGSTOP)
+	defer p.Signal(syscall.SIGCONT)
+	memory, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", p.PID()), os.O_RDWR, 0)
+	if err != nil {
+		programtest.Absentf(tb, "opening the memory of a process: %v", err)
+	}
+	tb.Cleanup(func() { _ = memory.Close() })
+	start, image := vdso(tb, p.PID(), memory)
+	function := symbol(tb, image, "__vdso_clock_gettime")
+	free := (len(bytes.TrimRight(image, "\x00")) + 63) &^ 63 // behind all that is there
+	if free+len(stub) > len(image) {
+		tb.Fatalf("the vDSO has %d bytes: got no room for %d more", len(image), len(stub))
+	}
+	jump := bytes.Clone(image[function : function+8]) // in one write, as other threads may be in it
+	jump[0] = 0xe9
+	binary.LittleEndian.PutUint32(jump[1:], uint32(free-function-5))
+	c := &clock{tb, memory, start + int64(free) + int64(len(stub)) - 8}
+	c.write(start+int64(free), stub)
+	c.write(start+int64(function), jump)
+	return c
+}
+
+// step steps the clock. It stays there until it is stepped again.
+func (c *clock) step(by time.Duration) {
+	c.tb.Helper()
+	c.write(c.offset, binary.LittleEndian.AppendUint64(nil, uint64(by/time.Second)))
+}
+
+func (c *clock) write(at int64, data []byte) {
+	c.tb.Helper()
+	if _, err := c.memory.WriteAt(data, at); err != nil {
+		c.tb.Fatalf("writing to the memory of a process: %v", err)
+	}
+}
+
+// vdso is where the kernel's own functions lie in a process, and what they are.
+func vdso(tb testing.TB, pid int, memory *os.File) (start int64, image []byte) {
+	tb.Helper()
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		tb.Fatalf("reading the map of a process: %v", err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		var end int64
+		if !strings.HasSuffix(strings.TrimSpace(line), "[vdso]") {
+			continue
+		}
+		if _, err := fmt.Sscanf(line, "%x-%x", &start, &end); err != nil {
+			tb.Fatalf("reading %q: %v", line, err)
+		}
+		image = make([]byte, end-start)
+		if _, err := memory.ReadAt(image, start); err != nil {
+			tb.Fatalf("reading the memory of a process: %v", err)
+		}
+		return start, image
+	}
+	programtest.Absentf(tb, "the kernel has no vDSO")
+	return 0, nil
+}
+
+// symbol is where a function lies in an image.
+func symbol(tb testing.TB, image []byte, name string) int {
+	tb.Helper()
+	file, err := elf.NewFile(bytes.NewReader(image))
+	if err != nil {
+		tb.Fatalf("reading the vDSO: %v", err)
+	}
+	symbols, err := file.DynamicSymbols()
+	if err != nil {
+		tb.Fatalf("reading the vDSO: %v", err)
+	}
+	for _, s := range symbols {
+		if s.Name == name {
+			return int(s.Value)
+		}
+	}
+	tb.Fatalf("the vDSO has no %s", name)
+	return 0
+}
