@@ -25,6 +25,10 @@ type auviousCommand struct {
 	logSettings
 }
 
+// simulatedMost bounds how long a simulated answer takes: longer than anybody waits
+// for a real one.
+const simulatedMost = 10 * time.Minute
+
 // Run carries out the command.
 func (c *auviousCommand) Run(ctx context.Context, w world) error {
 	log, err := telemetry.NewLogger(w.stderr, c.LogLevel, c.LogFormat)
@@ -51,5 +55,5 @@ func (c *auviousCommand) Run(ctx context.Context, w world) error {
 		return fmt.Errorf("listening: %w", err)
 	}
 	log.Info().Str("address", listener.Addr().String()).Str("part", "auvious").Msg("listening")
-	return web.Server{Handler: simulated, Logger: log}.Run(ctx, listener)
+	return web.Server{Handler: simulated, Logger: log, AnswerTimeout: simulatedMost}.Run(ctx, listener)
 }

@@ -174,6 +174,9 @@ func TestRefusals(t *testing.T) {
 		{"unknown command", nil, []string{"dance"}, 2, "dance"},
 		{"unknown level", map[string]string{"ROOMLINK_LOG_LEVEL": "loud"}, []string{"serve"}, 2, "log-level"},
 		{"data directory is a file", map[string]string{"ROOMLINK_DATA_DIR": "/dev/null"}, []string{"serve"}, 1, "data directory"},
+		{"data directory is a file, and has no link key", map[string]string{
+			"ROOMLINK_DATA_DIR": "/dev/null", "ROOMLINK_LINK_KEY": "",
+		}, []string{"serve"}, 1, "data directory"},
 		{"no operator's password", map[string]string{"ROOMLINK_DATA_DIR": "/nonexistent"}, []string{"links", "get", "x"}, 1, "ROOMLINK_DATA_DIR"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -118,12 +118,12 @@ func (p *process) openKeys(dataDir string) (*access.Keys, error) {
 
 // ownKey reads our own link key, or makes one.
 func ownKey(path string) (secret.String, error) {
+	if err := broker.PrepareDirectory(filepath.Dir(path)); err != nil {
+		return "", err
+	}
 	key, err := secret.ReadFile(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
-	}
-	if err := broker.PrepareDirectory(filepath.Dir(path)); err != nil {
-		return "", err
 	}
 	key = secret.String(rand.Text() + rand.Text())
 	if err := secret.WriteFile(path, key); err != nil {
