@@ -73,7 +73,7 @@ func newAccount(config Account, w *Worker) *account {
 		quiet:   make(chan struct{}),
 	}
 	a.stop = a.close // until it runs
-	a.breaker = newBreaker(a.metrics.breaker, a.log)
+	a.breaker = newBreaker(a.log)
 	for range config.Concurrency {
 		a.slots <- struct{}{}
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"roomlink/worker/auvious"
@@ -30,7 +29,7 @@ type breaker struct {
 	failure atomic.Pointer[error]
 }
 
-func newBreaker(gauge prometheus.Gauge, log zerolog.Logger) *breaker {
+func newBreaker(log zerolog.Logger) *breaker {
 	b := &breaker{}
 	b.CircuitBreaker = circuitbreaker.NewBuilder[any]().
 		WithFailureThreshold(breakerThreshold).
@@ -38,7 +37,6 @@ func newBreaker(gauge prometheus.Gauge, log zerolog.Logger) *breaker {
 		WithDelay(breakerDelay).
 		WithJitterFactor(0.2).
 		OnStateChanged(func(change circuitbreaker.StateChangedEvent) {
-			gauge.Set(breakerValue(change.NewState))
 			line := log.Info()
 			if change.NewState == circuitbreaker.OpenState && change.OldState == circuitbreaker.ClosedState {
 				line = log.Error()

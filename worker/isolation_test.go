@@ -176,6 +176,7 @@ func TestRotatedSecret(t *testing.T) {
 	if err := r.SetAccounts(withSecret("rotated")); err != nil {
 		t.Fatalf("setting accounts: %v", err)
 	}
+	r.wantMetric(closed, "roomlink_breaker_state") // that of the account as it is now
 	for i := range while {
 		h.links(fmt.Sprintf("while-%d", i))
 	}

@@ -20,7 +20,6 @@ type metrics struct {
 	callTime    *prometheus.HistogramVec
 	latency     *prometheus.HistogramVec
 	inFlight    *prometheus.GaugeVec
-	breaker     *prometheus.GaugeVec
 	orphans     *prometheus.CounterVec
 	deadLetters *prometheus.CounterVec
 }
@@ -32,7 +31,6 @@ type accountMetrics struct {
 	callTime    prometheus.Observer
 	latency     prometheus.Observer
 	inFlight    prometheus.Gauge
-	breaker     prometheus.Gauge
 	orphans     *prometheus.CounterVec
 	deadLetters *prometheus.CounterVec
 }
@@ -63,8 +61,6 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			"From the acceptance of an event to its links being stored."),
 		inFlight: gauge("roomlink_events_in_flight",
 			"Events that this process works on."),
-		breaker: gauge("roomlink_breaker_state",
-			"The breaker of an account: 0 closed, 1 half-open, 2 open."),
 		orphans: counter("roomlink_orphans_possible_total",
 			"Rooms that may exist and that no links lead to, by cause: unknown_outcome, redelivery, raced, not_stored.", "cause"),
 		deadLetters: counter("roomlink_dead_letters_total",
@@ -76,11 +72,15 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 var tokenAge = prometheus.NewDesc("roomlink_token_age_seconds",
 	"How old the access token of auvious is that is in use; 0 without one.", []string{labelAccount}, nil)
 
-// forget takes the gauges of an account away that is gone. Its counters stay, as
+// breakerState likewise: of an account that was changed, the breaker of the one before
+// may still move.
+var breakerState = prometheus.NewDesc("roomlink_breaker_state",
+	"The breaker of an account: 0 closed, 1 half-open, 2 open.", []string{labelAccount}, nil)
+
+// forget takes the gauge of an account away that is gone. Its counters stay, as
 // counters do.
 func (m *metrics) forget(account string) {
 	m.inFlight.DeleteLabelValues(account)
-	m.breaker.DeleteLabelValues(account)
 }
 
 func (m *metrics) of(account string) accountMetrics {
@@ -91,7 +91,6 @@ func (m *metrics) of(account string) accountMetrics {
 		callTime:    m.callTime.With(label),
 		latency:     m.latency.With(label),
 		inFlight:    m.inFlight.With(label),
-		breaker:     m.breaker.With(label),
 		orphans:     m.orphans.MustCurryWith(label),
 		deadLetters: m.deadLetters.MustCurryWith(label),
 	}

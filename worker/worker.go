@@ -91,7 +91,8 @@ type Config struct {
 }
 
 // Worker works on the events of its accounts. It is also a
-// [prometheus.Collector], of the age of its access tokens.
+// [prometheus.Collector], of the age of its access tokens and the state of its
+// breakers.
 type Worker struct {
 	config  Config
 	client  *messages.Client
@@ -240,7 +241,10 @@ func (w *Worker) Ready() error {
 }
 
 // Describe implements [prometheus.Collector].
-func (w *Worker) Describe(out chan<- *prometheus.Desc) { out <- tokenAge }
+func (w *Worker) Describe(out chan<- *prometheus.Desc) {
+	out <- tokenAge
+	out <- breakerState
+}
 
 // Collect implements [prometheus.Collector].
 func (w *Worker) Collect(out chan<- prometheus.Metric) {
@@ -248,5 +252,6 @@ func (w *Worker) Collect(out chan<- prometheus.Metric) {
 	defer w.mu.Unlock()
 	for name, a := range w.accounts {
 		out <- prometheus.MustNewConstMetric(tokenAge, prometheus.GaugeValue, a.Facade.TokenAge().Seconds(), name)
+		out <- prometheus.MustNewConstMetric(breakerState, prometheus.GaugeValue, breakerValue(a.breaker.State()), name)
 	}
 }
