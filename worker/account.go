@@ -134,7 +134,7 @@ func (a *account) run(ctx, held context.Context) {
 // returns nil if ctx ended before.
 func (a *account) bind(ctx context.Context) jetstream.Consumer {
 	a.bound.Store(false)
-	for ctx.Err() == nil {
+	for failures := 1; ctx.Err() == nil; failures++ {
 		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
 		consumer, err := messages.ProvisionConsumer(attempt, a.client.JetStream(), a.Name)
 		cancel()
@@ -142,8 +142,8 @@ func (a *account) bind(ctx context.Context) jetstream.Consumer {
 			a.bound.Store(true)
 			return consumer
 		}
-		if ctx.Err() == nil {
-			a.log.Warn().Err(err).Msg("consumer not bound")
+		if failures&(failures-1) == 0 && ctx.Err() == nil { // ever more seldom
+			a.log.Warn().Err(err).Int("failures", failures).Msg("consumer not bound")
 		}
 		pause(ctx, pullBackoff)
 	}
