@@ -78,7 +78,8 @@ var _ nats.InProcessConnProvider = (*embedded)(nil)
 
 // Embed starts a NATS server in this process on the store in a data directory,
 // and returns once it has recovered it. It returns an error that wraps
-// [ErrDirectory], [ErrLocked] or [ErrStore] and says what to do, or the context's.
+// [ErrDirectory], [ErrLocked] or [ErrStore] and says what to do, or the context's;
+// any other is the server's.
 func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 	if err := PrepareDirectory(config.Dir); err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 	if err := e.start(ctx); err != nil {
 		return nil, errors.Join(err, lock.Unlock())
 	}
-	return &Broker{
+	b := &Broker{
 		log:      config.Logger,
 		embedded: e,
 		syncs:    config.Sync == 0,
@@ -104,7 +105,12 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 			nats.UserInfo(partsUser, e.password.Reveal()),
 			nats.CustomInboxPrefix(partsInbox),
 		},
-	}, nil
+	}
+	if err := b.resume(ctx); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
 }
 
 // InProcessConn implements [nats.InProcessConnProvider].

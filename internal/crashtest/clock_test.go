@@ -87,6 +87,38 @@ func testClock(t *testing.T, step time.Duration) {
 	reconcile(t, stop(t, p, env), auvious, taken, 0)
 }
 
+// TestClockBetweenStarts: the program is killed while its clock is an hour ahead, and
+// started again with one that is right. What waited to be tried again does not wait
+// for that hour.
+func TestClockBetweenStarts(t *testing.T) {
+	t.Parallel()
+	const events = 40
+	auvious := programtest.StartAuvious(t, simulator.Config{KeepRequests: -1})
+	env := environment(t, auvious)
+	serve := programtest.Command{Args: []string{"serve"}, Env: env}
+	p := programtest.Start(t, serve)
+	clockOf(t, p).step(time.Hour)
+	auvious.Script(func(simulator.Call) *simulator.Answer {
+		return &simulator.Answer{Status: http.StatusServiceUnavailable}
+	})
+	taken := make([]string, events)
+	for i := range taken {
+		taken[i] = fmt.Sprintf("call-%d", i)
+		if got := programtest.Post(t, p.Address("public"), taken[i]); got.Status/100 != 2 {
+			t.Fatalf("posting %q: got %d %q, want 2xx", taken[i], got.Status, got.Fields["error"])
+		}
+	}
+	p.Line(map[string]string{"message": "breaker changed", "breaker": "open"})
+	p.Kill()
+	auvious.Script(nil)
+	p = programtest.Start(t, serve)
+	for _, id := range taken {
+		programtest.Ready(t, p.Address("public"), id)
+	}
+	drain(t, p)
+	reconcile(t, stop(t, p, env), auvious, taken, 0)
+}
+
 // clock is the wall clock of a process, as that reads it. Its monotonic clock is left
 // alone, as it is by whoever sets the clock of a machine.
 type clock struct {
