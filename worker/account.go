@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +23,9 @@ const (
 	pullBackoff = time.Second
 	// burstPart is which part of a second's calls may begin at once.
 	burstPart = 10
+	// aheadPart is how many more events are held than calls may run, as a part of
+	// those: they are looked up, or about to be acknowledged, while all calls run.
+	aheadPart = 8
 	// requestTimeout of one request to the broker.
 	requestTimeout = 5 * time.Second
 )
@@ -39,8 +41,9 @@ type account struct {
 	metrics accountMetrics
 	log     zerolog.Logger
 
-	// slots holds a token for every event that may be taken on.
-	slots chan struct{}
+	// slots holds a token for every event that may be taken on, and calls takes one
+	// for every call that runs or whose links are being stored.
+	slots, calls chan struct{}
 	// limiter and allowed bound the calls a second; allowed are those that were
 	// granted and not used.
 	limiter *rate.Limiter
@@ -68,15 +71,14 @@ func newAccount(config Account, w *Worker) *account {
 		history: newHistory(),
 		metrics: w.metrics.of(config.Name),
 		log:     w.config.Logger.With().Str("component", "worker").Str("account", config.Name).Logger(),
-		slots:   make(chan struct{}, config.Concurrency),
+		slots:   make(chan struct{}, config.Concurrency+config.Concurrency/aheadPart),
+		calls:   make(chan struct{}, config.Concurrency),
 		limiter: rate.NewLimiter(limit, max(1, int(config.Rate/burstPart))),
 		quiet:   make(chan struct{}),
 	}
 	a.stop = a.close // until it runs
 	a.breaker = newBreaker(a.log)
-	for range config.Concurrency {
-		a.slots <- struct{}{}
-	}
+	a.free(cap(a.slots))
 	return a
 }
 
@@ -100,8 +102,8 @@ func withDefaults(config Account) Account {
 // its facade is closed.
 func (a *account) run(ctx, held context.Context) {
 	defer a.close()
-	var working sync.WaitGroup
-	defer working.Wait()
+	crew := newCrew()
+	defer crew.close()
 	defer close(a.quiet)
 	consumer := a.bind(ctx)
 	for consumer != nil && ctx.Err() == nil {
@@ -116,7 +118,7 @@ func (a *account) run(ctx, held context.Context) {
 		}
 		err := a.pull(consumer, count, func(msg jetstream.Msg) {
 			a.allowed-- // without a rate nobody looks at it
-			working.Go(func() {
+			crew.do(func() {
 				defer a.free(1)
 				a.handle(ctx, held, msg)
 			})
@@ -154,7 +156,7 @@ func (a *account) bind(ctx context.Context) jetstream.Consumer {
 // others are free: while the breaker is not closed, calls go singly.
 func (a *account) reserve(ctx context.Context, probe bool) int {
 	if probe {
-		for taken := range a.Concurrency {
+		for taken := range cap(a.slots) {
 			select {
 			case <-a.slots:
 			case <-ctx.Done():
@@ -162,7 +164,7 @@ func (a *account) reserve(ctx context.Context, probe bool) int {
 				return 0
 			}
 		}
-		a.free(a.Concurrency - 1)
+		a.free(cap(a.slots) - 1)
 		return 1
 	}
 	select {
@@ -252,6 +254,7 @@ func (a *account) handle(ctx, held context.Context, msg jetstream.Msg) {
 	if err == nil {
 		err = errHandedBack
 		if ctx.Err() == nil {
+			job.stopping = ctx.Done()
 			err = a.work(held, job)
 		}
 		if held.Err() != nil && err != nil && !final(err) {

@@ -30,6 +30,8 @@ type job struct {
 	event          messages.Event[messages.Started]
 	past           *past
 	began          time.Time
+	// stopping is closed when no more calls are to begin; nil for never.
+	stopping <-chan struct{}
 }
 
 // open reads a delivery. The error wraps [errBadEvent]; the job can be settled
@@ -71,17 +73,8 @@ func (a *account) work(ctx context.Context, j *job) error {
 	if j.meta.NumDelivered > 1 && j.past.delivery != j.meta.NumDelivered-1 {
 		a.metrics.orphans.WithLabelValues("redelivery").Inc()
 	}
-	room, err := a.call(ctx, j)
+	links, err := a.makeLinks(ctx, j, stored)
 	if err != nil {
-		return err
-	}
-	links := messages.NewEvent(messages.At(time.Now()), a.links(j, room))
-	links.TraceParent = j.event.TraceParent
-	after := uint64(0)
-	if stored != nil {
-		after = stored.Sequence
-	}
-	if err := a.publish(ctx, links, after); err != nil {
 		return err
 	}
 	a.metrics.settled.WithLabelValues("linked").Inc()
@@ -89,6 +82,31 @@ func (a *account) work(ctx context.Context, j *job) error {
 	a.log.Info().Str("interaction_id", conversation.InteractionID).Int("generation", links.Data.Generation).
 		Uint64("attempt", j.meta.NumDelivered).Int64("took_ms", time.Since(j.began).Milliseconds()).Msg("links stored")
 	return a.clearDeadLetter(ctx, conversation, wanted)
+}
+
+// makeLinks has a room made and stores its links, in place of those that were read.
+func (a *account) makeLinks(
+	ctx context.Context, j *job, stored *messages.Stored[messages.Links],
+) (messages.Event[messages.Links], error) {
+	select {
+	case a.calls <- struct{}{}:
+		defer func() { <-a.calls }()
+	case <-j.stopping:
+		return messages.Event[messages.Links]{}, errHandedBack
+	case <-ctx.Done():
+		return messages.Event[messages.Links]{}, ctx.Err()
+	}
+	room, err := a.call(ctx, j)
+	if err != nil {
+		return messages.Event[messages.Links]{}, err
+	}
+	links := messages.NewEvent(messages.At(time.Now()), a.links(j, room))
+	links.TraceParent = j.event.TraceParent
+	after := uint64(0)
+	if stored != nil {
+		after = stored.Sequence
+	}
+	return links, a.publish(ctx, links, after)
 }
 
 // stored returns the links that the leader has; nil for none. Links that break
@@ -166,13 +184,13 @@ func (a *account) links(j *job, room auvious.Room) messages.Links {
 // publish stores links, and goes on trying while the broker is not able to, for as
 // long as they are worth it: the room is there, and another call would make another.
 func (a *account) publish(ctx context.Context, links messages.Event[messages.Links], after uint64) error {
+	err := a.publishOnce(ctx, links, &after)
+	if err == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, heldFor(links.Data, a.GiveUpAfter))
 	defer cancel()
 	for wait := firstPause; ; wait = min(2*wait, lastPause) {
-		err := a.publishOnce(ctx, links, &after)
-		if err == nil {
-			return nil
-		}
 		if ctx.Err() != nil || errors.Is(err, messages.ErrInvalid) {
 			a.metrics.orphans.WithLabelValues("not_stored").Inc()
 			return err
@@ -181,6 +199,9 @@ func (a *account) publish(ctx context.Context, links messages.Event[messages.Lin
 			a.log.Warn().Err(err).Str("interaction_id", links.Data.InteractionID).Msg("links not stored yet")
 		}
 		pause(ctx, wait)
+		if err = a.publishOnce(ctx, links, &after); err == nil {
+			return nil
+		}
 	}
 }
 

@@ -95,6 +95,33 @@ func TestStopWithinGrace(t *testing.T) {
 	}
 }
 
+// TestStopBeforeACall: what waits for a call to end, so that its own can begin, is
+// handed back at once by a stop, while the calls that run finish.
+func TestStopBeforeACall(t *testing.T) {
+	t.Parallel()
+	const concurrency = 8 // and one event is held beyond that
+	h := newHouse(t)
+	handedBack := h.acksIf(func(a ack) bool { return a.kind == "-NAK" })
+	acks := h.acksIf(func(a ack) bool { return a.kind == "+ACK" })
+	f, calls := controlled()
+	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: concurrency}}})
+	var running []call
+	for i := range concurrency {
+		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+		running = append(running, receive(t, calls, "a call"))
+	}
+	h.publish(startedOf("call-ahead"))
+	h.await("the event beyond the calls", func() bool { return r.metric("roomlink_events_in_flight") == concurrency+1 })
+	r.stop()
+	receive(t, handedBack, "the event that is handed back")
+	for _, c := range running {
+		c.succeed()
+		receive(t, acks, "an acknowledgement")
+	}
+	r.mustStop()
+	r.wantMetric(concurrency, "roomlink_facade_calls_total")
+}
+
 // TestStopAfterGrace: what does not finish is handed back at once, and another
 // worker gets it.
 func TestStopAfterGrace(t *testing.T) {
