@@ -8,13 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
 
 	"roomlink/internal/load"
-	"roomlink/internal/load/reference"
 	"roomlink/internal/simulator"
 )
 
@@ -49,6 +47,7 @@ type loadCommand struct {
 	Seed     uint64       `default:"0" help:"Chooses what is killed when; 0 for a new one each time."`
 
 	Reference bool             `help:"Drive the bare path too, in the same way: a program of the same dependencies that does the least that the job costs."`
+	Bare      bool             `hidden:"" help:"Drive the bare path alone, and print what was found as JSON."`
 	Fail      []load.Condition `sep:"none" help:"A condition, such as p99<500ms or ratio>=0.8; several by several flags. Exit 1 if one is missed."`
 	JSON      bool             `name:"json" help:"Print what was found as JSON."`
 	Report    string           `type:"path" help:"Write what was found as a page of HTML to this file."`
@@ -84,6 +83,8 @@ type loadTest struct {
 	attack load.Attack
 	// before is the result to compare with, if there is one.
 	before load.Result
+	// given are the flags as they were given, by their names.
+	given map[string]string
 }
 
 // Run carries out the command.
@@ -91,11 +92,15 @@ func (c *loadCommand) Run(ctx context.Context, w world, line *kong.Context) erro
 	if err := cmp.Or(c.check(), c.checkParts()); err != nil {
 		return err
 	}
-	t := &loadTest{loadCommand: *c, world: w}
+	t := &loadTest{loadCommand: *c, world: w, given: givenFlags(line)}
 	if err := t.open(); err != nil {
 		return err
 	}
 	defer t.close()
+	if c.Bare {
+		result, err := t.measureBare(ctx)
+		return cmp.Or(err, t.print(result))
+	}
 	result, err := t.run(ctx)
 	if err != nil {
 		if errors.Is(err, load.ErrAttack) {
@@ -103,7 +108,7 @@ func (c *loadCommand) Run(ctx context.Context, w world, line *kong.Context) erro
 		}
 		return err
 	}
-	result.Settings = givenFlags(line)
+	result.Settings = t.given
 	result.Reconcile()
 	result.Judge(c.Fail)
 	return t.tell(result)
@@ -184,12 +189,8 @@ func (t *loadTest) run(ctx context.Context) (load.Result, error) {
 	if err != nil || !t.Reference || ctx.Err() != nil {
 		return result, err
 	}
-	bare, err := t.measureBare(ctx)
-	if err != nil {
-		return result, err
-	}
-	result.Reference = &bare
-	return result, nil
+	result.Reference, err = t.bareApart(ctx)
+	return result, err
 }
 
 // measureWhole starts the whole path, measures it and stops it.
@@ -220,57 +221,6 @@ func (t *loadTest) measureWhole(ctx context.Context) (result load.Result, err er
 
 // workerLater reports whether the worker starts after the requests.
 func (t *loadTest) workerLater() bool { return t.AcceptOnly || t.Drain > 0 }
-
-// measureBare does the same with the bare path, whose only shape is automation.
-func (t *loadTest) measureBare(ctx context.Context) (result load.Result, err error) {
-	s, living, err := t.newSystem(ctx)
-	if err != nil {
-		return load.Result{}, err
-	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := s.openAuvious(living, t); err != nil {
-		return load.Result{}, err
-	}
-	dir := t.storeIn("reference")
-	defer os.RemoveAll(dir)
-	path, err := reference.Start(ctx, reference.Config{
-		Dir: dir, Sync: time.Duration(t.Sync), AuviousURL: s.auvious.url, ClientID: s.auvious.clientID,
-		ClientSecret: s.auvious.clientSecret.Reveal(), Concurrency: t.Concurrency, WorkerLater: t.workerLater(),
-	})
-	if err != nil {
-		return load.Result{}, err
-	}
-	defer path.Close()
-	js, err := path.Connect()
-	if err != nil {
-		return load.Result{}, fmt.Errorf("connecting to the bare path: %w", err)
-	}
-	attack := t.attack
-	if attack.Shapes, err = (shapeMix{{"automation", 1}}).samples(); err != nil {
-		return load.Result{}, err
-	}
-	progress, done := load.NewProgress(t.world.stderr, "reference")
-	defer done()
-	test := load.Test{
-		Target: load.Target{
-			Address: strings.TrimPrefix(path.URL(), "http://"), Callers: []load.Caller{{}}, JetStream: js,
-			Queue: reference.EventsStream,
-			Links: load.Outcomes{Stream: reference.LinksStream, Subject: func(_, id string) string {
-				return reference.LinksSubjects + id
-			}},
-			Facade: s.auvious.stats(), Usage: ownUsage,
-		},
-		Attack: attack, Settle: t.Settle, OnlyAttack: t.AcceptOnly, Progress: progress,
-	}
-	if t.workerLater() {
-		test.AfterAttack = func(ctx context.Context) error {
-			path.StartWorker(ctx)
-			return nil
-		}
-	}
-	load.ForgetPeak()
-	return test.Run(ctx)
-}
 
 // ownUsage is what everything in this process used.
 func ownUsage() []load.Usage { return []load.Usage{load.Own("all")} }

@@ -33,6 +33,8 @@ const (
 	// readyWithin bounds the start of each part; readyPoll is how often it is asked.
 	readyWithin = time.Minute
 	readyPoll   = 10 * time.Millisecond
+	// loadAccount is the account of a load test, or what the names of several begin with.
+	loadAccount = "load"
 	// simulatedApplication is the application id of the samples.
 	simulatedApplication = "simulated-application"
 )
@@ -159,7 +161,7 @@ func (t *loadTest) writeAccounts(s *loadSystem) error {
 		return err
 	}
 	for i := range t.Accounts {
-		name := "load"
+		name := loadAccount
 		if t.Accounts > 1 {
 			name += "-" + strconv.Itoa(i+1)
 		}
