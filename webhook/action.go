@@ -79,7 +79,7 @@ func decodeAction(body []byte, fields fields, account Account) (notice, error) {
 	if n.options.URLBase, err = withScheme(urlBase); err != nil {
 		return n, web.BadRequest("bad_url_base", "urlBase %v", err)
 	}
-	if n.options.TicketExpirationSeconds, err = expiration(fields["ticketExpirationSeconds"]); err != nil {
+	if n.options.TicketExpirationSeconds, err = expiration(fields.value("ticketExpirationSeconds")); err != nil {
 		return n, web.BadRequest("bad_ticket_expiration", "ticketExpirationSeconds %v", err)
 	}
 	if account.ApplicationID != "" && n.options.ApplicationID != "" &&

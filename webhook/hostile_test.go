@@ -38,6 +38,16 @@ func nested(id string, depth int) string {
 		id, strings.Repeat("[", depth), strings.Repeat("]", depth))
 }
 
+// many is a start with so many fields beside its own, and something behind them.
+func many(id string, count int, more string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `{"event":"starts","interaction_id":"%s"`, id)
+	for i := range count {
+		fmt.Fprintf(&b, `,"field-%d":%d`, i, i)
+	}
+	return b.String() + more + "}"
+}
+
 // room is a request for a room with some members beside, or in place of, the
 // usual ones.
 func room(members ...string) string {
@@ -115,6 +125,9 @@ var hostileBodies = []hostile{
 		name: "a field twice, once escaped", body: `{"event":"starts","interaction_id":"a","interaction\u005fid":"b"}`,
 		status: 400, code: "duplicate_field",
 	},
+	{name: "500 fields", body: many("500 fields", 500, ""), status: 202},
+	{name: "500 fields, and an early one again", body: many("early again", 500, `,"field-3":1`), status: 400, code: "duplicate_field"},
+	{name: "500 fields, and a late one again", body: many("late again", 500, `,"field-49\u0039":1`), status: 400, code: "duplicate_field"},
 	{name: "a field twice that nobody reads", body: `{"event":"starts","interaction_id":"a","x":1,"x":2}`, status: 400, code: "duplicate_field"},
 	{name: "a field of a room request twice", body: strings.Replace(room(), "{", `{"customerId":"d",`, 1), status: 400, code: "duplicate_field"},
 	{name: "a NUL as it is", body: "{\"event\":\"starts\",\"interaction_id\":\"a\x00b\"}", status: 400, code: "bad_json"},

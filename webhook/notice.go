@@ -131,7 +131,7 @@ func decodeDigitalConnect(fields fields, account Account) (notice, error) {
 		return n, err
 	}
 	var at messages.Time
-	if at.UnmarshalJSON(fields["timestamp"]) == nil { // only ever shown
+	if at.UnmarshalJSON(fields.value("timestamp")) == nil { // only ever shown
 		n.startedAt = at.Time
 	}
 	return n, nil
@@ -145,8 +145,17 @@ func (a Account) starts(name string) bool {
 	return slices.ContainsFunc(a.StartEvents, func(start string) bool { return strings.EqualFold(start, name) })
 }
 
-// fields are the members of a JSON object, not yet read.
-type fields map[string]jsontext.Value
+// fields are the members of a JSON object, not yet read, in the order in which they
+// came. They lie in the body.
+type fields []field
+
+type field struct {
+	name  []byte
+	value jsontext.Value
+}
+
+// fewFields is up to how many it takes no index to find one.
+const fewFields = 64
 
 // asSent reads JSON as whoever sent it may have meant it: what is nested is not
 // looked into, and [fields.text] tells of text that was lost.
@@ -161,7 +170,7 @@ func readFields(body []byte) (fields, error) {
 	if len(bytes.Trim(body, " \t\r\n")) == 0 {
 		return nil, web.BadRequest("empty_body", "the body is empty")
 	}
-	m := members{body: body, fields: make(fields, min(len(body)/32, 32))}
+	m := members{body: body, fields: make(fields, 0, min(len(body)/24, fewFields))}
 	if err := json.Unmarshal(body, &m, asSent...); err != nil {
 		return nil, jsonError(err)
 	}
@@ -172,6 +181,8 @@ func readFields(body []byte) (fields, error) {
 type members struct {
 	body   []byte
 	fields fields
+	// names are those of all fields, once they are many.
+	names map[string]struct{}
 }
 
 var _ json.UnmarshalerFrom = (*members)(nil)
@@ -185,22 +196,50 @@ func (m *members) UnmarshalJSONFrom(decoder *jsontext.Decoder) error {
 	if opening.Kind() != jsontext.KindBeginObject {
 		return web.BadRequest("not_an_object", "the body is not a JSON object")
 	}
-	for {
-		token, err := decoder.ReadToken()
-		if err != nil || token.Kind() == jsontext.KindEndObject {
-			return err
-		}
-		name := token.String()
-		value, err := decoder.ReadValue()
+	for decoder.PeekKind() != jsontext.KindEndObject {
+		quoted, err := m.read(decoder)
 		if err != nil {
 			return err
 		}
-		if m.fields.has(name) {
-			return web.BadRequest("duplicate_field", "the field %q is there twice", clip(name))
+		value, err := m.read(decoder)
+		if err != nil {
+			return err
 		}
-		end := decoder.InputOffset() // the decoder's own copy is lost with the next one
-		m.fields[name] = m.body[end-int64(len(value)) : end]
+		name := quoted[1 : len(quoted)-1]
+		if bytes.IndexByte(name, '\\') >= 0 {
+			name, _ = jsontext.AppendUnquote(nil, quoted)
+		}
+		if m.has(name) {
+			return web.BadRequest("duplicate_field", "the field %q is there twice", clip(string(name)))
+		}
+		m.fields = append(m.fields, field{name, value})
 	}
+	_, err = decoder.ReadToken()
+	return err
+}
+
+// read returns what the decoder reads next, as it lies in the body: the decoder's own
+// is lost with the one after.
+func (m *members) read(decoder *jsontext.Decoder) (jsontext.Value, error) {
+	value, err := decoder.ReadValue()
+	end := int(decoder.InputOffset())
+	return m.body[end-len(value) : end], err
+}
+
+// has reports whether a name was there already, and takes it for one that is.
+func (m *members) has(name []byte) bool {
+	if len(m.fields) < fewFields {
+		return slices.ContainsFunc(m.fields, func(f field) bool { return bytes.Equal(f.name, name) })
+	}
+	if m.names == nil {
+		m.names = map[string]struct{}{}
+		for _, f := range m.fields {
+			m.names[string(f.name)] = struct{}{}
+		}
+	}
+	before := len(m.names)
+	m.names[string(name)] = struct{}{}
+	return len(m.names) == before
 }
 
 // jsonError says how a body is answered that could not be read.
@@ -218,15 +257,22 @@ func jsonError(err error) error {
 	return web.BadRequest("bad_json", "the body is not JSON")
 }
 
-func (f fields) has(name string) bool {
-	_, ok := f[name]
-	return ok
+// value is that of a member; nil if there is none.
+func (f fields) value(name string) jsontext.Value {
+	for _, field := range f {
+		if string(field.name) == name {
+			return field.value
+		}
+	}
+	return nil
 }
+
+func (f fields) has(name string) bool { return f.value(name) != nil }
 
 // text reads a string. A missing or null one is "", and an error if it is
 // required.
 func (f fields) text(name string, required bool) (string, error) {
-	raw := f[name]
+	raw := f.value(name)
 	if raw == nil || raw.Kind() == jsontext.KindNull {
 		if required {
 			return "", web.BadRequest("missing_field", "the field %s is missing", name)
