@@ -12,8 +12,9 @@ import (
 
 // Client reads and publishes the messages of roomlink. A subscriber needs
 // [Client.Links] and [Client.Watch], and the permissions for those alone; the
-// other methods are for the parts of roomlink and its operator. It may be used
-// by many goroutines at once.
+// other methods are for the parts of roomlink and its operator. A request for which
+// the context has no deadline may take 5 s. A client may be used by many goroutines
+// at once.
 type Client struct {
 	js jetstream.JetStream
 	nc *nats.Conn

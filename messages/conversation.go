@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -67,7 +68,7 @@ func (c Conversation) DeadLetterSubject() string {
 // MessageID is the Nats-Msg-Id of the event that asks for a generation of
 // links, by which the broker recognises a repeat within its duplicate window.
 func (c Conversation) MessageID(generation int) string {
-	return fmt.Sprintf("%s/%s/%d", c.Account, c.Token(), generation)
+	return c.Account + "/" + c.Token() + "/" + strconv.Itoa(generation)
 }
 
 // Token gives the subject token of an interaction id: the id itself where NATS

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,8 +17,6 @@ const (
 	// mostLookupBytes bounds the answer to a group, in bytes. What does not fit is
 	// read by itself.
 	mostLookupBytes = 4 << 20
-	// lookupWithin bounds the read of a group, whose callers have bounds of their own.
-	lookupWithin = 5 * time.Second
 )
 
 // lookups reads the last messages of subjects in groups: what gathers while one
@@ -97,7 +94,7 @@ func (l *lookups) next() {
 
 // read answers a group.
 func (l *lookups) read(group []*lookup) {
-	ctx, cancel := context.WithTimeout(context.Background(), lookupWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
 	defer cancel()
 	if len(group) == 1 {
 		m, err := readDirect(ctx, l.nc, l.stream, group[0].subject)

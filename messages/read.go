@@ -111,7 +111,7 @@ var directRequest = []byte(`{"max_bytes":1048576}`)
 // readDirect asks any replica (NATS ADR-31), by a subject that ends in the one
 // that is read, so that permissions can be given for it.
 func readDirect(ctx context.Context, nc *nats.Conn, stream, subject string) (raw, error) {
-	reply, err := nc.RequestWithContext(ctx, jetstream.DefaultAPIPrefix+"DIRECT.GET."+stream+"."+subject, directRequest)
+	reply, err := ask(ctx, nc, "DIRECT.GET."+stream+"."+subject, directRequest)
 	if err != nil {
 		return raw{}, fmt.Errorf("reading stream %q: %w", stream, err)
 	}
@@ -163,6 +163,19 @@ func purgeUpTo(ctx context.Context, nc *nats.Conn, stream, subject string, seque
 	return nil
 }
 
+// askWithin bounds a request of a caller without a bound.
+const askWithin = 5 * time.Second
+
+// ask sends a request to the JetStream API.
+func ask(ctx context.Context, nc *nats.Conn, call string, body []byte) (*nats.Msg, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, askWithin)
+		defer cancel()
+	}
+	return nc.RequestWithContext(ctx, jetstream.DefaultAPIPrefix+call, body)
+}
+
 // apiRequest calls the JetStream API and decodes what it answers into answer,
 // unless that is nil. It returns the broker's refusal as a *jetstream.APIError.
 func apiRequest(ctx context.Context, nc *nats.Conn, call string, request, answer any) error {
@@ -170,7 +183,7 @@ func apiRequest(ctx context.Context, nc *nats.Conn, call string, request, answer
 	if err != nil {
 		return err
 	}
-	reply, err := nc.RequestWithContext(ctx, jetstream.DefaultAPIPrefix+call, body)
+	reply, err := ask(ctx, nc, call, body)
 	if err != nil {
 		return err
 	}

@@ -114,8 +114,6 @@ func (a *account) makeLinks(
 func (a *account) stored(
 	ctx context.Context, conversation messages.Conversation,
 ) (*messages.Stored[messages.Links], error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	stored, err := a.client.Links(ctx, conversation, messages.Leader)
 	switch {
 	case errors.Is(err, messages.ErrNotFound):
@@ -248,8 +246,6 @@ func (a *account) publishOnce(
 func (a *account) clearDeadLetter(
 	ctx context.Context, conversation messages.Conversation, generation int,
 ) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	letter, err := a.client.DeadLetter(ctx, conversation, messages.Leader)
 	if errors.Is(err, messages.ErrNotFound) || errors.Is(err, messages.ErrInvalid) {
 		return nil // none, or one that cannot be read, which must not hold the event
