@@ -101,10 +101,9 @@ func (f *Feed) deserted() bool {
 	return len(f.followers) == 0
 }
 
-// watch runs one ordered consumer, and returns nil when nobody follows any more.
-// It starts at a sequence and not at "new": a
-// consumer that the client resets before its first message would begin at a
-// later "new" than the first one.
+// watch runs one ordered consumer, and returns nil when nobody follows any more. It
+// starts at a sequence and not at "new": a consumer that the client resets before its
+// first message would begin at a later "new" than the first one.
 func (f *Feed) watch(ctx context.Context, stream string, tell func(jetstream.Msg)) error {
 	js := f.client.js
 	last, err := lastSequence(ctx, js, stream)

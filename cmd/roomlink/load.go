@@ -47,7 +47,7 @@ type loadCommand struct {
 	Seed     uint64       `default:"0" help:"Chooses what is killed when; 0 for a new one each time."`
 
 	Reference bool             `help:"Drive the bare path too, in the same way: a program of the same dependencies that does the least that the job costs."`
-	Bare      bool             `hidden:"" help:"Drive the bare path alone, and print what was found as JSON."`
+	Bare      bool             `hidden:"" help:"Drive the bare path alone."`
 	Fail      []load.Condition `sep:"none" help:"A condition, such as p99<500ms or ratio>=0.8; several by several flags. Exit 1 if one is missed."`
 	JSON      bool             `name:"json" help:"Print what was found as JSON."`
 	Report    string           `type:"path" help:"Write what was found as a page of HTML to this file."`
@@ -98,8 +98,7 @@ func (c *loadCommand) Run(ctx context.Context, w world, line *kong.Context) erro
 	}
 	defer t.close()
 	if c.Bare {
-		result, err := t.measureBare(ctx)
-		return cmp.Or(err, t.print(result))
+		return t.runBare(ctx)
 	}
 	result, err := t.run(ctx)
 	if err != nil {

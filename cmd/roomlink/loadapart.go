@@ -7,43 +7,33 @@ import (
 	"roomlink/internal/secret"
 )
 
-// startApart runs "serve" as one process, beside that of the simulated auvious, and
-// returns once it is ready. The test itself is its operator then.
-func (p *loadParts) startApart(ctx context.Context) error {
-	if err := p.startAuvious(ctx); err != nil {
-		return err
-	}
+// startServe runs "serve" as one process, and returns once it is ready.
+func (p *loadParts) startServe(ctx context.Context) error {
 	arguments, secrets, err := p.serve()
 	if err != nil {
 		return err
 	}
-	if err := p.run(ctx, "serve", secrets, arguments...); err != nil {
+	secrets[linkKey] = newSecret() + newSecret()
+	if err := p.run(ctx, "serve", secrets, append(arguments, "--listen="+p.webhookAt)...); err != nil {
 		return err
 	}
-	if err := p.await(ctx, "http://"+p.workerOps+"/readyz"); err != nil {
-		return err
-	}
-	return p.connect(ctx)
+	return p.await(ctx, "http://"+p.workerOps+"/readyz")
 }
 
-// serve are the arguments and the secrets of a "serve".
+// serve are the arguments and the secrets of a "serve", on its own broker unless an
+// external one is given.
 func (p *loadParts) serve() ([]string, map[string]secret.String, error) {
-	arguments, secrets := []string{
+	if p.test.NatsURL != "" {
+		return p.common("serve", p.workerOps)
+	}
+	return []string{
 		"serve", "--accounts=" + p.system.accounts, "--data-dir=" + p.test.storeIn("broker"),
 		"--sync=" + p.test.Sync.String(), "--broker-listen=" + p.brokerAt,
 		"--ops-listen=" + p.workerOps, "--log-level=" + p.test.LogLevel,
-	}, map[string]secret.String{}
-	if p.test.NatsURL != "" {
-		var err error
-		if arguments, secrets, err = p.common("serve", p.workerOps); err != nil {
-			return nil, nil, err
-		}
-	}
-	secrets[linkKey] = newSecret() + newSecret()
-	return append(arguments, "--listen="+p.webhookAt), secrets, nil
+	}, map[string]secret.String{}, nil
 }
 
-// operator is how the test reads the broker of a "serve".
+// operator is how the test reads the broker of a "serve": as its operator.
 func (p *loadParts) operator() (broker.RemoteConfig, error) {
 	password, err := broker.ReadPassword(p.test.storeIn("broker"), broker.OperatorUser)
 	return broker.RemoteConfig{

@@ -57,6 +57,15 @@ func (t *loadTest) bareApart(ctx context.Context) (*load.Result, error) {
 	return nil, fmt.Errorf("driving the bare path: %w", cmp.Or(failure, err))
 }
 
+// runBare measures the bare path alone, and prints what it found.
+func (t *loadTest) runBare(ctx context.Context) error {
+	result, err := t.measureBare(ctx)
+	if err != nil {
+		return err
+	}
+	return t.print(result)
+}
+
 // measureBare starts the bare path, measures it and stops it, as
 // [loadTest.measureWhole] does the whole one. Its only shape is automation.
 func (t *loadTest) measureBare(ctx context.Context) (result load.Result, err error) {

@@ -109,7 +109,7 @@ func (p *loadParts) start(ctx context.Context) error {
 		addresses[0], addresses[1], addresses[2], addresses[3], addresses[4]
 	steps := []func(context.Context) error{p.startAuvious, p.startBroker, p.connect, p.startWebhook}
 	if p.test.Apart {
-		steps = []func(context.Context) error{p.startApart}
+		steps = []func(context.Context) error{p.startAuvious, p.startServe, p.connect}
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -172,9 +172,8 @@ func (k key) mac(purpose Purpose, body []byte) []byte {
 func (k *Keys) fingerprints(id string, clientSecret secret.String) []string {
 	prints := make([]string, len(k.keys))
 	for i, key := range k.keys {
-		h := hmac.New(sha256.New, subkey(key.link, "roomlink client "+id))
-		h.Write([]byte(clientSecret.Reveal()))
-		prints[i] = hex.EncodeToString(h.Sum(nil)[:8])
+		sum := newSigner(subkey(key.link, "roomlink client "+id)).sum([]byte(clientSecret.Reveal()))
+		prints[i] = hex.EncodeToString(sum[:8])
 	}
 	return prints
 }
