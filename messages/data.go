@@ -207,8 +207,11 @@ func (t Time) String() string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+	return t.UTC().Format(timeLayout)
 }
+
+// timeLayout is RFC 3339 with milliseconds, as many digits as they may be.
+const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 
 // MarshalJSON implements [json.Marshaler].
 func (t Time) MarshalJSON() ([]byte, error) {
@@ -217,7 +220,11 @@ func (t Time) MarshalJSON() ([]byte, error) {
 
 // MarshalJSONTo is [Time.MarshalJSON] for an encoder that takes it without a copy.
 func (t Time) MarshalJSONTo(encoder *jsontext.Encoder) error {
-	return encoder.WriteToken(jsontext.String(t.String()))
+	quoted := append(encoder.AvailableBuffer(), '"')
+	if !t.IsZero() {
+		quoted = t.UTC().AppendFormat(quoted, timeLayout)
+	}
+	return encoder.WriteValue(append(quoted, '"'))
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]. It returns an error that wraps

@@ -83,13 +83,15 @@ func (e Event[T]) Encode() ([]byte, error) {
 	return data, nil
 }
 
+var contentType = []string{ContentType}
+
 // Message returns the message for NATS, with its headers, on a subject.
 func (e Event[T]) Message(subject string) (*nats.Msg, error) {
 	data, err := e.Encode()
 	if err != nil {
 		return nil, err
 	}
-	header := nats.Header{"Content-Type": {ContentType}}
+	header := nats.Header{"Content-Type": contentType}
 	if e.TraceParent != "" {
 		header[TraceParentHeader] = []string{e.TraceParent}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -51,11 +52,10 @@ func (n notice) started(account string, now time.Time) messages.Started {
 // tell apart: Digital Connect has event_type, an Execute Action has interactionId
 // or applicationId, and an Automation has event. It returns a [*web.Error], 400.
 func decode(body []byte, account Account) (notice, error) {
-	fields, err := readFields(body)
-	if err != nil {
-		return notice{}, err
-	}
-	var n notice
+	return readFields(body, func(fields fields) (notice, error) { return decodeShape(body, fields, account) })
+}
+
+func decodeShape(body []byte, fields fields, account Account) (n notice, err error) {
 	switch {
 	case fields.has("event_type"):
 		n, err = decodeDigitalConnect(fields, account)
@@ -161,20 +161,36 @@ const fewFields = 64
 // looked into, and [fields.text] tells of text that was lost.
 var asSent = []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 
-// readFields reads an object once. Two members of one name are refused, since
-// every reader may see another one of them (RFC 8259, section 4).
-func readFields(body []byte) (fields, error) {
+// readFields reads an object once, and has its members decoded, which are lost after
+// that. Two of one name are refused, since every reader may see another one of them
+// (RFC 8259, section 4).
+func readFields(body []byte, decode func(fields) (notice, error)) (notice, error) {
 	if !utf8.Valid(body) {
-		return nil, web.BadRequest("not_utf8", "the body is not valid UTF-8")
+		return notice{}, web.BadRequest("not_utf8", "the body is not valid UTF-8")
 	}
 	if len(bytes.Trim(body, " \t\r\n")) == 0 {
-		return nil, web.BadRequest("empty_body", "the body is empty")
+		return notice{}, web.BadRequest("empty_body", "the body is empty")
 	}
-	m := members{body: body, fields: make(fields, 0, min(len(body)/24, fewFields))}
-	if err := json.Unmarshal(body, &m, asSent...); err != nil {
-		return nil, jsonError(err)
+	m := readers.Get().(*members) //nolint:forcetypeassert // nothing else is in it
+	defer m.recycle()
+	m.body = body
+	if err := json.Unmarshal(body, m, asSent...); err != nil {
+		return notice{}, jsonError(err)
 	}
-	return m.fields, nil
+	return decode(m.fields)
+}
+
+// readers are what bodies are read with.
+var readers = sync.Pool{New: func() any { return new(members) }}
+
+// recycle makes it ready for another body.
+func (m *members) recycle() {
+	if cap(m.fields) > 2*fewFields {
+		return // not worth its room
+	}
+	clear(m.fields)
+	m.body, m.fields, m.names = nil, m.fields[:0], nil
+	readers.Put(m)
 }
 
 // members reads the members of the object that a body is.
@@ -282,7 +298,8 @@ func (f fields) text(name string, required bool) (string, error) {
 	if raw.Kind() != jsontext.KindString {
 		return "", web.BadRequest("wrong_type", "the field %s is not a string", name)
 	}
-	unquoted, _ := jsontext.AppendUnquote(nil, raw) // half a surrogate pair is an error too
+	var room [128]byte
+	unquoted, _ := jsontext.AppendUnquote(room[:0], raw) // half a surrogate pair is an error too
 	text := string(unquoted)
 	// Half a surrogate pair is read as the replacement character, and so would make
 	// two ids one.

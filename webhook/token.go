@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"mime"
 	"net/http"
 	"net/url"
@@ -67,7 +68,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if err != nil || mediaType != "application/x-www-form-urlencoded" {
 		return nil, web.BadRequest("invalid_request", "send the body with Content-Type: application/x-www-form-urlencoded")
 	}
-	body, err := web.ReadBody(w, r)
+	body, err := web.ReadBody(w, r, new(bytes.Buffer))
 	if err != nil {
 		return nil, err
 	}

@@ -12,11 +12,13 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"mime"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -208,34 +210,40 @@ func (h *Webhook) admit(r *http.Request, line *audit, now time.Time) (Account, e
 
 // read reads the event of a request. Its errors are [*web.Error]s.
 func (h *Webhook) read(w http.ResponseWriter, r *http.Request, account Account) (notice, error) {
-	if err := wantJSON(r); err != nil {
-		return notice{}, err
-	}
-	body, err := web.ReadBody(w, r)
-	if err != nil {
-		return notice{}, err
-	}
-	return decode(body, account)
+	return readJSON(w, r, func(body []byte) (notice, error) { return decode(body, account) })
 }
 
 // readAction reads the request of an action. Its errors are [*web.Error]s.
 func (h *Webhook) readAction(w http.ResponseWriter, r *http.Request, account Account) (notice, error) {
+	return readJSON(w, r, func(body []byte) (notice, error) {
+		return readFields(body, func(fields fields) (notice, error) {
+			n, err := decodeAction(body, fields, account)
+			if err != nil {
+				return notice{}, err
+			}
+			return n, checkInteraction(n)
+		})
+	})
+}
+
+// bodies are buffers for the bodies of requests.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// readJSON has the body of a request decoded, which is lost after that. Its errors
+// are [*web.Error]s.
+func readJSON(
+	w http.ResponseWriter, r *http.Request, decode func(body []byte) (notice, error),
+) (notice, error) {
 	if err := wantJSON(r); err != nil {
 		return notice{}, err
 	}
-	body, err := web.ReadBody(w, r)
+	buffer := bodies.Get().(*bytes.Buffer) //nolint:forcetypeassert // nothing else is in it
+	defer bodies.Put(buffer)
+	body, err := web.ReadBody(w, r, buffer)
 	if err != nil {
 		return notice{}, err
 	}
-	fields, err := readFields(body)
-	if err != nil {
-		return notice{}, err
-	}
-	n, err := decodeAction(body, fields, account)
-	if err != nil {
-		return notice{}, err
-	}
-	return n, checkInteraction(n)
+	return decode(body)
 }
 
 func wantJSON(r *http.Request) error {

@@ -114,7 +114,29 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 }
 
 // InProcessConn implements [nats.InProcessConnProvider].
-func (e *embedded) InProcessConn() (net.Conn, error) { return e.current.Load().InProcessConn() }
+func (e *embedded) InProcessConn() (net.Conn, error) {
+	conn, err := e.current.Load().InProcessConn()
+	if err != nil {
+		return nil, err
+	}
+	return &pipe{Conn: conn}, nil
+}
+
+// pipe is a connection within the process, where a deadline costs a timer. The one of
+// a write stays for the next ones, until half of it has passed.
+type pipe struct {
+	net.Conn
+	until time.Time
+}
+
+// SetWriteDeadline implements [net.Conn] for one writer at a time.
+func (p *pipe) SetWriteDeadline(t time.Time) error {
+	if t.Sub(p.until) < writeTimeout/2 { // and so too for none
+		return nil
+	}
+	p.until = t
+	return p.Conn.SetWriteDeadline(t)
+}
 
 // start starts a server. The caller holds mu, or is the only one.
 func (e *embedded) start(ctx context.Context) error {

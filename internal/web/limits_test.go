@@ -20,7 +20,7 @@ const soon = 50 * time.Millisecond
 
 // taker is a handler that reads the body, and answers how long it was.
 func taker(w http.ResponseWriter, r *http.Request) {
-	body, err := web.ReadBody(w, r)
+	body, err := web.ReadBody(w, r, new(bytes.Buffer))
 	if err != nil {
 		web.Fail(w, err)
 		return

@@ -92,26 +92,33 @@ func Fail(w http.ResponseWriter, err error) {
 	JSON(w, answer.Status, map[string]string{"error": answer.Code, "error_description": answer.Description})
 }
 
+// What all answers of [JSON] have in common.
+var (
+	jsonType   = []string{"application/json"}
+	noSniffing = []string{"nosniff"}
+	noStore    = []string{"no-store"}
+	newline    = []byte{'\n'}
+)
+
 // JSON answers with v, which is a flat object of strings.
 func JSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if w.Header().Get("Cache-Control") == "" {
-		w.Header().Set("Cache-Control", "no-store")
+	header := w.Header()
+	header["Content-Type"], header["X-Content-Type-Options"] = jsonType, noSniffing
+	if header.Get("Cache-Control") == "" {
+		header["Cache-Control"] = noStore
 	}
 	w.WriteHeader(status)
-	body, err := json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
-	if err != nil {
-		return // flat strings are always JSON
-	}
-	_, _ = w.Write(append(body, '\n')) // a client that is gone hears nothing
+	// Flat strings are always JSON, and a client that is gone hears nothing.
+	_ = json.MarshalWrite(w, v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	_, _ = w.Write(newline)
 }
 
-// ReadBody reads the body of a request. It returns an [*Error]: 413 over
-// [MaxBody], 408 for one that did not come in time, 400 for one that was cut off.
-func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	length := min(max(r.ContentLength, 0), MaxBody)
-	body := bytes.NewBuffer(make([]byte, 0, length+bytes.MinRead)) // read without growing
+// ReadBody reads the body of a request into a buffer, whose bytes it returns. It
+// returns an [*Error]: 413 over [MaxBody], 408 for one that did not come in time, 400
+// for one that was cut off.
+func ReadBody(w http.ResponseWriter, r *http.Request, body *bytes.Buffer) ([]byte, error) {
+	body.Reset()
+	body.Grow(int(min(max(r.ContentLength, 0), MaxBody)) + bytes.MinRead) // read without growing
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody))
 	var tooLarge *http.MaxBytesError
 	var timeout interface{ Timeout() bool }

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -100,7 +101,7 @@ func TestReadBody(t *testing.T) {
 			var body []byte
 			answer, text := record(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				var err error
-				if body, err = web.ReadBody(w, r); err != nil {
+				if body, err = web.ReadBody(w, r, new(bytes.Buffer)); err != nil {
 					web.Fail(w, err)
 				}
 			}), httptest.NewRequest(http.MethodPost, "/", test.body))

@@ -23,19 +23,18 @@ import (
 // judge says what an answer means.
 func (c *Client) judge(response *http.Response, answer []byte, readErr error) (Room, error) {
 	status := response.StatusCode
+	done := status == http.StatusOK || status == http.StatusCreated
+	if done && readErr == nil {
+		room, err := c.readRoom(answer)
+		if err == nil {
+			return room, nil
+		}
+		return Room{}, &CallError{Kind: ErrBadAnswer, Status: status, Detail: err.Error()}
+	}
 	failed := &CallError{Status: status, RetryAfter: retryAfter(response.Header, time.Now())}
 	switch {
-	case status == http.StatusOK || status == http.StatusCreated:
-		if readErr != nil {
-			failed.Kind, failed.Detail = ErrUnknownOutcome, "the answer was cut off"
-			return Room{}, failed
-		}
-		room, err := c.readRoom(answer)
-		if err != nil {
-			failed.Kind, failed.Detail = ErrBadAnswer, err.Error()
-			return Room{}, failed
-		}
-		return room, nil
+	case done:
+		failed.Kind, failed.Detail = ErrUnknownOutcome, "the answer was cut off"
 	case status == http.StatusUnauthorized:
 		failed.Kind, failed.Detail = ErrAccount, "auvious does not take its own token"
 	case status/100 == 2:
@@ -173,6 +172,9 @@ func reasonOf(err error) string {
 // 10.2.3); 0 if there is none that can be read.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	value := header.Get("Retry-After")
+	if value == "" {
+		return 0
+	}
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
 		return time.Duration(seconds) * time.Second
 	}

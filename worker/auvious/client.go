@@ -39,10 +39,15 @@ const (
 	// idleTimeout is shorter than that of the usual load balancer, so that no call
 	// begins on a connection that is being closed.
 	idleTimeout = 30 * time.Second
-	// userAgent is explicit, as in the vendor's own examples.
-	userAgent = "roomlink/1"
 	// DefaultConcurrency is how many calls at once a client is made for.
 	DefaultConcurrency = 64
+)
+
+// Values of headers that all calls share. The name of ours is explicit, as in the
+// vendor's own examples.
+var (
+	jsonType  = []string{"application/json"}
+	ourselves = []string{"roomlink/1"}
 )
 
 // Config makes a [Client].
@@ -162,11 +167,11 @@ func (c *Client) call(caller context.Context, token *cached, body []byte) (Room,
 	if err != nil {
 		return Room{}, &CallError{Kind: ErrRejected, Detail: "the address of the facade is not usable"}
 	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", userAgent)
-	token.token.SetAuthHeader(request)
-	response, err := c.http.Do(request)
+	request.Header["Content-Type"], request.Header["Accept"] = jsonType, jsonType
+	request.Header["User-Agent"] = ourselves
+	request.Header["Authorization"] = token.authorization
+	// Not by a client of net/http: it would get ready to follow a redirect.
+	response, err := c.http.Transport.RoundTrip(request)
 	switch {
 	case err != nil && !sent.Load() && caller.Err() != nil:
 		return Room{}, caller.Err()

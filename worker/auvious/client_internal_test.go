@@ -11,8 +11,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"golang.org/x/oauth2"
 )
 
 // dialing returns a client that has a token and connects in this way.
@@ -24,7 +22,7 @@ func dialing(t *testing.T, dial func(ctx context.Context, network, address strin
 	}
 	t.Cleanup(client.Close)
 	client.http.Transport.(*http.Transport).DialContext = dial
-	client.tokens.current.Store(&cached{token: &oauth2.Token{AccessToken: "hush"}, since: time.Now()})
+	client.tokens.current.Store(&cached{authorization: []string{"Bearer hush"}, since: time.Now()})
 	return client
 }
 

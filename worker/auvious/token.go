@@ -50,8 +50,9 @@ type tokens struct {
 // cached is a token with the times by the process' own clock, which no step of
 // the wall clock moves.
 type cached struct {
-	token *oauth2.Token
-	since time.Time
+	// authorization is the header of that name.
+	authorization []string
+	since         time.Time
 	// refresh and ends are zero for a token that says nothing of its lifetime; it
 	// serves until it is refused.
 	refresh, ends time.Time
@@ -153,7 +154,7 @@ func (t *tokens) fetch() (*cached, error) {
 	if err != nil {
 		return nil, tokenError(err)
 	}
-	got := &cached{token: token, since: asked}
+	got := &cached{authorization: []string{token.Type() + " " + token.AccessToken}, since: asked}
 	if lifetime := lifetime(token, time.Now()); lifetime > 0 {
 		part := refreshAt - refreshSpread*rand.Float64()
 		got.refresh = asked.Add(time.Duration(part * float64(lifetime)))

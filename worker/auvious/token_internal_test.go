@@ -74,8 +74,8 @@ func (e *endpoint) wantToken(t *testing.T, tokens *tokens, want string, calls in
 	if err != nil {
 		t.Fatalf("getting a token: %v", err)
 	}
-	if got.token.AccessToken != want || e.calls != calls {
-		t.Errorf("got %s after %d calls, want %s after %d", got.token.AccessToken, e.calls, want, calls)
+	if got.authorization[0] != "Bearer "+want || e.calls != calls {
+		t.Errorf("got %s after %d calls, want %s after %d", got.authorization, e.calls, want, calls)
 	}
 }
 
@@ -180,9 +180,9 @@ func TestTokenLookedUpLate(t *testing.T) {
 				t.Fatalf("joining a flight: %v", err)
 			}
 			<-f.landed
-			if f.token.token.AccessToken != "token-1" || e.calls != 1 {
+			if f.token.authorization[0] != "Bearer token-1" || e.calls != 1 {
 				t.Errorf("with a lifetime of %q: got %s after %d calls, want token-1 after 1",
-					lifetime, f.token.token.AccessToken, e.calls)
+					lifetime, f.token.authorization, e.calls)
 			}
 		})
 	}
