@@ -65,7 +65,7 @@ func (e Event[T]) Encode() ([]byte, error) {
 		return nil, err
 	}
 	conversation := e.Data.Conversation()
-	doc := envelope[T]{
+	doc := &envelope[T]{ // by its address, or it would be copied once more
 		SpecVersion:     specVersion,
 		ID:              e.ID,
 		Source:          sourcePrefix + conversation.Account,

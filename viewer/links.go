@@ -31,7 +31,7 @@ func (v *Viewer) links(w http.ResponseWriter, r *http.Request) {
 		web.Fail(w, err)
 		return
 	}
-	web.JSON(w, http.StatusOK, answer)
+	web.JSON(w, http.StatusOK, &answer)
 }
 
 // find returns the links that a request asks for. Its errors are [*web.Error]s.

@@ -79,7 +79,7 @@ func (v *Viewer) renew(
 	if outcome == messages.Duplicate {
 		status = http.StatusOK
 	}
-	web.JSON(w, status, renewal{
+	web.JSON(w, status, &renewal{
 		Status: outcome.String(), InteractionID: conversation.InteractionID,
 		Addresses: v.config.Pages.For(conversation, now),
 	})

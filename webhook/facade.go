@@ -30,7 +30,7 @@ func (h *Webhook) facade(w http.ResponseWriter, r *http.Request) {
 		web.Fail(w, err)
 		return
 	}
-	web.JSON(w, http.StatusOK, roomAnswer{
+	web.JSON(w, http.StatusOK, &roomAnswer{
 		AgentURL: links.AgentURL, RecordingURL: links.RecordingURL, TicketURL: links.TicketURL.Reveal(),
 	})
 }

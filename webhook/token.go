@@ -29,7 +29,7 @@ func (h *Webhook) token(w http.ResponseWriter, r *http.Request) {
 		web.Fail(w, err)
 		return
 	}
-	web.JSON(w, http.StatusOK, access)
+	web.JSON(w, http.StatusOK, &access)
 }
 
 // accessToken is the answer of the token endpoint.

@@ -147,7 +147,7 @@ func (h *Webhook) events(w http.ResponseWriter, r *http.Request) {
 		web.Fail(w, err)
 		return
 	}
-	web.JSON(w, status, reply)
+	web.JSON(w, status, &reply)
 }
 
 // take stores the event of a request. Its errors are [*web.Error]s.

@@ -121,7 +121,8 @@ func (a *account) stored(
 	case err != nil && (stored.Sequence == 0 || !errors.Is(err, messages.ErrInvalid)):
 		return nil, err
 	}
-	return &stored, nil
+	found := stored // on the heap, where most events have none
+	return &found, nil
 }
 
 // call has the room made, if the breaker lets it.

@@ -12,16 +12,26 @@ import (
 // goroutines at once.
 type signer struct{ states sync.Pool }
 
+// signing is what one HMAC is made with. What a hash is given lies on the heap, and
+// so here.
+type signing struct {
+	hash hash.Hash
+	body []byte
+	sum  [sha256.Size]byte
+}
+
 func newSigner(key []byte) *signer {
-	return &signer{states: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+	return &signer{states: sync.Pool{New: func() any { return &signing{hash: hmac.New(sha256.New, key)} }}}
 }
 
 // sum is the HMAC of a body.
-func (s *signer) sum(body []byte) (sum [sha256.Size]byte) {
-	state, _ := s.states.Get().(hash.Hash)
-	state.Write(body)
-	state.Sum(sum[:0])
-	state.Reset()
-	s.states.Put(state)
-	return sum
+func (s *signer) sum(body []byte) [sha256.Size]byte {
+	state := s.states.Get().(*signing) //nolint:forcetypeassert // nothing else is in it
+	defer s.states.Put(state)
+	state.body = append(state.body[:0], body...)
+	state.hash.Write(state.body)
+	clear(state.body) // it may be a secret
+	state.hash.Sum(state.sum[:0])
+	state.hash.Reset()
+	return state.sum
 }

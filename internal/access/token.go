@@ -51,6 +51,9 @@ const (
 	MinKey = 32
 	// maxToken bounds a token's text before it is decoded.
 	maxToken = 1024
+	// usualToken has room for a token, and for an address that ends in one, of all but
+	// the longest names.
+	usualToken = 256
 )
 
 // Claims are what a token says.
@@ -111,14 +114,20 @@ func newPurposeSigner(link []byte, purpose Purpose) *signer {
 
 // Sign makes a token, which may stand in an address as it is.
 func (k *Keys) Sign(c Claims) string {
-	body := make([]byte, 0, headSize+len(c.Account)+len(c.Subject)+macSize)
-	body = append(body, tokenVersion, byte(c.Purpose))
+	var room [usualToken]byte
+	return string(k.appendToken(room[:0], c))
+}
+
+// appendToken appends a token to a text.
+func (k *Keys) appendToken(text []byte, c Claims) []byte {
+	var room [usualToken]byte
+	body := append(room[:0], tokenVersion, byte(c.Purpose))
 	body = binary.BigEndian.AppendUint64(body, uint64(c.Expires.Unix()))
 	body = append(body, byte(len(c.Account)))
 	body = append(body, c.Account...)
 	body = append(body, c.Subject...)
-	body = append(body, k.keys[0].mac(c.Purpose, body)...)
-	return base64.RawURLEncoding.EncodeToString(body)
+	sum := k.keys[0].sum(c.Purpose, body)
+	return base64.RawURLEncoding.AppendEncode(text, append(body, sum[:macSize]...))
 }
 
 // Verify reads a token that was made for a purpose. It returns [ErrToken] or
@@ -155,16 +164,16 @@ func (k *Keys) Verify(token string, purpose Purpose, now time.Time) (Claims, err
 func (k *Keys) signed(purpose Purpose, body, sum []byte) bool {
 	ok := false
 	for _, key := range k.keys {
-		ok = hmac.Equal(key.mac(purpose, body), sum) || ok
+		expected := key.sum(purpose, body)
+		ok = hmac.Equal(expected[:macSize], sum) || ok
 	}
 	return ok
 }
 
-// mac signs with the subkey of a purpose, so that a token of one purpose is no
+// sum is the HMAC with the subkey of a purpose, so that a token of one purpose is no
 // token of another whatever its body says.
-func (k key) mac(purpose Purpose, body []byte) []byte {
-	sum := k.forPurpose(purpose).sum(body)
-	return sum[:macSize]
+func (k key) sum(purpose Purpose, body []byte) [sha256.Size]byte {
+	return k.forPurpose(purpose).sum(body)
 }
 
 // fingerprints name a client's secret in its access tokens, one for each key. A
@@ -211,18 +220,20 @@ type Addresses struct {
 // For makes the addresses of a conversation, which end after the lifetime.
 func (p Pages) For(conversation messages.Conversation, now time.Time) Addresses {
 	expires := p.end(now)
-	sign := func(purpose Purpose) string {
-		return p.Keys.Sign(Claims{
+	address := func(path string, purpose Purpose) string {
+		var room [usualToken]byte
+		text := append(append(room[:0], p.BaseURL...), path...)
+		return string(p.Keys.appendToken(text, Claims{
 			Purpose: purpose,
 			Account: conversation.Account,
 			Subject: conversation.InteractionID,
 			Expires: expires,
-		})
+		}))
 	}
 	return Addresses{
-		Context:  p.BaseURL + "/open/" + sign(PurposeAgent),
-		Customer: p.BaseURL + "/open/" + sign(PurposeCustomer),
-		Card:     p.BaseURL + "/card/" + sign(PurposeCard),
+		Context:  address("/open/", PurposeAgent),
+		Customer: address("/open/", PurposeCustomer),
+		Card:     address("/card/", PurposeCard),
 	}
 }
 

@@ -122,11 +122,28 @@ func (e *embedded) InProcessConn() (net.Conn, error) {
 	return &pipe{Conn: conn}, nil
 }
 
+// mostWritten bounds what is written to a pipe at once, in bytes: the server reads into
+// a buffer that it makes larger and smaller after every few reads, up to 64 KiB.
+const mostWritten = 4 << 10
+
 // pipe is a connection within the process, where a deadline costs a timer. The one of
 // a write stays for the next ones, until half of it has passed.
 type pipe struct {
 	net.Conn
 	until time.Time
+}
+
+// Write implements [net.Conn].
+func (p *pipe) Write(data []byte) (int, error) {
+	written := 0
+	for written < len(data) {
+		n, err := p.Conn.Write(data[written:min(written+mostWritten, len(data))])
+		written += n
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
 }
 
 // SetWriteDeadline implements [net.Conn] for one writer at a time.

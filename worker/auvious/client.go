@@ -133,7 +133,7 @@ func (c *Client) TokenAge() time.Duration { return c.tokens.age() }
 // before the call was sent, and else a [*CallError] that wraps [ErrRejected],
 // [ErrBadAnswer], [ErrAccount], [ErrNotDone] or [ErrUnknownOutcome].
 func (c *Client) CreateRoom(ctx context.Context, request RoomRequest) (Room, error) {
-	body, err := json.Marshal(request)
+	body, err := json.Marshal(&request)
 	if err != nil {
 		return Room{}, &CallError{Kind: ErrRejected, Detail: "the request is no JSON"}
 	}
