@@ -171,7 +171,7 @@ func readFields(body []byte, decode func(fields) (notice, error)) (notice, error
 	if len(bytes.Trim(body, " \t\r\n")) == 0 {
 		return notice{}, web.BadRequest("empty_body", "the body is empty")
 	}
-	m := readers.Get().(*members) //nolint:forcetypeassert // nothing else is in it
+	m, _ := readers.Get().(*members)
 	defer m.recycle()
 	m.body = body
 	if err := json.Unmarshal(body, m, asSent...); err != nil {

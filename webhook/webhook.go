@@ -237,7 +237,7 @@ func readJSON(
 	if err := wantJSON(r); err != nil {
 		return notice{}, err
 	}
-	buffer := bodies.Get().(*bytes.Buffer) //nolint:forcetypeassert // nothing else is in it
+	buffer, _ := bodies.Get().(*bytes.Buffer)
 	defer bodies.Put(buffer)
 	body, err := web.ReadBody(w, r, buffer)
 	if err != nil {

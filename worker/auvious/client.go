@@ -39,6 +39,9 @@ const (
 	// idleTimeout is shorter than that of the usual load balancer, so that no call
 	// begins on a connection that is being closed.
 	idleTimeout = 30 * time.Second
+	// bufferSize is that of each connection in each direction, in bytes: a call and its
+	// answer fit, of which there may be hundreds at once.
+	bufferSize = 2 << 10
 	// DefaultConcurrency is how many calls at once a client is made for.
 	DefaultConcurrency = 64
 )
@@ -101,6 +104,8 @@ func New(config Config) (*Client, error) {
 			MaxIdleConns:        config.Concurrency + 1, // and one for a token
 			MaxIdleConnsPerHost: config.Concurrency + 1,
 			IdleConnTimeout:     idleTimeout,
+			WriteBufferSize:     bufferSize,
+			ReadBufferSize:      bufferSize,
 		},
 		// A redirect would send the credentials, or the call, somewhere else.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
