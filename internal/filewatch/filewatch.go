@@ -104,7 +104,8 @@ func read(path string) state {
 	}
 	defer file.Close()
 	hash := sha256.New()
-	if _, err := io.Copy(hash, io.LimitReader(file, maxFile)); err != nil {
+	// Most are secrets of a few bytes, and there may be hundreds.
+	if _, err := io.CopyBuffer(hash, io.LimitReader(file, maxFile), make([]byte, 1<<10)); err != nil {
 		return state{}
 	}
 	return state(hash.Sum(nil))
