@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"syscall"
@@ -27,10 +26,6 @@ var forBoth = []string{
 // bareApart measures the bare path in a process of its own, so that it finds no more
 // of what a process needs at first than the whole path did, which this one began with.
 func (t *loadTest) bareApart(ctx context.Context) (*load.Result, error) {
-	executable, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("finding our own program: %w", err)
-	}
 	arguments := []string{"load", "--bare", "--json"}
 	for _, name := range forBoth {
 		if value, there := t.given[name]; there {
@@ -38,13 +33,14 @@ func (t *loadTest) bareApart(ctx context.Context) (*load.Result, error) {
 		}
 	}
 	var printed bytes.Buffer
-	//nolint:gosec // it is ourselves
-	command := exec.CommandContext(ctx, executable, arguments...)
+	command, err := load.Command(ctx, arguments...)
+	if err != nil {
+		return nil, err
+	}
 	command.Env, command.Stdout, command.Stderr = t.world.environ(), &printed, t.world.stderr
-	command.SysProcAttr = tiedToParent()
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
-	command.WaitDelay = childGrace
-	runtime.LockOSThread() // with which it would end
+	command.WaitDelay = load.StopWithin
+	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	failure := command.Run()
 	result, err := load.Read(&printed)

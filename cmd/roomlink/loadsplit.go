@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,9 +29,8 @@ const (
 
 // loadParts are the parts of a load test as processes.
 type loadParts struct {
-	test       *loadTest
-	system     *loadSystem
-	executable string
+	test   *loadTest
+	system *loadSystem
 	// environment is what all have in common.
 	environment []string
 
@@ -41,39 +39,34 @@ type loadParts struct {
 	// Where each part listens.
 	brokerAt, auviousAt, webhookAt, webhookOps, workerOps string
 
-	children []*child
+	children []*load.Process
 	// kills counts them, and severe those that may leave rooms without links.
 	kills, severe atomic.Int64
 }
 
 // newParts makes ready for parts that are processes.
 func (t *loadTest) newParts(s *loadSystem) (*loadParts, error) {
-	executable, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("finding our own program: %w", err)
-	}
 	environment, err := ownEnvironment(t.world)
 	if err != nil {
 		return nil, err
 	}
-	p := &loadParts{test: t, system: s, executable: executable, environment: environment, natsPassword: newSecret()}
+	p := &loadParts{test: t, system: s, environment: environment, natsPassword: newSecret()}
 	s.closers = append(s.closers, p.stop)
 	return p, nil
 }
 
 // run starts one more part.
 func (p *loadParts) run(ctx context.Context, name string, secrets map[string]secret.String, arguments ...string) error {
-	c := &child{
-		name: name, executable: p.executable, arguments: arguments, log: p.test.log,
-		environment: slices.Clone(p.environment),
+	part := &load.Process{
+		Name: name, Arguments: arguments, Log: p.test.log, Environment: slices.Clone(p.environment),
 	}
 	for variable, value := range secrets {
-		c.environment = append(c.environment, variable+"="+value.Reveal())
+		part.Environment = append(part.Environment, variable+"="+value.Reveal())
 	}
-	if err := c.start(ctx); err != nil {
+	if err := part.Start(ctx); err != nil {
 		return err
 	}
-	p.children = append(p.children, c)
+	p.children = append(p.children, part)
 	return nil
 }
 
@@ -200,7 +193,7 @@ func (p *loadParts) connect(ctx context.Context) error {
 	defer cancel()
 	b, err := broker.Dial(dialling, remote)
 	if err != nil {
-		return errors.Join(err, p.alive())
+		return errors.Join(err, p.fault())
 	}
 	s := p.system
 	s.closers = append(s.closers, func() error {
@@ -261,14 +254,14 @@ func (p *loadParts) startWorker(ctx context.Context) error {
 
 // await waits until an address answers, or a part has ended by itself.
 func (p *loadParts) await(ctx context.Context, address string) error {
-	return awaitAnswer(ctx, address, p.alive)
+	return awaitAnswer(ctx, address, p.fault)
 }
 
-// alive returns an error if a part has ended by itself.
-func (p *loadParts) alive() error {
+// fault returns an error if a part has ended by itself.
+func (p *loadParts) fault() error {
 	var errs []error
 	for _, c := range p.children {
-		errs = append(errs, c.alive())
+		errs = append(errs, c.Fault())
 	}
 	return errors.Join(errs...)
 }
@@ -277,7 +270,7 @@ func (p *loadParts) alive() error {
 func (p *loadParts) usage() []load.Usage {
 	all := []load.Usage{load.Own("load")}
 	for _, c := range p.children {
-		all = append(all, c.usage())
+		all = append(all, c.Usage())
 	}
 	return all
 }
@@ -286,7 +279,7 @@ func (p *loadParts) usage() []load.Usage {
 func (p *loadParts) stop() error {
 	var errs []error
 	for _, c := range slices.Backward(p.children) {
-		errs = append(errs, c.stop())
+		errs = append(errs, c.Stop())
 	}
 	return errors.Join(errs...)
 }
@@ -300,9 +293,9 @@ func (p *loadParts) chaos(ctx context.Context) {
 	}
 	fmt.Fprintf(p.test.world.stderr, "chaos: --seed=%d\n", seed)
 	random := rand.New(rand.NewPCG(seed, seed))
-	var victims []*child
+	var victims []*load.Process
 	for _, c := range p.children {
-		if c.name != "auvious" {
+		if c.Name != "auvious" {
 			victims = append(victims, c)
 		}
 	}
@@ -315,18 +308,18 @@ func (p *loadParts) chaos(ctx context.Context) {
 		case <-time.After(calm):
 		}
 		p.kills.Add(1)
-		if victim.name != "webhook" {
+		if victim.Name != "webhook" {
 			p.severe.Add(1)
 		}
-		err := victim.kill()
+		err := victim.Kill()
 		if err == nil {
-			err = victim.start(context.WithoutCancel(ctx))
+			err = victim.Start(context.WithoutCancel(ctx))
 		}
 		if err != nil {
 			fmt.Fprintf(p.test.world.stderr, "chaos: %v\n", err)
 			return
 		}
-		fmt.Fprintf(p.test.world.stderr, "chaos: killed %s, and started it again\n", victim.name)
+		fmt.Fprintf(p.test.world.stderr, "chaos: killed %s, and started it again\n", victim.Name)
 	}
 }
 

@@ -33,9 +33,9 @@ func ForgetPeak() {
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 }
 
-// Of returns what another process has used, under a name; nothing of one that has
+// usageOf returns what another process has used, under a name; nothing of one that has
 // gone.
-func Of(name string, pid int) Usage {
+func usageOf(name string, pid int) Usage {
 	process := strconv.Itoa(pid)
 	usage := Usage{Name: name, PeakMemory: peakMemory(process)}
 	data, err := os.ReadFile("/proc/" + process + "/stat")
@@ -57,8 +57,8 @@ func Of(name string, pid int) Usage {
 	return usage
 }
 
-// Ended returns what a process used that was waited for, under a name.
-func Ended(name string, state *os.ProcessState) Usage {
+// usageOfEnded returns what a process used that was waited for, under a name.
+func usageOfEnded(name string, state *os.ProcessState) Usage {
 	usage := Usage{Name: name, CPU: state.UserTime() + state.SystemTime()}
 	if used, ok := state.SysUsage().(*syscall.Rusage); ok {
 		usage.PeakMemory = used.Maxrss << 10
