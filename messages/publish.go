@@ -152,8 +152,9 @@ func (c *Client) put(ctx context.Context, group *committer, msg *nats.Msg) (rece
 		return group.publish(ctx, msg)
 	}
 	if c.alone {
-		// The client's own way takes ten times as long to read the answer.
-		r, err := putAlone(ctx, c.nc, msg)
+		// The client's own way takes longer to read an answer, and waits if nobody gives
+		// one: there may be another leader soon.
+		r, err := putOnce(ctx, c.nc, msg)
 		if !errors.Is(err, nats.ErrNoResponders) {
 			return r, err
 		}
@@ -165,8 +166,10 @@ func (c *Client) put(ctx context.Context, group *committer, msg *nats.Msg) (rece
 	return receipt{ack.Sequence, ack.Duplicate}, nil
 }
 
-// putAlone publishes a message, and reads what the broker says of it.
-func putAlone(ctx context.Context, nc *nats.Conn, msg *nats.Msg) (receipt, error) {
+// putOnce publishes a message, and reads what the broker says of it.
+func putOnce(ctx context.Context, nc *nats.Conn, msg *nats.Msg) (receipt, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	reply, err := nc.RequestMsgWithContext(ctx, msg)
 	if err != nil {
 		return receipt{}, err

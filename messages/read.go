@@ -163,16 +163,21 @@ func purgeUpTo(ctx context.Context, nc *nats.Conn, stream, subject string, seque
 	return nil
 }
 
-// askWithin bounds a request of a caller without a bound.
+// askWithin is how long a request may take whose caller does not say.
 const askWithin = 5 * time.Second
+
+// bounded gives a context an end that has none.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, has := ctx.Deadline(); has {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, askWithin)
+}
 
 // ask sends a request to the JetStream API.
 func ask(ctx context.Context, nc *nats.Conn, call string, body []byte) (*nats.Msg, error) {
-	if _, bounded := ctx.Deadline(); !bounded {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, askWithin)
-		defer cancel()
-	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	return nc.RequestWithContext(ctx, jetstream.DefaultAPIPrefix+call, body)
 }
 
