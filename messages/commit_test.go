@@ -12,6 +12,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -32,7 +33,7 @@ type tally struct{ accepted, duplicates, full atomic.Int64 }
 // publishAll publishes events at once and counts what each was told.
 func publishAll(t *testing.T, client *messages.Client, events []messages.Event[messages.Started]) *tally {
 	t.Helper()
-	ctx, told := limited(t), &tally{}
+	ctx, told := waittest.Limited(t), &tally{}
 	var group sync.WaitGroup
 	for _, e := range events {
 		group.Go(func() {
@@ -71,7 +72,7 @@ func TestGroupsStoreEveryEvent(t *testing.T) {
 	}
 	wantMessages(t, client, messages.ConversationsStream, conversations)
 	for _, e := range events {
-		stored, err := client.Waiting(limited(t), e.Data.Conversation())
+		stored, err := client.Waiting(waittest.Limited(t), e.Data.Conversation())
 		if err != nil || stored.ID != e.ID {
 			t.Fatalf("event of %q: got %q and error %v, want %q", e.Data.InteractionID, stored.ID, err, e.ID)
 		}
@@ -108,7 +109,7 @@ func TestGroupsFillAQueue(t *testing.T) {
 
 func TestGroupsTellTheSequencesOfLinks(t *testing.T) {
 	const conversations = 200
-	client, ctx := newGroup(t, 0), limited(t)
+	client, ctx := newGroup(t, 0), waittest.Limited(t)
 	sequences := make([]uint64, conversations)
 	var group sync.WaitGroup
 	for i := range conversations {
@@ -137,13 +138,13 @@ func TestGroupsTellTheSequencesOfLinks(t *testing.T) {
 func TestGroupsEndWithTheirCallers(t *testing.T) {
 	client := newGroup(t, 0)
 	mustPublish(t, client, startedOf("before"))
-	gone, cancel := context.WithCancel(limited(t))
+	gone, cancel := context.WithCancel(waittest.Limited(t))
 	cancel()
 	if _, err := client.Publish(gone, startedOf("given up")); !errors.Is(err, context.Canceled) {
 		t.Errorf("publishing for nobody: got error %v, want %v", err, context.Canceled)
 	}
 	client.JetStream().Conn().Close()
-	ctx, cancel := context.WithTimeout(limited(t), 10*time.Second)
+	ctx, cancel := context.WithTimeout(waittest.Limited(t), 10*time.Second)
 	defer cancel()
 	var group sync.WaitGroup
 	for i := range 50 {

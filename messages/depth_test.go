@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -19,7 +20,7 @@ func TestDepth(t *testing.T) {
 	other.Data.Account = "other"
 	mustPublish(t, client, other)
 	wantDepth(t, client, 2, time.Hour)
-	consumer, err := messages.ProvisionConsumer(limited(t), client.JetStream(), account)
+	consumer, err := messages.ProvisionConsumer(waittest.Limited(t), client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
@@ -34,7 +35,7 @@ func TestDepth(t *testing.T) {
 // wantDepth asks as if the time were later by an age.
 func wantDepth(t *testing.T, client *messages.Client, want uint64, age time.Duration) {
 	t.Helper()
-	depth, oldest, err := client.Depth(limited(t), account, time.Now().Add(age))
+	depth, oldest, err := client.Depth(waittest.Limited(t), account, time.Now().Add(age))
 	if err != nil || depth != want {
 		t.Fatalf("depth: got %d and error %v, want %d", depth, err, want)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -52,8 +53,8 @@ func liveFeed(t *testing.T, client *messages.Client) (feed *messages.Feed, links
 	feed = messages.NewFeed(client)
 	startFeed(t, feed)
 	bystand(t, feed)
-	receive(t, links, "the consumer of links")
-	receive(t, letters, "the consumer of dead letters")
+	waittest.Receive(t, links, "the consumer of links")
+	waittest.Receive(t, letters, "the consumer of dead letters")
 	return feed, links, letters
 }
 
@@ -64,7 +65,7 @@ func follow(
 ) (<-chan messages.State, <-chan error) {
 	t.Helper()
 	states, done := make(chan messages.State, 1024), make(chan error, 1)
-	ctx := limited(t)
+	ctx := waittest.Limited(t)
 	go func() {
 		done <- feed.Follow(ctx, conversation(id), refresh, func(state messages.State) bool {
 			states <- state
@@ -77,7 +78,7 @@ func follow(
 // wantEnd waits for the end of a follow, and returns the state it ended with.
 func wantEnd(t *testing.T, states <-chan messages.State, done <-chan error, want messages.Status) messages.State {
 	t.Helper()
-	if err := receive(t, done, "the end"); err != nil {
+	if err := waittest.Receive(t, done, "the end"); err != nil {
 		t.Fatalf("following: got error %v, want none", err)
 	}
 	var last messages.State
@@ -100,7 +101,7 @@ func TestFollowIsToldOfLinks(t *testing.T) {
 	feed, _, _ := liveFeed(t, client)
 	mustPublish(t, client, startedOf("a"))
 	states, done := follow(t, feed, "a", 0, messages.StatusReady)
-	wantState(t, receive(t, states, "the first state"), messages.StatusPending)
+	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusPending)
 	e := linksOf("a", 1)
 	mustPublishLinks(t, client, linksOf("another", 1), 0)
 	mustPublishLinks(t, client, e, 0)
@@ -115,7 +116,7 @@ func TestFollowIsToldOfADeadLetter(t *testing.T) {
 	mustPublishLinks(t, client, linksOf("a", 1), 0)
 	mustPublish(t, client, startedOf("a"))
 	states, done := follow(t, feed, "a", 0, messages.StatusFailed)
-	wantState(t, receive(t, states, "the first state"), messages.StatusReady)
+	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusReady)
 	letter := mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
 	last := wantEnd(t, states, done, messages.StatusFailed)
 	if last.DeadLetter == nil || last.DeadLetter.Sequence != letter.Sequence || last.Links == nil {
@@ -141,7 +142,7 @@ func TestFollowIsToldOfARenewal(t *testing.T) {
 	e := expiredLinksOf("a")
 	sequence := mustPublishLinks(t, client, e, 0)
 	states, done := follow(t, feed, "a", 0, messages.StatusReady)
-	wantState(t, receive(t, states, "the first state"), messages.StatusExpired)
+	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusExpired)
 	mustPublishLinks(t, client, linksOf("a", 2), sequence)
 	if last := wantEnd(t, states, done, messages.StatusReady); last.Links.Data.Generation != 2 {
 		t.Errorf("generation: got %d, want 2", last.Links.Data.Generation)
@@ -152,7 +153,7 @@ func TestManyFollowOneConversation(t *testing.T) {
 	const followers = 50
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
-	ctx := limited(t)
+	ctx := waittest.Limited(t)
 	errs := make([]error, followers)
 	var begun, group sync.WaitGroup
 	begun.Add(followers)
@@ -180,7 +181,7 @@ func TestFollowBeforeTheFeedRuns(t *testing.T) {
 	client := newClient(t)
 	feed := messages.NewFeed(client)
 	states, done := follow(t, feed, "a", 0, messages.StatusReady)
-	wantState(t, receive(t, states, "the first state"), messages.StatusUnknown)
+	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusUnknown)
 	mustPublishLinks(t, client, linksOf("a", 1), 0)
 	startFeed(t, feed)
 	wantEnd(t, states, done, messages.StatusReady)
@@ -191,8 +192,8 @@ func TestFollowSurvivesTheFeedsConsumers(t *testing.T) {
 	feed, linksConsumers, letterConsumers := liveFeed(t, client)
 	links, linksDone := follow(t, feed, "a", 0, messages.StatusReady)
 	letters, lettersDone := follow(t, feed, "b", 0, messages.StatusFailed)
-	receive(t, links, "the first state")
-	receive(t, letters, "the first state")
+	waittest.Receive(t, links, "the first state")
+	waittest.Receive(t, letters, "the first state")
 
 	deleteConsumers(t, client.JetStream(), messages.LinksStream)
 	deleteConsumers(t, client.JetStream(), messages.DeadLettersStream)
@@ -201,10 +202,10 @@ func TestFollowSurvivesTheFeedsConsumers(t *testing.T) {
 	wantEnd(t, links, linksDone, messages.StatusReady)
 	wantEnd(t, letters, lettersDone, messages.StatusFailed)
 
-	receive(t, linksConsumers, "another consumer of links")
-	receive(t, letterConsumers, "another consumer of dead letters")
+	waittest.Receive(t, linksConsumers, "another consumer of links")
+	waittest.Receive(t, letterConsumers, "another consumer of dead letters")
 	states, done := follow(t, feed, "c", 0, messages.StatusReady)
-	receive(t, states, "the first state")
+	waittest.Receive(t, states, "the first state")
 	mustPublishLinks(t, client, linksOf("c", 1), 0)
 	wantEnd(t, states, done, messages.StatusReady)
 }
@@ -214,7 +215,7 @@ func TestFollowReadsAgain(t *testing.T) {
 	client := newClient(t)
 	feed := messages.NewFeed(client)
 	states, done := follow(t, feed, "a", 10*time.Millisecond, messages.StatusPending)
-	wantState(t, receive(t, states, "the first state"), messages.StatusUnknown)
+	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusUnknown)
 	mustPublish(t, client, startedOf("a"))
 	wantEnd(t, states, done, messages.StatusPending)
 
@@ -228,7 +229,7 @@ func TestFollowReadsAgain(t *testing.T) {
 func TestFollowEndsWithItsContext(t *testing.T) {
 	client := newClient(t)
 	feed := messages.NewFeed(client)
-	ctx, cancel := context.WithCancel(limited(t))
+	ctx, cancel := context.WithCancel(waittest.Limited(t))
 	err := feed.Follow(ctx, conversation("a"), 0, func(messages.State) bool {
 		cancel()
 		return false
@@ -236,7 +237,7 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelling: got error %v, want %v", err, context.Canceled)
 	}
-	err = feed.Follow(limited(t), conversation("{{x}}"), 0, nil)
+	err = feed.Follow(waittest.Limited(t), conversation("{{x}}"), 0, nil)
 	if !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("impossible name: got error %v, want %v", err, messages.ErrInvalid)
 	}
@@ -250,7 +251,7 @@ func TestFeedReadsOnlyForFollowers(t *testing.T) {
 	startFeed(t, feed)
 	for range 3 {
 		awaitConsumers(t, client, 0)
-		ctx, leave := context.WithCancel(limited(t))
+		ctx, leave := context.WithCancel(waittest.Limited(t))
 		left := make(chan error, 1)
 		go func() {
 			left <- feed.Follow(ctx, conversation("a"), 0, func(messages.State) bool { return false })
@@ -267,7 +268,7 @@ func TestFeedReadsOnlyForFollowers(t *testing.T) {
 // awaitConsumers waits until each stream that a feed reads has so many consumers.
 func awaitConsumers(t *testing.T, client *messages.Client, want int) {
 	t.Helper()
-	ctx, ticker := limited(t), time.NewTicker(10*time.Millisecond)
+	ctx, ticker := waittest.Limited(t), time.NewTicker(10*time.Millisecond)
 	defer ticker.Stop()
 	for _, name := range []string{messages.LinksStream, messages.DeadLettersStream} {
 		for got := -1; got != want; {

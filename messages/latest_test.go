@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -16,7 +17,7 @@ func TestRenewAgain(t *testing.T) {
 	var sequence uint64 = 1
 	for generation := 2; generation <= 4; generation++ {
 		for i := range 3 {
-			outcome, err := client.Renew(limited(t), conversation("a"), messages.SourceAPI, time.Now())
+			outcome, err := client.Renew(waittest.Limited(t), conversation("a"), messages.SourceAPI, time.Now())
 			want := messages.Accepted
 			if i > 0 {
 				want = messages.Duplicate
@@ -29,7 +30,7 @@ func TestRenewAgain(t *testing.T) {
 		if err != nil || event.Data.Generation() != generation {
 			t.Fatalf("event: got generation %d and error %v, want %d", event.Data.Generation(), err, generation)
 		}
-		if sequence, err = client.PublishLinks(limited(t), linksOf("a", generation), sequence); err != nil {
+		if sequence, err = client.PublishLinks(waittest.Limited(t), linksOf("a", generation), sequence); err != nil {
 			t.Fatalf("publishing links: %v", err)
 		}
 	}
@@ -38,7 +39,7 @@ func TestRenewAgain(t *testing.T) {
 
 func TestRenewWithoutLinks(t *testing.T) {
 	client := newClient(t)
-	_, err := client.Renew(limited(t), conversation("a"), messages.SourceAPI, time.Now())
+	_, err := client.Renew(waittest.Limited(t), conversation("a"), messages.SourceAPI, time.Now())
 	if !errors.Is(err, messages.ErrNotFound) {
 		t.Errorf("renewing what has no links: got error %v, want %v", err, messages.ErrNotFound)
 	}
@@ -51,12 +52,12 @@ func TestPublishAfterADeadLetter(t *testing.T) {
 	mustPublish(t, client, startedOf("a"))
 	settleNext(t, client)
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
-	known, err := client.Latest(limited(t), conversation("a"))
+	known, err := client.Latest(waittest.Limited(t), conversation("a"))
 	if err != nil || known.DeadLetter == nil || known.Links != nil {
 		t.Fatalf("latest: got links %v, dead letter %v and error %v, want the dead letter alone", known.Links, known.DeadLetter, err)
 	}
 	for _, want := range []messages.Outcome{messages.Accepted, messages.Duplicate} {
-		outcome, err := client.PublishAfter(limited(t), startedOf("a"), known)
+		outcome, err := client.PublishAfter(waittest.Limited(t), startedOf("a"), known)
 		if err != nil || outcome != want {
 			t.Errorf("publishing: got %v and error %v, want %v", outcome, err, want)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -16,7 +17,7 @@ func TestPublishStoresAnEvent(t *testing.T) {
 	client := newClient(t)
 	e := startedOf("two words")
 	mustPublish(t, client, e)
-	stored, err := client.Waiting(limited(t), conversation("two words"))
+	stored, err := client.Waiting(waittest.Limited(t), conversation("two words"))
 	if err != nil {
 		t.Fatalf("reading the event: %v", err)
 	}
@@ -31,7 +32,7 @@ func TestPublishStoresAnEvent(t *testing.T) {
 
 func TestPublishRefusesWhatBreaksTheContract(t *testing.T) {
 	client := newClient(t)
-	_, err := client.Publish(limited(t), startedOf("{{interaction_id}}"))
+	_, err := client.Publish(waittest.Limited(t), startedOf("{{interaction_id}}"))
 	if !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("publishing a template: got error %v, want %v", err, messages.ErrInvalid)
 	}
@@ -43,7 +44,7 @@ func TestPublishUnlessThereIsTrouble(t *testing.T) {
 	client := messages.NewClient(newClient(t).JetStream(), messages.Unless(func() error { return trouble }))
 	mustPublish(t, client, startedOf("before"))
 	trouble = errors.New("invented")
-	if _, err := client.Publish(limited(t), startedOf("meanwhile")); !errors.Is(err, trouble) {
+	if _, err := client.Publish(waittest.Limited(t), startedOf("meanwhile")); !errors.Is(err, trouble) {
 		t.Errorf("publishing in trouble: got error %v, want %v", err, trouble)
 	}
 	mustPublishLinks(t, client, linksOf("before", 1), 0) // what is begun is tried to the end
@@ -80,7 +81,7 @@ func TestPublishKnowsDuplicates(t *testing.T) {
 	})
 	t.Run("of a place that something unreadable takes", func(t *testing.T) {
 		client := newClient(t)
-		if _, err := client.JetStream().Publish(limited(t), conversation("a").EventSubject(), []byte("x")); err != nil {
+		if _, err := client.JetStream().Publish(waittest.Limited(t), conversation("a").EventSubject(), []byte("x")); err != nil {
 			t.Fatalf("publishing something unreadable: %v", err)
 		}
 		wantOutcome(t, client, startedOf("a"), messages.Duplicate)
@@ -90,7 +91,7 @@ func TestPublishKnowsDuplicates(t *testing.T) {
 func TestPublishWhileTheEventIsWorkedOn(t *testing.T) {
 	client := newClient(t)
 	mustPublish(t, client, startedOf("a"))
-	consumer, err := messages.ProvisionConsumer(limited(t), client.JetStream(), account)
+	consumer, err := messages.ProvisionConsumer(waittest.Limited(t), client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
@@ -99,7 +100,7 @@ func TestPublishWhileTheEventIsWorkedOn(t *testing.T) {
 		t.Fatalf("pulling the event: %v", err)
 	}
 	wantOutcome(t, client, renewalOf("a", 1), messages.Duplicate)
-	if err := msg.DoubleAck(limited(t)); err != nil {
+	if err := msg.DoubleAck(waittest.Limited(t)); err != nil {
 		t.Fatalf("acknowledging: %v", err)
 	}
 	wantOutcome(t, client, renewalOf("a", 1), messages.Accepted)
@@ -121,7 +122,7 @@ func TestPublishToAFullQueue(t *testing.T) {
 		broker.EmbeddedConfig{Dir: t.TempDir(), Sync: time.Minute}, messages.StreamSettings{MaxBytes: 4096}))
 	accepted := fill(t, client)
 	for i := range 10 {
-		outcome, err := client.Publish(limited(t), startedOf(fmt.Sprintf("late-%d", i)))
+		outcome, err := client.Publish(waittest.Limited(t), startedOf(fmt.Sprintf("late-%d", i)))
 		if !errors.Is(err, messages.ErrQueueFull) || outcome == messages.Duplicate {
 			t.Fatalf("publishing to a full queue: got %v and error %v, want %v", outcome, err, messages.ErrQueueFull)
 		}
@@ -136,7 +137,7 @@ func TestPublishToAFullQueue(t *testing.T) {
 func fill(t *testing.T, client *messages.Client) int {
 	t.Helper()
 	for i := range 100 {
-		outcome, err := client.Publish(limited(t), startedOf(fmt.Sprintf("early-%d", i)))
+		outcome, err := client.Publish(waittest.Limited(t), startedOf(fmt.Sprintf("early-%d", i)))
 		if errors.Is(err, messages.ErrQueueFull) && i > 0 {
 			return i
 		}
@@ -178,7 +179,7 @@ func publishAtOnce(
 	t *testing.T, client *messages.Client, publishers int, event func(int) messages.Event[messages.Started],
 ) []messages.Outcome {
 	t.Helper()
-	ctx := limited(t)
+	ctx := waittest.Limited(t)
 	start := make(chan struct{})
 	outcomes := make([]messages.Outcome, publishers)
 	var group sync.WaitGroup
@@ -201,7 +202,7 @@ func TestPublishLinksExpectsTheLastOnes(t *testing.T) {
 	first := linksOf("a", 1)
 	sequence := mustPublishLinks(t, client, first, 0)
 	for what, after := range map[string]uint64{"none": 0, "later ones": sequence + 1} {
-		if _, err := client.PublishLinks(limited(t), linksOf("a", 2), after); !errors.Is(err, messages.ErrSuperseded) {
+		if _, err := client.PublishLinks(waittest.Limited(t), linksOf("a", 2), after); !errors.Is(err, messages.ErrSuperseded) {
 			t.Errorf("publishing after %s: got error %v, want %v", what, err, messages.ErrSuperseded)
 		}
 	}
@@ -221,7 +222,7 @@ func TestPublishLinksAgain(t *testing.T) {
 	client := newClient(t)
 	e := linksOf("a", 1)
 	mustPublishLinks(t, client, e, 0)
-	if _, err := client.PublishLinks(limited(t), e, 0); !errors.Is(err, messages.ErrSuperseded) {
+	if _, err := client.PublishLinks(waittest.Limited(t), e, 0); !errors.Is(err, messages.ErrSuperseded) {
 		t.Errorf("publishing again: got error %v, want %v", err, messages.ErrSuperseded)
 	}
 	wantLinks(t, client, "a", e.ID)
@@ -230,7 +231,7 @@ func TestPublishLinksAgain(t *testing.T) {
 
 func TestConcurrentPublishesOfLinks(t *testing.T) {
 	const workers = 20
-	client, ctx := newClient(t), limited(t)
+	client, ctx := newClient(t), waittest.Limited(t)
 	errs := make([]error, workers)
 	var group sync.WaitGroup
 	for i := range workers {
@@ -253,7 +254,7 @@ func TestConcurrentPublishesOfLinks(t *testing.T) {
 func wantLinks(t *testing.T, client *messages.Client, id, want string) {
 	t.Helper()
 	for _, from := range []messages.Consistency{messages.Any, messages.Leader} {
-		stored, err := client.Links(limited(t), conversation(id), from)
+		stored, err := client.Links(waittest.Limited(t), conversation(id), from)
 		if err != nil || stored.ID != want {
 			t.Errorf("links of %q from %v: got %q and error %v, want %q", id, from, stored.ID, err, want)
 		}
@@ -265,7 +266,7 @@ func wantLinks(t *testing.T, client *messages.Client, id, want string) {
 }
 
 func TestReadingWhatIsNotThere(t *testing.T) {
-	client, ctx := newClient(t), limited(t)
+	client, ctx := newClient(t), waittest.Limited(t)
 	for _, from := range []messages.Consistency{messages.Any, messages.Leader} {
 		_, linksErr := client.Links(ctx, conversation("a"), from)
 		_, letterErr := client.DeadLetter(ctx, conversation("a"), from)
@@ -282,7 +283,7 @@ func TestReadingWhatIsNotThere(t *testing.T) {
 }
 
 func TestReadingWhatBreaksTheContract(t *testing.T) {
-	client, ctx := newClient(t), limited(t)
+	client, ctx := newClient(t), waittest.Limited(t)
 	if _, err := client.JetStream().Publish(ctx, conversation("a").LinksSubject(), []byte("{}")); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}

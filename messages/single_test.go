@@ -8,27 +8,28 @@ import (
 	"testing"
 
 	"roomlink/internal/brokertest"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
 // What was acknowledged is read at once, and what is not there is told so.
 func TestSingleServerReadsWhatIsStored(t *testing.T) {
 	client := messages.NewClient(brokertest.Connect(t, brokertest.Start(t, account)), messages.SingleServer())
-	if _, err := client.Links(limited(t), conversation("a"), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
+	if _, err := client.Links(waittest.Limited(t), conversation("a"), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
 		t.Errorf("links of nobody: got error %v, want %v", err, messages.ErrNotFound)
 	}
 	sequence := uint64(0)
 	for generation := 1; generation <= 50; generation++ {
 		e := linksOf("a", generation)
 		sequence = mustPublishLinks(t, client, e, sequence)
-		stored, err := client.Links(limited(t), conversation("a"), messages.Leader)
+		stored, err := client.Links(waittest.Limited(t), conversation("a"), messages.Leader)
 		if err != nil || stored.ID != e.ID || stored.Sequence != sequence {
 			t.Fatalf("links: got generation %d at %d and error %v, want %d at %d",
 				stored.Data.Generation, stored.Sequence, err, generation, sequence)
 		}
 	}
 	mustPublish(t, client, startedOf("b"))
-	if _, err := client.Waiting(limited(t), conversation("b")); err != nil {
+	if _, err := client.Waiting(waittest.Limited(t), conversation("b")); err != nil {
 		t.Errorf("event: got error %v, want it", err)
 	}
 }
@@ -51,12 +52,12 @@ func TestSingleServerReadsTogether(t *testing.T) {
 		group.Go(func() {
 			for n := range each {
 				id := fmt.Sprint("with links ", reader)
-				got, err := client.Links(limited(t), conversation(id), messages.Leader)
+				got, err := client.Links(waittest.Limited(t), conversation(id), messages.Leader)
 				if err != nil || got.ID != stored[id] || got.Data.InteractionID != id {
 					t.Errorf("links of %q: got %q of %q and error %v, want %q", id, got.ID, got.Data.InteractionID, err, stored[id])
 				}
 				id = fmt.Sprint("without ", reader, n)
-				if _, err := client.Links(limited(t), conversation(id), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
+				if _, err := client.Links(waittest.Limited(t), conversation(id), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
 					t.Errorf("links of nobody: got error %v, want %v", err, messages.ErrNotFound)
 				}
 			}
@@ -76,7 +77,7 @@ func TestSingleServerReadsTogetherWhatChanges(t *testing.T) {
 		group.Go(func() {
 			last := uint64(0)
 			for range 100 {
-				got, err := client.Links(limited(t), conversation("a"), messages.Leader)
+				got, err := client.Links(waittest.Limited(t), conversation("a"), messages.Leader)
 				if err != nil || got.Sequence < last {
 					t.Errorf("links: got %d after %d and error %v, want them", got.Sequence, last, err)
 				}

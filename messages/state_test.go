@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -30,7 +31,7 @@ func stepDeadLetter(t *testing.T, c *messages.Client) {
 // lastLinks is the sequence of the links that are there; 0 for none.
 func lastLinks(t *testing.T, c *messages.Client) uint64 {
 	t.Helper()
-	stored, err := c.Links(limited(t), conversation(stateID), messages.Leader)
+	stored, err := c.Links(waittest.Limited(t), conversation(stateID), messages.Leader)
 	if err != nil && !errors.Is(err, messages.ErrNotFound) {
 		t.Fatalf("reading the links: %v", err)
 	}
@@ -68,7 +69,7 @@ func TestState(t *testing.T) {
 			for _, next := range test.steps {
 				next(t, client)
 			}
-			got, err := client.State(limited(t), conversation(stateID), time.Now())
+			got, err := client.State(waittest.Limited(t), conversation(stateID), time.Now())
 			if err != nil {
 				t.Fatalf("reading the state: %v", err)
 			}
@@ -101,7 +102,7 @@ func TestStateHangsOnTheTimeAsked(t *testing.T) {
 		noon.Add(-time.Millisecond): messages.StatusReady,
 		noon.Time:                   messages.StatusExpired,
 	} {
-		got, err := client.State(limited(t), conversation("a"), at)
+		got, err := client.State(waittest.Limited(t), conversation("a"), at)
 		if err != nil || got.Status != want {
 			t.Errorf("state at %v: got %q and error %v, want %q", at, got.Status, err, want)
 		}
@@ -109,7 +110,7 @@ func TestStateHangsOnTheTimeAsked(t *testing.T) {
 }
 
 func TestStateOfAnImpossibleName(t *testing.T) {
-	_, err := newClient(t).State(limited(t), conversation("{{x}}"), time.Now())
+	_, err := newClient(t).State(waittest.Limited(t), conversation("{{x}}"), time.Now())
 	if !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("state: got error %v, want %v", err, messages.ErrInvalid)
 	}

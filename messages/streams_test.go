@@ -11,13 +11,14 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
 // bareBroker returns a connection to a broker without our streams.
 func bareBroker(t *testing.T) jetstream.JetStream {
 	t.Helper()
-	b, err := broker.Embed(limited(t), broker.EmbeddedConfig{Dir: t.TempDir(), Sync: time.Minute})
+	b, err := broker.Embed(waittest.Limited(t), broker.EmbeddedConfig{Dir: t.TempDir(), Sync: time.Minute})
 	if err != nil {
 		t.Fatalf("embedding a broker: %v", err)
 	}
@@ -27,7 +28,7 @@ func bareBroker(t *testing.T) jetstream.JetStream {
 
 func provision(t *testing.T, js jetstream.JetStream, settings messages.StreamSettings) {
 	t.Helper()
-	if err := messages.Provision(limited(t), js, settings); err != nil {
+	if err := messages.Provision(waittest.Limited(t), js, settings); err != nil {
 		t.Fatalf("provisioning: %v", err)
 	}
 }
@@ -35,7 +36,7 @@ func provision(t *testing.T, js jetstream.JetStream, settings messages.StreamSet
 // streamConfig is what the broker says of a stream.
 func streamConfig(t *testing.T, js jetstream.JetStream, name string) jetstream.StreamConfig {
 	t.Helper()
-	stream, err := js.Stream(limited(t), name)
+	stream, err := js.Stream(waittest.Limited(t), name)
 	if err != nil {
 		t.Fatalf("opening stream %q: %v", name, err)
 	}
@@ -121,7 +122,7 @@ func streamsUpdated(t *testing.T, js jetstream.JetStream) (count func() int) {
 		t.Fatalf("subscribing to updates: %v", err)
 	}
 	return func() int {
-		if err := js.Conn().FlushWithContext(limited(t)); err != nil {
+		if err := js.Conn().FlushWithContext(waittest.Limited(t)); err != nil {
 			t.Fatalf("waiting for updates: %v", err)
 		}
 		pending, _, err := sub.Pending()
@@ -133,7 +134,7 @@ func streamsUpdated(t *testing.T, js jetstream.JetStream) (count func() int) {
 }
 
 func TestProvisionFromManyProcesses(t *testing.T) {
-	js, ctx := bareBroker(t), limited(t)
+	js, ctx := bareBroker(t), waittest.Limited(t)
 	errs := make([]error, 8)
 	var group sync.WaitGroup
 	for i := range errs {
@@ -189,7 +190,7 @@ func TestProvisionBringsAManagedStreamBack(t *testing.T) {
 	provision(t, js, messages.StreamSettings{})
 	config := streamConfig(t, js, messages.LinksStream)
 	config.Description, config.AllowDirect, config.MaxMsgsPerSubject, config.MaxBytes = "mine", false, 5, 1<<20
-	if _, err := js.UpdateStream(limited(t), config); err != nil {
+	if _, err := js.UpdateStream(waittest.Limited(t), config); err != nil {
 		t.Fatalf("changing the stream: %v", err)
 	}
 	provision(t, js, messages.StreamSettings{})
@@ -209,7 +210,7 @@ func TestProvisionLeavesAnAdministratorsStreamAlone(t *testing.T) {
 		Name: messages.LinksStream, Subjects: []string{"roomlink.links.*.*"}, MaxAge: time.Hour,
 		Storage: jetstream.MemoryStorage, Description: "mine",
 	}
-	if _, err := js.CreateStream(limited(t), own); err != nil {
+	if _, err := js.CreateStream(waittest.Limited(t), own); err != nil {
 		t.Fatalf("creating a stream: %v", err)
 	}
 	want := streamConfig(t, js, messages.LinksStream)
@@ -226,7 +227,7 @@ func TestProvisionConsumer(t *testing.T) {
 	js := bareBroker(t)
 	provision(t, js, messages.StreamSettings{})
 	for range 2 {
-		consumer, err := messages.ProvisionConsumer(limited(t), js, account)
+		consumer, err := messages.ProvisionConsumer(waittest.Limited(t), js, account)
 		if err != nil {
 			t.Fatalf("providing the consumer: %v", err)
 		}
@@ -244,13 +245,13 @@ func TestProvisionConsumer(t *testing.T) {
 			t.Errorf("consumer: got %+v, want %+v", got, want)
 		}
 	}
-	if _, err := messages.ProvisionConsumer(limited(t), js, "other"); err != nil {
+	if _, err := messages.ProvisionConsumer(waittest.Limited(t), js, "other"); err != nil {
 		t.Errorf("another account's consumer: got error %v, want none", err)
 	}
 }
 
 func TestProvisionConsumerWithoutStreams(t *testing.T) {
-	_, err := messages.ProvisionConsumer(limited(t), bareBroker(t), account)
+	_, err := messages.ProvisionConsumer(waittest.Limited(t), bareBroker(t), account)
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		t.Errorf("providing the consumer: got error %v, want %v", err, jetstream.ErrStreamNotFound)
 	}

@@ -1,7 +1,6 @@
 package messages_test
 
 import (
-	"context"
 	"encoding/json"
 	"testing"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/brokertest"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -18,14 +18,6 @@ const account = "acme"
 
 // noon is when the invented conversations take place.
 var noon = messages.At(time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC))
-
-// limited is the test's context with an end, so that no wait hangs.
-func limited(tb testing.TB) context.Context {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
-	tb.Cleanup(cancel)
-	return ctx
-}
 
 // newClient returns a client on a broker of its own.
 func newClient(tb testing.TB) *messages.Client {
@@ -109,7 +101,7 @@ func wantOutcome(
 	tb testing.TB, client *messages.Client, e messages.Event[messages.Started], want messages.Outcome,
 ) {
 	tb.Helper()
-	got, err := client.Publish(limited(tb), e)
+	got, err := client.Publish(waittest.Limited(tb), e)
 	if err != nil || got != want {
 		tb.Fatalf("publishing the event of %q: got %v and error %v, want %v", e.Data.InteractionID, got, err, want)
 	}
@@ -119,7 +111,7 @@ func mustPublishLinks(
 	tb testing.TB, client *messages.Client, e messages.Event[messages.Links], after uint64,
 ) uint64 {
 	tb.Helper()
-	sequence, err := client.PublishLinks(limited(tb), e, after)
+	sequence, err := client.PublishLinks(waittest.Limited(tb), e, after)
 	if err != nil {
 		tb.Fatalf("publishing the links of %q: %v", e.Data.InteractionID, err)
 	}
@@ -132,10 +124,10 @@ func mustPublishDeadLetter(
 ) messages.Stored[messages.DeadLetter] {
 	tb.Helper()
 	named := e.Data.Conversation()
-	if err := client.PublishDeadLetter(limited(tb), e, named.Token()); err != nil {
+	if err := client.PublishDeadLetter(waittest.Limited(tb), e, named.Token()); err != nil {
 		tb.Fatalf("publishing the dead letter of %q: %v", e.Data.InteractionID, err)
 	}
-	stored, err := client.DeadLetter(limited(tb), named, messages.Leader)
+	stored, err := client.DeadLetter(waittest.Limited(tb), named, messages.Leader)
 	if err != nil {
 		tb.Fatalf("reading the dead letter of %q: %v", e.Data.InteractionID, err)
 	}
@@ -146,7 +138,7 @@ func mustPublishDeadLetter(
 // does, and returns it.
 func settleNext(tb testing.TB, client *messages.Client) jetstream.Msg {
 	tb.Helper()
-	ctx := limited(tb)
+	ctx := waittest.Limited(tb)
 	consumer, err := messages.ProvisionConsumer(ctx, client.JetStream(), account)
 	if err != nil {
 		tb.Fatalf("providing the consumer: %v", err)
@@ -164,25 +156,13 @@ func settleNext(tb testing.TB, client *messages.Client) jetstream.Msg {
 // wantMessages compares how many messages a stream holds.
 func wantMessages(tb testing.TB, client *messages.Client, stream string, want uint64) {
 	tb.Helper()
-	handle, err := client.JetStream().Stream(limited(tb), stream)
+	handle, err := client.JetStream().Stream(waittest.Limited(tb), stream)
 	if err != nil {
 		tb.Fatalf("opening stream %q: %v", stream, err)
 	}
 	if got := handle.CachedInfo().State.Msgs; got != want {
 		tb.Fatalf("messages in stream %q: got %d, want %d", stream, got, want)
 	}
-}
-
-// receive waits for a value.
-func receive[T any](tb testing.TB, from <-chan T, what string) T {
-	tb.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-limited(tb).Done():
-	}
-	tb.Fatalf("waiting for %s: got none, want one", what)
-	panic("unreachable")
 }
 
 // consumersCreated returns the names of the consumers that are made on a stream
@@ -202,7 +182,7 @@ func consumersCreated(tb testing.TB, nc *nats.Conn, stream string) <-chan string
 		tb.Fatalf("subscribing to advisories: %v", err)
 	}
 	tb.Cleanup(func() { _ = sub.Unsubscribe() })
-	if err := nc.FlushWithContext(limited(tb)); err != nil {
+	if err := nc.FlushWithContext(waittest.Limited(tb)); err != nil {
 		tb.Fatalf("subscribing to advisories: %v", err)
 	}
 	return names

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -17,7 +18,7 @@ func watch(
 ) <-chan messages.Stored[messages.Links] {
 	t.Helper()
 	told := make(chan messages.Stored[messages.Links], 64)
-	ctx, cancel := context.WithCancel(limited(t))
+	ctx, cancel := context.WithCancel(waittest.Limited(t))
 	done := make(chan error, 1)
 	go func() {
 		done <- client.Watch(ctx, account, options, func(links messages.Stored[messages.Links]) error {
@@ -36,7 +37,7 @@ func watch(
 
 func wantTold(t *testing.T, told <-chan messages.Stored[messages.Links], id string, generation int) {
 	t.Helper()
-	links := receive(t, told, "links of "+id)
+	links := waittest.Receive(t, told, "links of "+id)
 	if links.Data.InteractionID != id || links.Data.Generation != generation {
 		t.Errorf("told: got %q, generation %d, want %q, generation %d",
 			links.Data.InteractionID, links.Data.Generation, id, generation)
@@ -63,7 +64,7 @@ func TestWatchFromNow(t *testing.T) {
 	mustPublishLinks(t, client, linksOf("before", 1), 0)
 	begun := consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
 	told := watch(t, client, messages.WatchOptions{FromNow: true})
-	receive(t, begun, "the consumer that tells where the stream ends")
+	waittest.Receive(t, begun, "the consumer that tells where the stream ends")
 	mustPublishLinks(t, client, linksOf("after", 1), 0)
 	wantTold(t, told, "after", 1)
 }
@@ -73,7 +74,7 @@ func TestWatchPassesOverOthersAndTheUnreadable(t *testing.T) {
 	other := linksOf("a", 1)
 	other.Data.Account = "other"
 	mustPublishLinks(t, client, other, 0)
-	if _, err := client.JetStream().Publish(limited(t), conversation("x").LinksSubject(), []byte("{}")); err != nil {
+	if _, err := client.JetStream().Publish(waittest.Limited(t), conversation("x").LinksSubject(), []byte("{}")); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
 	mustPublishLinks(t, client, linksOf("b", 1), 0)
@@ -89,10 +90,10 @@ func TestWatchSurvivesItsConsumer(t *testing.T) {
 			begun := consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
 			told := watch(t, client, options)
 			if options.FromNow {
-				receive(t, begun, "the consumer that tells where the stream ends")
+				waittest.Receive(t, begun, "the consumer that tells where the stream ends")
 			}
 			for generation := 1; generation <= 3; generation++ {
-				receive(t, begun, "the watch's consumer")
+				waittest.Receive(t, begun, "the watch's consumer")
 				deleteConsumers(t, client.JetStream(), messages.LinksStream)
 				id := fmt.Sprintf("a-%d", generation)
 				mustPublishLinks(t, client, linksOf(id, 1), 0)
@@ -105,13 +106,13 @@ func TestWatchSurvivesItsConsumer(t *testing.T) {
 // deleteConsumers takes the consumers of a stream away, as the broker may.
 func deleteConsumers(t *testing.T, js jetstream.JetStream, stream string) {
 	t.Helper()
-	handle, err := js.Stream(limited(t), stream)
+	handle, err := js.Stream(waittest.Limited(t), stream)
 	if err != nil {
 		t.Fatalf("opening stream %q: %v", stream, err)
 	}
-	names := handle.ConsumerNames(limited(t))
+	names := handle.ConsumerNames(waittest.Limited(t))
 	for name := range names.Name() {
-		if err := handle.DeleteConsumer(limited(t), name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if err := handle.DeleteConsumer(waittest.Limited(t), name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 			t.Fatalf("deleting consumer %q: %v", name, err)
 		}
 	}
@@ -124,12 +125,12 @@ func TestWatchEnds(t *testing.T) {
 	client := newClient(t)
 	mustPublishLinks(t, client, linksOf("a", 1), 0)
 	enough := errors.New("enough")
-	err := client.Watch(limited(t), account, messages.WatchOptions{},
+	err := client.Watch(waittest.Limited(t), account, messages.WatchOptions{},
 		func(messages.Stored[messages.Links]) error { return enough })
 	if !errors.Is(err, enough) {
 		t.Errorf("stopping: got error %v, want %v", err, enough)
 	}
-	if err := client.Watch(limited(t), "A B", messages.WatchOptions{}, nil); !errors.Is(err, messages.ErrInvalid) {
+	if err := client.Watch(waittest.Limited(t), "A B", messages.WatchOptions{}, nil); !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("bad account: got error %v, want %v", err, messages.ErrInvalid)
 	}
 	cancelled, cancel := context.WithCancel(t.Context())

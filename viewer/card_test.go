@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -198,7 +199,7 @@ func TestCardEventsEndWhenTheServerStops(t *testing.T) {
 	if state, ok := events.next(t); ok || events.lines.Err() != nil {
 		t.Errorf("after the stop: got %v and error %v, want the end", state, events.lines.Err())
 	}
-	receive(t, s.done, "the end")
+	waittest.Receive(t, s.done, "the end")
 }
 
 // A card that comes again to another server has missed nothing.

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/emulation"
@@ -19,6 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"roomlink/internal/programtest"
+	"roomlink/internal/waittest"
 )
 
 // The sites that show the card in a frame. Chromium takes them from a server of
@@ -27,9 +27,6 @@ const (
 	workspace = "https://acme.mytalkdesk.com"
 	stranger  = "https://stranger.example"
 )
-
-// within bounds every wait for a browser, which shares its cores with others.
-const within = 2 * time.Minute
 
 // chromium is the one browser of these tests; each has tabs of its own in it.
 var chromium struct {
@@ -118,7 +115,7 @@ func newTab(tb testing.TB, how look) *tab {
 	if err := chromedp.Do(ctx); err != nil {
 		tb.Fatalf("opening a tab: %v", err)
 	}
-	limit, end := context.WithTimeout(ctx, within)
+	limit, end := context.WithTimeout(ctx, waittest.Within)
 	t.ctx = limit
 	tb.Cleanup(func() {
 		end()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -196,7 +197,7 @@ func TestWaitUntilReady(t *testing.T) {
 	s.links(t, conversation("b"))
 	s.links(t, messages.Conversation{Account: other, InteractionID: "a"})
 	s.links(t, conversation("a"))
-	got := receive(t, replies, "the answer").wantStatus(t, messages.StatusReady)
+	got := waittest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusReady)
 	if got["agentUrl"] != agentURL || got["ticketUrl"] != ticketURL {
 		t.Errorf("got %v, want the links", got)
 	}
@@ -208,7 +209,7 @@ func TestWaitForTheUnknown(t *testing.T) {
 	replies := s.waiting(t, "a")
 	s.start(t, conversation("a"), 0)
 	s.links(t, conversation("a"))
-	receive(t, replies, "the answer").wantStatus(t, messages.StatusReady)
+	waittest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusReady)
 }
 
 func TestWaitUntilFailed(t *testing.T) {
@@ -216,7 +217,7 @@ func TestWaitUntilFailed(t *testing.T) {
 	s.start(t, conversation("a"), 0)
 	replies := s.waiting(t, "a")
 	s.fail(t, conversation("a"), messages.ReasonBadAnswer)
-	got := receive(t, replies, "the answer").wantStatus(t, messages.StatusFailed)
+	got := waittest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusFailed)
 	if got["reason"] != messages.ReasonBadAnswer {
 		t.Errorf("reason: got %q, want %q", got["reason"], messages.ReasonBadAnswer)
 	}
@@ -227,8 +228,8 @@ func TestWaitEndsWhenTheServerStops(t *testing.T) {
 	s.start(t, conversation("a"), 0)
 	replies := s.waiting(t, "a")
 	s.stop()
-	receive(t, replies, "the answer").wantStatus(t, messages.StatusPending)
-	receive(t, s.done, "the end")
+	waittest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusPending)
+	waittest.Receive(t, s.done, "the end")
 }
 
 func TestManyWait(t *testing.T) {
@@ -241,7 +242,7 @@ func TestManyWait(t *testing.T) {
 	s.start(t, conversation("a"), 0)
 	s.links(t, conversation("a"))
 	for range callers {
-		receive(t, replies, "an answer").wantStatus(t, messages.StatusReady)
+		waittest.Receive(t, replies, "an answer").wantStatus(t, messages.StatusReady)
 	}
 }
 

@@ -2,7 +2,6 @@ package viewer_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"roomlink/internal/programtest"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -90,7 +90,7 @@ func each(n int, do func(i int)) {
 func awaitGeneration(tb testing.TB, card <-chan heard, want string) heard {
 	tb.Helper()
 	for {
-		if got := receive(tb, card, "links of generation "+want); got.generation == want {
+		if got := waittest.Receive(tb, card, "links of generation "+want); got.generation == want {
 			return got
 		}
 	}
@@ -164,9 +164,7 @@ func dial(tb testing.TB, address string) *net.TCPConn {
 	if err != nil {
 		tb.Fatalf("reading an address: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(tb.Context(), within)
-	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", parsed.Host)
+	conn, err := new(net.Dialer).DialContext(waittest.Limited(tb), "tcp", parsed.Host)
 	if err != nil {
 		tb.Fatalf("connecting: %v", err)
 	}
@@ -220,7 +218,7 @@ func TestSlowCardIsDropped(t *testing.T) {
 			t.Fatalf("quick card: got generation %s, want %d", got["generation"], generation)
 		}
 	}
-	if got := receive(t, ended, "the end of the slow one"); got != "slow" {
+	if got := waittest.Receive(t, ended, "the end of the slow one"); got != "slow" {
 		t.Errorf("ended: got the answer to %q, want that to the slow card", got)
 	}
 	s.renewed(t, conversation("a"))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -85,13 +86,13 @@ func TestCustomerLinkOutlivesARenewal(t *testing.T) {
 	s.do(t, http.MethodPost, address).wantPage(t, http.StatusOK, textUnknown)
 	s.links(t, conversation("a"), expired)
 	s.do(t, http.MethodPost, address).wantPage(t, http.StatusOK, textEnded)
-	old, err := s.client.Links(limited(t), conversation("a"), messages.Leader)
+	old, err := s.client.Links(waittest.Limited(t), conversation("a"), messages.Leader)
 	if err != nil {
 		t.Fatalf("reading the links: %v", err)
 	}
 	renewed := old.Data
 	renewed.Generation, renewed.ExpiresAt, renewed.TicketURL = 2, later, "https://video.example/t/second-ticket"
-	if _, err := s.client.PublishLinks(limited(t), messages.NewEvent(noon, renewed), old.Sequence); err != nil {
+	if _, err := s.client.PublishLinks(waittest.Limited(t), messages.NewEvent(noon, renewed), old.Sequence); err != nil {
 		t.Fatalf("publishing links: %v", err)
 	}
 	s.do(t, http.MethodPost, address).wantRedirect(t, http.StatusSeeOther, "https://video.example/t/second-ticket")

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -15,7 +16,7 @@ func TestRenewLinks(t *testing.T) {
 	if flat := got.flat(t); got.status != http.StatusAccepted || flat["status"] != "accepted" || flat["contextUrl"] == "" {
 		t.Errorf("renewing: got %d %s, want 202 accepted with the addresses", got.status, got.body)
 	}
-	event, err := s.client.Waiting(limited(t), conversation("a"))
+	event, err := s.client.Waiting(waittest.Limited(t), conversation("a"))
 	if err != nil {
 		t.Fatalf("reading the event: %v", err)
 	}
@@ -56,7 +57,7 @@ func TestRenewLinksRefuses(t *testing.T) {
 	s.do(t, http.MethodPost, "/links/a/renew", withKey(otherKey)).wantError(t, http.StatusNotFound, "not_found")
 	s.do(t, http.MethodPost, "/links/%00/renew", withKey(apiKey)).wantError(t, http.StatusBadRequest, "bad_interaction_id")
 	s.do(t, http.MethodGet, "/links/a/renew", withKey(apiKey)).wantError(t, http.StatusMethodNotAllowed, "method_not_allowed")
-	if _, err := s.client.Waiting(limited(t), conversation("a")); err == nil {
+	if _, err := s.client.Waiting(waittest.Limited(t), conversation("a")); err == nil {
 		t.Error("a refused renewal is in the queue")
 	}
 	s.broker.Close()
@@ -79,7 +80,7 @@ func TestRenewCard(t *testing.T) {
 	if flat := got.flat(t); got.status != http.StatusAccepted || flat["status"] != "accepted" {
 		t.Errorf("renewing: got %d %s, want 202 accepted", got.status, got.body)
 	}
-	event, err := s.client.Waiting(limited(t), conversation("a"))
+	event, err := s.client.Waiting(waittest.Limited(t), conversation("a"))
 	if err != nil || event.Data.Source != messages.SourceCard {
 		t.Errorf("event: got source %q and error %v, want %q", event.Data.Source, err, messages.SourceCard)
 	}

@@ -18,6 +18,7 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
 	"roomlink/internal/secret"
+	"roomlink/internal/waittest"
 	"roomlink/internal/web"
 	"roomlink/messages"
 	"roomlink/viewer"
@@ -122,7 +123,7 @@ func (s *site) serve(tb testing.TB, listener net.Listener) {
 func (s *site) halt(tb testing.TB) {
 	tb.Helper()
 	s.stop()
-	receive(tb, s.done, "the end of the server")
+	waittest.Receive(tb, s.done, "the end of the server")
 }
 
 // restart starts another server where the one before was.
@@ -162,7 +163,7 @@ func conversation(id string) messages.Conversation {
 // generation.
 func (s *site) start(tb testing.TB, named messages.Conversation, renews int) {
 	tb.Helper()
-	outcome, err := s.client.Publish(limited(tb), messages.NewEvent(noon, messages.Started{
+	outcome, err := s.client.Publish(waittest.Limited(tb), messages.NewEvent(noon, messages.Started{
 		Account: named.Account, InteractionID: named.InteractionID, CustomerID: "contact-1",
 		Channel: messages.ChannelVoice, Source: messages.SourceAutomation, ReceivedAt: noon, Renews: renews,
 	}))
@@ -182,7 +183,7 @@ func (s *site) links(tb testing.TB, named messages.Conversation, edits ...func(*
 	for _, edit := range edits {
 		edit(&data)
 	}
-	if _, err := s.client.PublishLinks(limited(tb), messages.NewEvent(noon, data), 0); err != nil {
+	if _, err := s.client.PublishLinks(waittest.Limited(tb), messages.NewEvent(noon, data), 0); err != nil {
 		tb.Fatalf("publishing the links of %q: %v", named.InteractionID, err)
 	}
 }
@@ -190,7 +191,7 @@ func (s *site) links(tb testing.TB, named messages.Conversation, edits ...func(*
 // renewed stores links in place of those that a conversation has.
 func (s *site) renewed(tb testing.TB, named messages.Conversation, edits ...func(*messages.Links)) {
 	tb.Helper()
-	old, err := s.client.Links(limited(tb), named, messages.Leader)
+	old, err := s.client.Links(waittest.Limited(tb), named, messages.Leader)
 	if err != nil {
 		tb.Fatalf("reading the links of %q: %v", named.InteractionID, err)
 	}
@@ -200,7 +201,7 @@ func (s *site) renewed(tb testing.TB, named messages.Conversation, edits ...func
 	for _, edit := range edits {
 		edit(&data)
 	}
-	if _, err := s.client.PublishLinks(limited(tb), messages.NewEvent(noon, data), old.Sequence); err != nil {
+	if _, err := s.client.PublishLinks(waittest.Limited(tb), messages.NewEvent(noon, data), old.Sequence); err != nil {
 		tb.Fatalf("publishing the links of %q: %v", named.InteractionID, err)
 	}
 }
@@ -210,7 +211,7 @@ func expired(l *messages.Links) { l.ExpiresAt = messages.At(noon.AddDate(-20, 0,
 // fail stores a dead letter.
 func (s *site) fail(tb testing.TB, named messages.Conversation, reason string) {
 	tb.Helper()
-	err := s.client.PublishDeadLetter(limited(tb), messages.NewEvent(noon, messages.DeadLetter{
+	err := s.client.PublishDeadLetter(waittest.Limited(tb), messages.NewEvent(noon, messages.DeadLetter{
 		Account: named.Account, InteractionID: named.InteractionID, Reason: reason, Detail: "invented",
 		Attempts: 1, AcceptedAt: noon, LastAttemptAt: noon, Event: json.RawMessage(`{}`),
 	}), named.Token())
@@ -247,7 +248,7 @@ func (s *site) reads(tb testing.TB, named messages.Conversation) <-chan struct{}
 		tb.Fatalf("listening for reads: %v", err)
 	}
 	tb.Cleanup(func() { _ = sub.Unsubscribe() })
-	if err := nc.FlushWithContext(limited(tb)); err != nil {
+	if err := nc.FlushWithContext(waittest.Limited(tb)); err != nil {
 		tb.Fatalf("listening for reads: %v", err)
 	}
 	return seen
@@ -257,8 +258,8 @@ func (s *site) reads(tb testing.TB, named messages.Conversation) <-chan struct{}
 // second read comes after it has joined the feed.
 func awaitFollower(tb testing.TB, reads <-chan struct{}) {
 	tb.Helper()
-	receive(tb, reads, "the read of the state")
-	receive(tb, reads, "the read of a follower")
+	waittest.Receive(tb, reads, "the read of the state")
+	waittest.Receive(tb, reads, "the read of a follower")
 }
 
 // reply is an answer, read whole.
@@ -298,7 +299,7 @@ func call(tb testing.TB, method, address string, edits ...edit) reply {
 // open is call, with the body still to be read.
 func open(tb testing.TB, method, address string, edits ...edit) *http.Response {
 	tb.Helper()
-	r, err := http.NewRequestWithContext(limited(tb), method, address, nil)
+	r, err := http.NewRequestWithContext(waittest.Limited(tb), method, address, nil)
 	if err != nil {
 		tb.Fatalf("making a request: %v", err)
 	}
@@ -453,24 +454,4 @@ func (s *stream) wantNext(tb testing.TB, want messages.Status) map[string]string
 		tb.Fatalf("next state: got %v (there: %v) and error %v, want %q", state, ok, s.lines.Err(), want)
 	}
 	return state
-}
-
-// limited is the test's context with an end, so that no wait hangs.
-func limited(tb testing.TB) context.Context {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), within)
-	tb.Cleanup(cancel)
-	return ctx
-}
-
-// receive waits for a value, or for the end of a channel.
-func receive[T any](tb testing.TB, from <-chan T, what string) T {
-	tb.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-limited(tb).Done():
-	}
-	tb.Fatalf("waiting for %s: got none, want one", what)
-	panic("unreachable")
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/webhook"
 )
@@ -28,7 +29,7 @@ func action(id string) string {
 // answer says what becomes of each.
 func (s *site) worker(tb testing.TB, answer func(messages.Started) (messages.Links, *messages.DeadLetter)) {
 	tb.Helper()
-	consumer, err := messages.ProvisionConsumer(limited(tb), s.client.JetStream(), account)
+	consumer, err := messages.ProvisionConsumer(waittest.Limited(tb), s.client.JetStream(), account)
 	if err != nil {
 		tb.Fatalf("providing the consumer: %v", err)
 	}
@@ -121,7 +122,7 @@ func TestActionsWaitTogether(t *testing.T) {
 	}
 	s.worker(t, makesRooms)
 	group.Wait()
-	info, err := s.client.JetStream().Stream(limited(t), messages.LinksStream)
+	info, err := s.client.JetStream().Stream(waittest.Limited(t), messages.LinksStream)
 	if err != nil {
 		t.Fatalf("opening the stream: %v", err)
 	}
@@ -162,7 +163,7 @@ func TestActionRenewsAnExpiredTicket(t *testing.T) {
 	s := newSite(t, setup{})
 	expired := roomOf(messages.Started{Account: account, InteractionID: "a", CustomerID: "c"})
 	expired.ExpiresAt = messages.At(time.Now().Add(-time.Second))
-	if err := s.storeLinks(limited(t), expired); err != nil {
+	if err := s.storeLinks(waittest.Limited(t), expired); err != nil {
 		t.Fatalf("storing links: %v", err)
 	}
 	s.worker(t, makesRooms)

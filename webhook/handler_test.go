@@ -17,6 +17,7 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/waittest"
 	"roomlink/internal/web"
 	"roomlink/messages"
 	"roomlink/webhook"
@@ -56,7 +57,7 @@ func TestCallerHungUp(t *testing.T) {
 	if w.Code != http.StatusAccepted {
 		t.Errorf("got %d %s, want 202", w.Code, w.Body)
 	}
-	if _, err := client.Waiting(limited(t), messages.Conversation{Account: account, InteractionID: "a"}); err != nil {
+	if _, err := client.Waiting(waittest.Limited(t), messages.Conversation{Account: account, InteractionID: "a"}); err != nil {
 		t.Errorf("reading the event: got error %v, want it", err)
 	}
 }

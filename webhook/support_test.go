@@ -23,6 +23,7 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
 	"roomlink/internal/secret"
+	"roomlink/internal/waittest"
 	"roomlink/internal/web"
 	"roomlink/messages"
 	"roomlink/webhook"
@@ -208,7 +209,7 @@ func (s *site) post(tb testing.TB, path, body string, edits ...edit) reply {
 
 func (s *site) request(tb testing.TB, method, path string, body io.Reader, edits ...edit) *http.Request {
 	tb.Helper()
-	r, err := http.NewRequestWithContext(limited(tb), method, s.url+path, body)
+	r, err := http.NewRequestWithContext(waittest.Limited(tb), method, s.url+path, body)
 	if err != nil {
 		tb.Fatalf("making a request: %v", err)
 	}
@@ -242,7 +243,7 @@ func read(tb testing.TB, answer *http.Response) reply {
 // raw sends bytes as they are and reads one answer.
 func (s *site) raw(tb testing.TB, text string) reply {
 	tb.Helper()
-	conn, err := new(net.Dialer).DialContext(limited(tb), "tcp", s.address)
+	conn, err := new(net.Dialer).DialContext(waittest.Limited(tb), "tcp", s.address)
 	if err != nil {
 		tb.Fatalf("connecting: %v", err)
 	}
@@ -330,7 +331,7 @@ func sample(tb testing.TB, name string) string {
 func (s *site) stored(tb testing.TB, account, id string) *jetstream.RawStreamMsg {
 	tb.Helper()
 	conversation := messages.Conversation{Account: account, InteractionID: id}
-	msg, err := s.stream(tb).GetLastMsgForSubject(limited(tb), conversation.EventSubject())
+	msg, err := s.stream(tb).GetLastMsgForSubject(waittest.Limited(tb), conversation.EventSubject())
 	if err != nil {
 		tb.Fatalf("reading the event of %q in %q: %v", id, account, err)
 	}
@@ -339,7 +340,7 @@ func (s *site) stored(tb testing.TB, account, id string) *jetstream.RawStreamMsg
 
 func (s *site) stream(tb testing.TB) jetstream.Stream {
 	tb.Helper()
-	stream, err := s.client.JetStream().Stream(limited(tb), messages.ConversationsStream)
+	stream, err := s.client.JetStream().Stream(waittest.Limited(tb), messages.ConversationsStream)
 	if err != nil {
 		tb.Fatalf("opening the stream: %v", err)
 	}
@@ -357,7 +358,7 @@ func (s *site) wantStored(tb testing.TB, want uint64) {
 // does.
 func (s *site) settleNext(tb testing.TB) {
 	tb.Helper()
-	ctx := limited(tb)
+	ctx := waittest.Limited(tb)
 	consumer, err := messages.ProvisionConsumer(ctx, s.client.JetStream(), account)
 	if err != nil {
 		tb.Fatalf("providing the consumer: %v", err)
@@ -393,14 +394,6 @@ func (s *site) events(tb testing.TB, account, outcome string) float64 {
 		}
 	}
 	return 0
-}
-
-// limited is the test's context with an end, so that no wait hangs.
-func limited(tb testing.TB) context.Context {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
-	tb.Cleanup(cancel)
-	return ctx
 }
 
 // buffer is a log that handlers write to while a test reads it.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -23,7 +24,7 @@ func BenchmarkWorker(b *testing.B) {
 	b.ResetTimer()
 	r := h.startWith(makes())
 	for range events {
-		if got := receive(b, acks, "an acknowledgement"); got.kind != "+ACK" {
+		if got := waittest.Receive(b, acks, "an acknowledgement"); got.kind != "+ACK" {
 			b.Errorf("acknowledgement: got %v, want +ACK", got)
 		}
 	}

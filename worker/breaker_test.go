@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -68,7 +69,7 @@ func (r *running) awaitBreaker(state float64) {
 		if r.metric("roomlink_breaker_state", "account", account) == state {
 			return
 		}
-		receive(r.house.tb, line, fmt.Sprintf("a breaker in state %v", state))
+		waittest.Receive(r.house.tb, line, fmt.Sprintf("a breaker in state %v", state))
 	}
 }
 
@@ -86,14 +87,14 @@ func TestBreaker(t *testing.T) {
 	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: 1}}})
 	var failed time.Time
 	for range threshold {
-		c := receive(t, calls, "a call")
+		c := waittest.Receive(t, calls, "a call")
 		r.wantMetric(closed, "roomlink_breaker_state")
 		failed = time.Now()
 		c.fail()
 	}
 	for _, probeEnds := range []func(call){call.fail, call.succeed} {
 		r.awaitBreaker(open)
-		probe := receive(t, calls, "a probe")
+		probe := waittest.Receive(t, calls, "a probe")
 		if got := probe.at.Sub(failed); got < leastDelay {
 			t.Errorf("a probe: got it %v after the failure before, want at least %v", got, leastDelay)
 		}
@@ -104,7 +105,7 @@ func TestBreaker(t *testing.T) {
 	r.awaitBreaker(closed)
 	r.wantMetric(threshold+2, "roomlink_facade_calls_total")
 	for range events - 1 {
-		receive(t, calls, "a call").succeed()
+		waittest.Receive(t, calls, "a call").succeed()
 	}
 	h.wantSettled()
 	h.wantMessages(messages.LinksStream, events)
@@ -137,7 +138,7 @@ func TestBreakerProbesSingly(t *testing.T) {
 	}}})
 	r.awaitBreaker(open)
 	close(opened)
-	probe := receive(t, calls, "the probe")
+	probe := waittest.Receive(t, calls, "the probe")
 	r.wantMetric(halfOpen, "roomlink_breaker_state")
 	r.wantMetric(1, "roomlink_events_in_flight")
 	if got := h.consumer().NumWaiting; got != 0 {
@@ -149,7 +150,7 @@ func TestBreakerProbesSingly(t *testing.T) {
 	probe.succeed()
 	r.awaitBreaker(closed)
 	for range events - 1 {
-		receive(t, calls, "a call").succeed()
+		waittest.Receive(t, calls, "a call").succeed()
 	}
 	h.wantSettled()
 }

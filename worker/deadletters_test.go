@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -154,7 +155,7 @@ func TestRetriedAndDone(t *testing.T) {
 		h.publish(startedOf(strconv.Itoa(status)))
 	}
 	for range statuses {
-		if got := receive(t, acks, "an acknowledgement"); got.delivery != 2 {
+		if got := waittest.Receive(t, acks, "an acknowledgement"); got.delivery != 2 {
 			t.Errorf("acknowledgement: got %v, want that of delivery 2", got)
 		}
 	}
@@ -257,7 +258,7 @@ func TestDeadLetterIsCleared(t *testing.T) {
 	h.wantSettled()
 	r.mustStop()
 	for _, test := range tests {
-		_, err := h.client.DeadLetter(limited(t), conversation(test.id), messages.Leader)
+		_, err := h.client.DeadLetter(waittest.Limited(t), conversation(test.id), messages.Leader)
 		if err != nil && !errors.Is(err, messages.ErrNotFound) {
 			t.Fatalf("reading the dead letter of %q: %v", test.id, err)
 		}
@@ -273,7 +274,7 @@ func TestUnreadableDeadLetter(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	subject := conversation("call-1").DeadLetterSubject()
-	if _, err := h.client.JetStream().Publish(limited(t), subject, []byte("no letter")); err != nil {
+	if _, err := h.client.JetStream().Publish(waittest.Limited(t), subject, []byte("no letter")); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
 	acks := h.acks()
@@ -301,12 +302,12 @@ func TestReplay(t *testing.T) {
 	h.publish(startedOf("call-1"))
 	h.deadLetter("call-1")
 	h.wantSettled()
-	letter, err := h.client.DeadLetter(limited(t), conversation("call-1"), messages.Leader)
+	letter, err := h.client.DeadLetter(waittest.Limited(t), conversation("call-1"), messages.Leader)
 	if err != nil {
 		t.Fatalf("reading the dead letter: %v", err)
 	}
 	close(healthy)
-	if outcome, err := h.client.Replay(limited(t), letter); err != nil || outcome != messages.Accepted {
+	if outcome, err := h.client.Replay(waittest.Limited(t), letter); err != nil || outcome != messages.Accepted {
 		t.Fatalf("replaying: got %v and error %v, want %v", outcome, err, messages.Accepted)
 	}
 	if got := h.links("call-1").Generation; got != 1 {
@@ -324,7 +325,7 @@ func (h *house) bury(id string, original []byte) {
 		Account: account, InteractionID: id, Reason: messages.ReasonRejected, Attempts: 1,
 		AcceptedAt: noon, LastAttemptAt: noon, Event: original,
 	})
-	if err := h.client.PublishDeadLetter(limited(h.tb), letter, conversation(id).Token()); err != nil {
+	if err := h.client.PublishDeadLetter(waittest.Limited(h.tb), letter, conversation(id).Token()); err != nil {
 		h.tb.Fatalf("publishing a dead letter: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -165,7 +166,7 @@ func TestRefusedStorm(t *testing.T) {
 		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
 	}
 	for range callers {
-		receive(t, asked, "a call")
+		waittest.Receive(t, asked, "a call")
 	}
 	close(answer)
 	r.awaitBreaker(open)

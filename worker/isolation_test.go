@@ -11,6 +11,7 @@ import (
 
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -211,7 +212,7 @@ func of(name, id string) messages.Event[messages.Started] {
 // publishRawFor stores what is no event of ours, for an account.
 func (h *house) publishRawFor(name, token string, data []byte) {
 	h.tb.Helper()
-	if _, err := h.client.JetStream().Publish(limited(h.tb), "roomlink.conversations."+name+"."+token, data); err != nil {
+	if _, err := h.client.JetStream().Publish(waittest.Limited(h.tb), "roomlink.conversations."+name+"."+token, data); err != nil {
 		h.tb.Fatalf("publishing on %q: %v", token, err)
 	}
 }
@@ -221,10 +222,10 @@ func (h *house) publishRawFor(name, token string, data []byte) {
 func (h *house) wantSettledFor(name string) {
 	h.tb.Helper()
 	h.await("an empty queue", func() bool {
-		stream, err := h.client.JetStream().Stream(limited(h.tb), messages.ConversationsStream)
+		stream, err := h.client.JetStream().Stream(waittest.Limited(h.tb), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 0
 	})
-	consumer, err := h.client.JetStream().Consumer(limited(h.tb), messages.ConversationsStream, messages.ConsumerName(name))
+	consumer, err := h.client.JetStream().Consumer(waittest.Limited(h.tb), messages.ConversationsStream, messages.ConsumerName(name))
 	if err != nil {
 		h.tb.Fatalf("reading the consumer of %q: %v", name, err)
 	}

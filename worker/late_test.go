@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker/auvious"
 )
@@ -44,7 +45,7 @@ func TestDeadLetterAfterLinks(t *testing.T) {
 			r.mustStop()
 			h.wantMessages(messages.LinksStream, 1)
 			h.wantMessages(messages.DeadLettersStream, 0)
-			state, err := h.client.State(limited(t), conversation("call-1"), time.Now())
+			state, err := h.client.State(waittest.Limited(t), conversation("call-1"), time.Now())
 			if err != nil || state.Status != messages.StatusReady {
 				t.Errorf("state: got %q and error %v, want %q", state.Status, err, messages.StatusReady)
 			}
@@ -62,11 +63,11 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 	}
 	h := newHouse(t)
 	h.publish(startedOf("call-1"))
-	consumer, err := messages.ProvisionConsumer(limited(t), h.client.JetStream(), account)
+	consumer, err := messages.ProvisionConsumer(waittest.Limited(t), h.client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
-	msg, err := consumer.Next(jetstream.FetchContext(limited(t)))
+	msg, err := consumer.Next(jetstream.FetchContext(waittest.Limited(t)))
 	if err != nil {
 		t.Fatalf("pulling an event: %v", err)
 	}
@@ -78,21 +79,21 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 		Account: account, InteractionID: "call-1", Reason: messages.ReasonRejected, Attempts: 1,
 		AcceptedAt: messages.At(meta.Timestamp), LastAttemptAt: messages.At(time.Now()), Event: msg.Data(),
 	})
-	if err := h.client.PublishDeadLetter(limited(t), letter, conversation("call-1").Token()); err != nil {
+	if err := h.client.PublishDeadLetter(waittest.Limited(t), letter, conversation("call-1").Token()); err != nil {
 		t.Fatalf("publishing a dead letter: %v", err)
 	}
-	stored, err := h.client.DeadLetter(limited(t), conversation("call-1"), messages.Leader)
+	stored, err := h.client.DeadLetter(waittest.Limited(t), conversation("call-1"), messages.Leader)
 	if err != nil {
 		t.Fatalf("reading the dead letter: %v", err)
 	}
-	if outcome, err := h.client.Replay(limited(t), stored); err != nil && !errors.Is(err, messages.ErrWaiting) {
+	if outcome, err := h.client.Replay(waittest.Limited(t), stored); err != nil && !errors.Is(err, messages.ErrWaiting) {
 		t.Fatalf("replaying: got %v and error %v, want it done or refused", outcome, err)
 	}
 	if err := msg.TermWithReason(messages.ReasonRejected); err != nil {
 		t.Fatalf("taking the event out: %v", err)
 	}
 	h.await("the end of the delivery", func() bool { return h.consumer().NumAckPending == 0 })
-	state, err := h.client.State(limited(t), conversation("call-1"), time.Now())
+	state, err := h.client.State(waittest.Limited(t), conversation("call-1"), time.Now())
 	if err != nil || state.Status == messages.StatusUnknown {
 		t.Errorf("state: got %q and error %v, want the event waiting or its dead letter: one of the two is lost", state.Status, err)
 	}

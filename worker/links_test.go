@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -36,7 +37,7 @@ func TestLinksOfAConversation(t *testing.T) {
 	if got := links.ExpiresAt.Sub(links.CreatedAt.Time); got != 4*time.Hour {
 		t.Errorf("lifetime of the ticket: got %v, want 4h", got)
 	}
-	if got := time.Since(links.CreatedAt.Time); got < 0 || got > patience {
+	if got := time.Since(links.CreatedAt.Time); got < 0 || got > 45*time.Second {
 		t.Errorf("created: got %v ago, want just now", got)
 	}
 	want := messages.Links{
@@ -161,7 +162,7 @@ func TestWorkThatIsDone(t *testing.T) {
 	f, calls := signalled(makes())
 	r := h.startWith(f)
 	for range tests {
-		if got := receive(t, acks, "an acknowledgement"); got.kind != "+ACK" || got.delivery != 1 {
+		if got := waittest.Receive(t, acks, "an acknowledgement"); got.kind != "+ACK" || got.delivery != 1 {
 			t.Errorf("acknowledgement: got %v, want the +ACK of a first delivery", got)
 		}
 	}
@@ -232,7 +233,7 @@ func TestTwoWorkers(t *testing.T) {
 	}
 	publishing.Wait()
 	for range events {
-		if got := receive(t, acks, "an acknowledgement"); got.kind != "+ACK" || got.delivery != 1 {
+		if got := waittest.Receive(t, acks, "an acknowledgement"); got.kind != "+ACK" || got.delivery != 1 {
 			t.Errorf("acknowledgement: got %v, want the +ACK of a first delivery", got)
 		}
 	}
@@ -271,7 +272,7 @@ func TestAccountsAreApart(t *testing.T) {
 		event.Data.Account = name
 		h.publish(event)
 	}
-	receive(t, calls, "the call that stands still")
+	waittest.Receive(t, calls, "the call that stands still")
 	for i := range 20 {
 		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
 	}
@@ -284,7 +285,7 @@ func TestAccountsAreApart(t *testing.T) {
 	close(release)
 	h.next(messages.LinksStream, "roomlink.links.stuck.call-1")
 	h.await("the one event that is nobody's", func() bool {
-		stream, err := h.client.JetStream().Stream(limited(t), messages.ConversationsStream)
+		stream, err := h.client.JetStream().Stream(waittest.Limited(t), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 1
 	})
 }
@@ -315,7 +316,7 @@ func TestConcurrency(t *testing.T) {
 	}
 	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: most}}})
 	for range most {
-		receive(t, entered, "a call")
+		waittest.Receive(t, entered, "a call")
 	}
 	if got := h.consumer().NumAckPending; got != most {
 		t.Errorf("events held: got %d, want %d: one is pulled for a free slot alone", got, most)

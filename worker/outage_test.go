@@ -14,6 +14,7 @@ import (
 
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -101,7 +102,7 @@ func TestOutage(t *testing.T) {
 	stop := h.stream(perSecond)
 
 	for range 3 { // all is well
-		receive(t, calls.called, "a call")
+		waittest.Receive(t, calls.called, "a call")
 	}
 	mend := faulty(t, s, simulator.Faults{RoomStatus: http.StatusServiceUnavailable})
 	r.awaitBreaker(open)
@@ -122,7 +123,7 @@ func TestOutage(t *testing.T) {
 	})
 	mend()
 	mended := time.Now()
-	receive(t, calls.called, "a probe")
+	waittest.Receive(t, calls.called, "a probe")
 	waited := time.Since(mended)
 	backlog := h.consumer()
 	r.awaitBreaker(closed)
@@ -183,7 +184,7 @@ func (h *house) wantDrained(events int) {
 	const atOnce = 2000 // what is waited for with the patience of one thing
 	for done := 0; done < events; done += atOnce {
 		h.await("links", func() bool {
-			stream, err := h.client.JetStream().Stream(limited(h.tb), messages.LinksStream)
+			stream, err := h.client.JetStream().Stream(waittest.Limited(h.tb), messages.LinksStream)
 			return err == nil && stream.CachedInfo().State.Msgs >= uint64(done)
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/brokertest"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -42,7 +43,7 @@ func TestRacedLinks(t *testing.T) {
 				return roomOf(request), nil
 			}))
 			h.publish(renewalOf("call-1", test.renews))
-			if got := receive(t, acks, "an acknowledgement"); got.kind != "+ACK" {
+			if got := waittest.Receive(t, acks, "an acknowledgement"); got.kind != "+ACK" {
 				t.Errorf("acknowledgement: got %v, want +ACK", got)
 			}
 			h.wantSettled()
@@ -106,7 +107,7 @@ func TestLinksGoneInBetween(t *testing.T) {
 func (h *house) fillLinks() (f facade, empty func(), tried <-chan *nats.Msg) {
 	h.tb.Helper()
 	js := h.client.JetStream()
-	stream, err := js.Stream(limited(h.tb), messages.LinksStream)
+	stream, err := js.Stream(waittest.Limited(h.tb), messages.LinksStream)
 	if err != nil {
 		h.tb.Fatalf("opening the stream of links: %v", err)
 	}
@@ -118,7 +119,7 @@ func (h *house) fillLinks() (f facade, empty func(), tried <-chan *nats.Msg) {
 		h.tb.Fatalf("watching what is published: %v", err)
 	}
 	update := func(config jetstream.StreamConfig) {
-		if _, err := js.UpdateStream(limited(h.tb), config); err != nil {
+		if _, err := js.UpdateStream(waittest.Limited(h.tb), config); err != nil {
 			h.tb.Errorf("changing the stream of links: %v", err)
 		}
 	}
@@ -138,7 +139,7 @@ func TestLinksWaitForTheirStream(t *testing.T) {
 	r := h.startWith(f)
 	h.publish(startedOf("call-1"))
 	for range attempts {
-		receive(t, tried, "an attempt to store the links")
+		waittest.Receive(t, tried, "an attempt to store the links")
 	}
 	empty()
 	h.wantSettled()
@@ -160,7 +161,7 @@ func TestStopWhileLinksWait(t *testing.T) {
 	f, empty, tried := h.fillLinks()
 	first := h.start(worker.Config{Grace: time.Nanosecond, Accounts: []worker.Account{{Name: account, Facade: f}}})
 	h.publish(startedOf("call-1"))
-	receive(t, tried, "an attempt to store the links")
+	waittest.Receive(t, tried, "an attempt to store the links")
 	first.stop()
 	wantAck(t, acks, ack{"-NAK", 1, 1})
 	first.mustStop()
@@ -239,7 +240,7 @@ func TestConsumerDeleted(t *testing.T) {
 	h.publish(startedOf("call-1"))
 	h.wantSettled()
 	if err := h.client.JetStream().DeleteConsumer(
-		limited(t), messages.ConversationsStream, messages.ConsumerName(account),
+		waittest.Limited(t), messages.ConversationsStream, messages.ConsumerName(account),
 	); err != nil {
 		t.Fatalf("deleting the consumer: %v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/brokertest"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -27,9 +28,9 @@ func TestHeartbeat(t *testing.T) {
 	f, calls := controlled()
 	r := h.startWith(f)
 	h.publish(startedOf("call-1"))
-	c := receive(t, calls, "the call")
+	c := waittest.Receive(t, calls, "the call")
 	for time.Since(c.at) <= messages.AckWait+time.Second {
-		if got, want := receive(t, beats, "a sign of life"), (ack{"+WPI", 1, 1}); got != want {
+		if got, want := waittest.Receive(t, beats, "a sign of life"), (ack{"+WPI", 1, 1}); got != want {
 			t.Errorf("sign of life: got %v, want %v", got, want)
 		}
 	}
@@ -50,7 +51,7 @@ func TestDeliveredAgainWhileHeld(t *testing.T) {
 	f, calls := controlled()
 	r := h.startWith(f)
 	h.publish(startedOf("call-1"))
-	c := receive(t, calls, "the call")
+	c := waittest.Receive(t, calls, "the call")
 	nak := fmt.Sprintf("$JS.ACK.%s.%s.1.1.1.0.0", messages.ConversationsStream, messages.ConsumerName(account))
 	if err := brokertest.Connect(t, h.broker).Conn().Publish(nak, []byte("-NAK")); err != nil {
 		t.Fatalf("giving the event back behind the worker's back: %v", err)
@@ -59,7 +60,7 @@ func TestDeliveredAgainWhileHeld(t *testing.T) {
 		return r.metric("roomlink_events_settled_total", "outcome", "already_held") == 1
 	})
 	c.succeed()
-	receive(t, acks, "the acknowledgement")
+	waittest.Receive(t, acks, "the acknowledgement")
 	h.wantSettled()
 	r.mustStop()
 	r.wantMetric(1, "roomlink_facade_calls_total")
@@ -84,7 +85,7 @@ func TestStopWithinGrace(t *testing.T) {
 			f, calls := controlled()
 			r := h.startWith(f)
 			h.publish(startedOf("call-1"))
-			c := receive(t, calls, "the call")
+			c := waittest.Receive(t, calls, "the call")
 			r.stop()
 			test.end(c)
 			wantAck(t, acks, test.want)
@@ -108,15 +109,15 @@ func TestStopBeforeACall(t *testing.T) {
 	var running []call
 	for i := range concurrency {
 		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
-		running = append(running, receive(t, calls, "a call"))
+		running = append(running, waittest.Receive(t, calls, "a call"))
 	}
 	h.publish(startedOf("call-ahead"))
 	h.await("the event beyond the calls", func() bool { return r.metric("roomlink_events_in_flight") == concurrency+1 })
 	r.stop()
-	receive(t, handedBack, "the event that is handed back")
+	waittest.Receive(t, handedBack, "the event that is handed back")
 	for _, c := range running {
 		c.succeed()
-		receive(t, acks, "an acknowledgement")
+		waittest.Receive(t, acks, "an acknowledgement")
 	}
 	r.mustStop()
 	r.wantMetric(concurrency, "roomlink_facade_calls_total")
@@ -133,7 +134,7 @@ func TestStopAfterGrace(t *testing.T) {
 		Grace: time.Nanosecond, Accounts: []worker.Account{{Name: account, Facade: f}},
 	})
 	h.publish(startedOf("call-1"))
-	receive(t, calls, "the call") // which ends with its context
+	waittest.Receive(t, calls, "the call") // which ends with its context
 	first.stop()
 	wantAck(t, acks, ack{"-NAK", 1, 1})
 	first.mustStop()
@@ -168,12 +169,12 @@ func TestStopBeforeTheStart(t *testing.T) {
 		}}),
 		Accounts: []worker.Account{{Name: account, Facade: f}},
 	})
-	receive(t, pulling, "the pull")
+	waittest.Receive(t, pulling, "the pull")
 	first.stop()
 	close(stopped)
 	seen := map[ack]bool{}
 	for range events {
-		seen[receive(t, acks, "an acknowledgement")] = true
+		seen[waittest.Receive(t, acks, "an acknowledgement")] = true
 	}
 	for sequence := range uint64(events) {
 		if want := (ack{"-NAK", 1, sequence + 1}); !seen[want] {
@@ -225,11 +226,11 @@ func TestCrash(t *testing.T) {
 	}
 	h := newHouse(t)
 	h.publish(startedOf("call-1"))
-	consumer, err := messages.ProvisionConsumer(limited(t), h.client.JetStream(), account)
+	consumer, err := messages.ProvisionConsumer(waittest.Limited(t), h.client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
-	if _, err := consumer.Next(jetstream.FetchContext(limited(t))); err != nil {
+	if _, err := consumer.Next(jetstream.FetchContext(waittest.Limited(t))); err != nil {
 		t.Fatalf("pulling an event: %v", err)
 	}
 	acks := h.acks()

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"roomlink/internal/brokertest"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -11,7 +12,7 @@ import (
 // them: nobody would be given them.
 func (h *house) astray(events ...messages.Event[messages.Started]) {
 	h.tb.Helper()
-	if _, err := messages.ProvisionConsumer(limited(h.tb), h.client.JetStream(), account); err != nil {
+	if _, err := messages.ProvisionConsumer(waittest.Limited(h.tb), h.client.JetStream(), account); err != nil {
 		h.tb.Fatalf("providing the consumer: %v", err)
 	}
 	for _, e := range events {
@@ -19,12 +20,12 @@ func (h *house) astray(events ...messages.Event[messages.Started]) {
 	}
 	h.publish(startedOf("last"))
 	js := brokertest.Connect(h.tb, h.broker)
-	stream, err := js.Stream(limited(h.tb), messages.ConversationsStream)
+	stream, err := js.Stream(waittest.Limited(h.tb), messages.ConversationsStream)
 	if err != nil {
 		h.tb.Fatalf("opening the stream: %v", err)
 	}
 	last := stream.CachedInfo().State.LastSeq
-	if _, err := js.ResetConsumerToSequence(limited(h.tb), messages.ConversationsStream, messages.ConsumerName(account), last); err != nil {
+	if _, err := js.ResetConsumerToSequence(waittest.Limited(h.tb), messages.ConversationsStream, messages.ConsumerName(account), last); err != nil {
 		h.tb.Fatalf("resetting the consumer: %v", err)
 	}
 	if pending := h.consumer().NumPending; pending != 1 {
@@ -42,7 +43,7 @@ func TestStrays(t *testing.T) {
 	r := h.startWith(f)
 	called := map[string]bool{}
 	for range 2 {
-		called[receive(t, calls, "a call").InteractionID] = true
+		called[waittest.Receive(t, calls, "a call").InteractionID] = true
 	}
 	if !called["lost"] || !called["last"] {
 		t.Errorf("calls: got %v, want those of the lost event and of the last", called)

@@ -24,6 +24,7 @@ import (
 	"roomlink/internal/brokertest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -42,9 +43,6 @@ func TestMain(m *testing.M) {
 
 // account is the one that the tests speak of.
 const account = "acme"
-
-// patience is how long a test waits for what must come.
-const patience = 45 * time.Second
 
 // noon is when the invented conversations take place.
 var noon = messages.At(time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC))
@@ -185,7 +183,7 @@ func (h *house) startWith(f worker.Facade) *running {
 func (r *running) mustStop() {
 	r.house.tb.Helper()
 	r.stop()
-	err := receive(r.house.tb, r.ended, "the end of the worker")
+	err := waittest.Receive(r.house.tb, r.ended, "the end of the worker")
 	if err != nil {
 		r.house.tb.Errorf("Run: got error %v, want none", err)
 	}
@@ -255,18 +253,10 @@ func linksOf(id string, generation int) messages.Event[messages.Links] {
 	})
 }
 
-// limited is the test's context with an end, so that no wait hangs.
-func limited(tb testing.TB) context.Context {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), patience)
-	tb.Cleanup(cancel)
-	return ctx
-}
-
 // publish stores an event, which must be accepted.
 func (h *house) publish(e messages.Event[messages.Started]) {
 	h.tb.Helper()
-	got, err := h.client.Publish(limited(h.tb), e)
+	got, err := h.client.Publish(waittest.Limited(h.tb), e)
 	if err != nil || got != messages.Accepted {
 		h.tb.Fatalf("publishing the event of %q: got %v and error %v, want %v",
 			e.Data.InteractionID, got, err, messages.Accepted)
@@ -276,7 +266,7 @@ func (h *house) publish(e messages.Event[messages.Started]) {
 // publishRaw stores what may be no event of ours. Its subject ends in a token.
 func (h *house) publishRaw(token string, data []byte) {
 	h.tb.Helper()
-	if _, err := h.client.JetStream().Publish(limited(h.tb), "roomlink.conversations."+account+"."+token, data); err != nil {
+	if _, err := h.client.JetStream().Publish(waittest.Limited(h.tb), "roomlink.conversations."+account+"."+token, data); err != nil {
 		h.tb.Fatalf("publishing on %q: %v", token, err)
 	}
 }
@@ -285,7 +275,7 @@ func (h *house) publishRaw(token string, data []byte) {
 // sequence.
 func (h *house) publishLinks(e messages.Event[messages.Links], after uint64) uint64 {
 	h.tb.Helper()
-	sequence, err := h.client.PublishLinks(limited(h.tb), e, after)
+	sequence, err := h.client.PublishLinks(waittest.Limited(h.tb), e, after)
 	if err != nil {
 		h.tb.Fatalf("publishing the links of %q: %v", e.Data.InteractionID, err)
 	}
@@ -296,13 +286,13 @@ func (h *house) publishLinks(e messages.Event[messages.Links], after uint64) uin
 // last one that is there.
 func (h *house) next(stream, subject string) jetstream.Msg {
 	h.tb.Helper()
-	consumer, err := h.client.JetStream().OrderedConsumer(limited(h.tb), stream, jetstream.OrderedConsumerConfig{
+	consumer, err := h.client.JetStream().OrderedConsumer(waittest.Limited(h.tb), stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverLastPolicy,
 	})
 	if err != nil {
 		h.tb.Fatalf("watching %q: %v", subject, err)
 	}
-	msg, err := consumer.Next(jetstream.FetchMaxWait(patience))
+	msg, err := consumer.Next(jetstream.FetchMaxWait(waittest.Within))
 	if err != nil {
 		h.tb.Fatalf("waiting for a message on %q: got error %v, want one", subject, err)
 	}
@@ -318,7 +308,7 @@ func (h *house) links(id string) messages.Links {
 // storedLinks returns the links that are there, which must be some.
 func (h *house) storedLinks(id string) messages.Stored[messages.Links] {
 	h.tb.Helper()
-	stored, err := h.client.Links(limited(h.tb), conversation(id), messages.Leader)
+	stored, err := h.client.Links(waittest.Limited(h.tb), conversation(id), messages.Leader)
 	if err != nil {
 		h.tb.Fatalf("reading the links of %q: %v", id, err)
 	}
@@ -386,7 +376,7 @@ func (h *house) acksIf(wanted func(ack) bool) <-chan ack {
 		h.tb.Fatalf("watching acknowledgements: %v", err)
 	}
 	h.tb.Cleanup(func() { _ = sub.Unsubscribe() })
-	if err := nc.FlushWithContext(limited(h.tb)); err != nil {
+	if err := nc.FlushWithContext(waittest.Limited(h.tb)); err != nil {
 		h.tb.Fatalf("watching acknowledgements: %v", err)
 	}
 	return seen
@@ -395,7 +385,7 @@ func (h *house) acksIf(wanted func(ack) bool) <-chan ack {
 // wantAck waits for the next acknowledgement and compares it.
 func wantAck(tb testing.TB, acks <-chan ack, want ack) {
 	tb.Helper()
-	if got := receive(tb, acks, "an acknowledgement"); got != want {
+	if got := waittest.Receive(tb, acks, "an acknowledgement"); got != want {
 		tb.Errorf("acknowledgement: got %v, want %v", got, want)
 	}
 }
@@ -404,7 +394,7 @@ func wantAck(tb testing.TB, acks <-chan ack, want ack) {
 func (h *house) wantSettled() {
 	h.tb.Helper()
 	h.await("an empty queue", func() bool {
-		stream, err := h.client.JetStream().Stream(limited(h.tb), messages.ConversationsStream)
+		stream, err := h.client.JetStream().Stream(waittest.Limited(h.tb), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 0
 	})
 	if pending := h.consumer().NumAckPending; pending != 0 {
@@ -415,7 +405,7 @@ func (h *house) wantSettled() {
 // consumer is what the broker says of our account's consumer.
 func (h *house) consumer() *jetstream.ConsumerInfo {
 	h.tb.Helper()
-	consumer, err := h.client.JetStream().Consumer(limited(h.tb), messages.ConversationsStream, messages.ConsumerName(account))
+	consumer, err := h.client.JetStream().Consumer(waittest.Limited(h.tb), messages.ConversationsStream, messages.ConsumerName(account))
 	if err != nil {
 		h.tb.Fatalf("reading the consumer: %v", err)
 	}
@@ -426,7 +416,7 @@ func (h *house) consumer() *jetstream.ConsumerInfo {
 // condition holds.
 func (h *house) await(what string, holds func() bool) {
 	h.tb.Helper()
-	for ctx := limited(h.tb); !holds(); {
+	for ctx := waittest.Limited(h.tb); !holds(); {
 		if ctx.Err() != nil {
 			h.tb.Fatalf("waiting for %s: got none, want one", what)
 		}
@@ -439,7 +429,7 @@ func (h *house) await(what string, holds func() bool) {
 // wantMessages compares how many messages a stream holds.
 func (h *house) wantMessages(stream string, want uint64) {
 	h.tb.Helper()
-	handle, err := h.client.JetStream().Stream(limited(h.tb), stream)
+	handle, err := h.client.JetStream().Stream(waittest.Limited(h.tb), stream)
 	if err != nil {
 		h.tb.Fatalf("opening stream %q: %v", stream, err)
 	}
@@ -485,18 +475,4 @@ func (r *running) wantMetric(want float64, name string, labels ...string) {
 	if got := r.metric(name, labels...); got != want {
 		r.house.tb.Errorf("metric %s%v: got %v, want %v", name, labels, got, want)
 	}
-}
-
-// receive waits for a value.
-func receive[T any](tb testing.TB, from <-chan T, what string) T {
-	tb.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	select {
-	case v := <-from:
-		return v
-	case <-deadline.C:
-	}
-	tb.Fatalf("waiting for %s: got none, want one", what)
-	panic("unreachable")
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 )
@@ -133,7 +134,7 @@ func wantMetricNames(t *testing.T, r *running) {
 	if !slices.Equal(got, want) {
 		t.Errorf("metrics: got %v, want %v", got, want)
 	}
-	if age := r.metric("roomlink_token_age_seconds", "account", account); age <= 0 || age > patience.Seconds() {
+	if age := r.metric("roomlink_token_age_seconds", "account", account); age <= 0 || age > 45 {
 		t.Errorf("age of the token: got %v s, want more than 0 and little", age)
 	}
 	r.wantMetric(4, "roomlink_facade_call_duration_seconds", "account", account)
@@ -244,7 +245,7 @@ func TestSetAccounts(t *testing.T) {
 		t.Fatalf("changing an account: %v", err)
 	}
 	h.publish(startedOf("call-2"))
-	receive(t, calls, "a call by the changed account")
+	waittest.Receive(t, calls, "a call by the changed account")
 	h.links("call-2")
 	e = startedOf("call-3")
 	e.Data.Account = "coming"
@@ -252,7 +253,7 @@ func TestSetAccounts(t *testing.T) {
 	h.publish(startedOf("call-4"))
 	h.links("call-4")
 	h.await("nothing but the event of the account that is gone", func() bool {
-		stream, err := h.client.JetStream().Stream(limited(t), messages.ConversationsStream)
+		stream, err := h.client.JetStream().Stream(waittest.Limited(t), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 1
 	})
 	r.mustStop()

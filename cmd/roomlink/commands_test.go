@@ -11,6 +11,7 @@ import (
 
 	"roomlink/internal/programtest"
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 )
 
 // startNATS runs a NATS server that is none of ours.
@@ -27,7 +28,7 @@ func startNATS(t *testing.T) string {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
-	if !srv.ReadyForConnections(programtest.Within) {
+	if !srv.ReadyForConnections(waittest.Within) {
 		t.Fatal("the NATS server is not ready")
 	}
 	return srv.ClientURL()

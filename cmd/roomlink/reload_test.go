@@ -20,6 +20,7 @@ import (
 
 	"roomlink/internal/programtest"
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 )
 
 // tenantsYAML configures accounts that are called by an API key of their own, in
@@ -178,7 +179,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("certificate after a broken one: got %q, want %q", got, "first.example")
 	}
 	writeFiles(t, dir, selfSigned(t, "second.example"))
-	deadline := time.Now().Add(programtest.Within)
+	deadline := time.Now().Add(waittest.Within)
 	for certificateName(t, address) != "second.example" {
 		if time.Now().After(deadline) {
 			t.Fatal("the changed certificate is not taken over")
@@ -189,7 +190,7 @@ func TestTLS(t *testing.T) {
 // certificateName is the name in the certificate of a server.
 func certificateName(t *testing.T, address string) string {
 	t.Helper()
-	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: programtest.Within}, Config: &tls.Config{
+	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: waittest.Within}, Config: &tls.Config{
 		InsecureSkipVerify: true,
 	}}
 	conn, err := dialer.DialContext(t.Context(), "tcp", address)

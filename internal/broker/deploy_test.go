@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -47,7 +48,7 @@ func startDeployed(t *testing.T) string {
 func dialDeployed(t *testing.T, config broker.RemoteConfig) *messages.Client {
 	t.Helper()
 	config.Logger = zerolog.New(io.Discard)
-	b, err := broker.Dial(limited(t), config)
+	b, err := broker.Dial(waittest.Limited(t), config)
 	if err != nil {
 		t.Fatalf("dialling: %v", err)
 	}
@@ -65,29 +66,29 @@ func TestDeployedConfiguration(t *testing.T) {
 	url := startDeployed(t)
 	parts := dialDeployed(t, broker.RemoteConfig{URL: url, User: "roomlink", Password: "invented"})
 	operator := dialDeployed(t, broker.RemoteConfig{URL: url, User: "operator", Password: "inventedOPERATOR_", Operator: true})
-	if err := messages.Provision(limited(t), parts.JetStream(), messages.StreamSettings{}); err != nil {
+	if err := messages.Provision(waittest.Limited(t), parts.JetStream(), messages.StreamSettings{}); err != nil {
 		t.Fatalf("provisioning: %v", err)
 	}
-	if _, err := messages.ProvisionConsumer(limited(t), parts.JetStream(), "default"); err != nil {
+	if _, err := messages.ProvisionConsumer(waittest.Limited(t), parts.JetStream(), "default"); err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
 	publishLinks(t, parts, "default", "a")
 	publishDeadLetter(t, parts, "default", "b")
-	letter, err := operator.DeadLetter(limited(t), conversation("default", "b"), messages.Leader)
+	letter, err := operator.DeadLetter(waittest.Limited(t), conversation("default", "b"), messages.Leader)
 	if err != nil {
 		t.Fatalf("reading a dead letter as operator: %v", err)
 	}
-	if _, err := operator.Replay(limited(t), letter); err != nil {
+	if _, err := operator.Replay(waittest.Limited(t), letter); err != nil {
 		t.Errorf("replaying as operator: got error %v, want none", err)
 	}
 	publishDeadLetter(t, parts, "default", "b")
-	if letter, err = parts.DeadLetter(limited(t), conversation("default", "b"), messages.Leader); err != nil {
+	if letter, err = parts.DeadLetter(waittest.Limited(t), conversation("default", "b"), messages.Leader); err != nil {
 		t.Fatalf("reading a dead letter: %v", err)
 	}
-	if err := parts.Discard(limited(t), letter); err != nil {
+	if err := parts.Discard(waittest.Limited(t), letter); err != nil {
 		t.Errorf("deleting an obsolete dead letter: got error %v, want none", err)
 	}
-	short, cancel := context.WithTimeout(limited(t), time.Second)
+	short, cancel := context.WithTimeout(waittest.Limited(t), time.Second)
 	defer cancel()
 	if err := parts.JetStream().DeleteStream(short, messages.LinksStream); err == nil {
 		t.Error("a part may delete a stream")
@@ -104,16 +105,16 @@ func TestDeployedConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	subscriber := messages.NewClient(js)
-	if _, err := subscriber.Links(limited(t), conversation("default", "a"), messages.Any); err != nil {
+	if _, err := subscriber.Links(waittest.Limited(t), conversation("default", "a"), messages.Any); err != nil {
 		t.Errorf("reading links as subscriber: got error %v, want none", err)
 	}
 	wantWatched(t, outsider{Client: subscriber}, "default", "a")
 	err = nc.PublishRequest("$JS.API.DIRECT.GET.ROOMLINK_LINKS.roomlink.links.default.none",
 		"$JS.API.STREAM.PURGE.ROOMLINK_LINKS", nil)
-	if err := errors.Join(err, nc.FlushWithContext(limited(t))); err != nil {
+	if err := errors.Join(err, nc.FlushWithContext(waittest.Limited(t))); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
-	if _, err := subscriber.Links(limited(t), conversation("default", "a"), messages.Any); err != nil {
+	if _, err := subscriber.Links(waittest.Limited(t), conversation("default", "a"), messages.Any); err != nil {
 		t.Errorf("links after an answer was sent elsewhere: got error %v, want none", err)
 	}
 }

@@ -1,7 +1,6 @@
 package broker_test
 
 import (
-	"context"
 	"io"
 	"path/filepath"
 	"testing"
@@ -14,18 +13,11 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
 	"roomlink/internal/secret"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
 var noon = messages.At(time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC))
-
-// limited is the test's context with an end, so that no wait hangs.
-func limited(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // config is that of a broker in a directory, on a free port.
 func config(dir string, accounts ...string) broker.EmbeddedConfig {
@@ -36,7 +28,7 @@ func config(dir string, accounts ...string) broker.EmbeddedConfig {
 
 func embed(t *testing.T, c broker.EmbeddedConfig) *broker.Broker {
 	t.Helper()
-	b, err := broker.Embed(limited(t), c)
+	b, err := broker.Embed(waittest.Limited(t), c)
 	if err != nil {
 		t.Fatalf("embedding a broker: %v", err)
 	}
@@ -116,7 +108,7 @@ func startedOf(account, id string) messages.Event[messages.Started] {
 // publishLinks stores links that are the first of their conversation.
 func publishLinks(t *testing.T, client *messages.Client, account, id string) {
 	t.Helper()
-	if _, err := client.PublishLinks(limited(t), linksOf(account, id), 0); err != nil {
+	if _, err := client.PublishLinks(waittest.Limited(t), linksOf(account, id), 0); err != nil {
 		t.Fatalf("publishing the links of %q: %v", id, err)
 	}
 }
@@ -131,20 +123,7 @@ func publishDeadLetter(t *testing.T, client *messages.Client, account, id string
 	e := messages.NewEvent(noon, messages.DeadLetter{
 		Account: account, InteractionID: id, Reason: messages.ReasonRejected, Attempts: 1, Event: original,
 	})
-	if err := client.PublishDeadLetter(limited(t), e, conversation(account, id).Token()); err != nil {
+	if err := client.PublishDeadLetter(waittest.Limited(t), e, conversation(account, id).Token()); err != nil {
 		t.Fatalf("publishing the dead letter of %q: %v", id, err)
 	}
-}
-
-// receive waits for a value.
-func receive[T any](t *testing.T, from <-chan T, what string) T {
-	t.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-limited(t).Done():
-		t.Fatalf("waiting for %s: got none, want one", what)
-	}
-	var none T
-	return none
 }

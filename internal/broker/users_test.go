@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"roomlink/internal/broker"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -85,11 +86,11 @@ func TestSubscriberReadsItsAccountsLinks(t *testing.T) {
 	publishLinks(t, h.parts, "acme", "a")
 	publishLinks(t, h.parts, "other", "b")
 	subscriber := h.user(t, broker.SubscriberUser)
-	links, err := subscriber.Links(limited(t), conversation("acme", "a"), messages.Any)
+	links, err := subscriber.Links(waittest.Limited(t), conversation("acme", "a"), messages.Any)
 	if err != nil || links.Data.InteractionID != "a" {
 		t.Errorf("links: got %q and error %v, want %q", links.Data.InteractionID, err, "a")
 	}
-	_, err = subscriber.Links(limited(t), conversation("acme", "none"), messages.Any)
+	_, err = subscriber.Links(waittest.Limited(t), conversation("acme", "none"), messages.Any)
 	if !errors.Is(err, messages.ErrNotFound) {
 		t.Errorf("links that are not there: got error %v, want %v", err, messages.ErrNotFound)
 	}
@@ -104,7 +105,7 @@ func wantWatched(t *testing.T, subscriber outsider, account, want string) {
 	t.Helper()
 	enough := errors.New("enough")
 	var got string
-	err := subscriber.Watch(limited(t), account, messages.WatchOptions{},
+	err := subscriber.Watch(waittest.Limited(t), account, messages.WatchOptions{},
 		func(links messages.Stored[messages.Links]) error {
 			got = links.Data.InteractionID
 			return enough
@@ -124,9 +125,9 @@ func TestSubscriberWatchesFromNow(t *testing.T) {
 		t.Fatalf("subscribing to advisories: %v", err)
 	}
 	told := watch(t, subscriber.Client, messages.WatchOptions{FromNow: true})
-	receive(t, begun, "the watch's consumer")
+	waittest.Receive(t, begun, "the watch's consumer")
 	publishLinks(t, h.parts, "acme", "after")
-	if got := receive(t, told, "links"); got != "after" {
+	if got := waittest.Receive(t, told, "links"); got != "after" {
 		t.Errorf("watched: got %q, want %q", got, "after")
 	}
 }
@@ -135,7 +136,7 @@ func TestSubscriberWatchesFromNow(t *testing.T) {
 func watch(t *testing.T, client *messages.Client, options messages.WatchOptions) <-chan string {
 	t.Helper()
 	told := make(chan string, 64)
-	ctx, cancel := context.WithCancel(limited(t))
+	ctx, cancel := context.WithCancel(waittest.Limited(t))
 	done := make(chan error, 1)
 	go func() {
 		done <- client.Watch(ctx, "acme", options, func(links messages.Stored[messages.Links]) error {
@@ -156,7 +157,7 @@ func TestSubscribersWatchSurvivesARestart(t *testing.T) {
 	h := newHouse(t, "acme")
 	publishLinks(t, h.parts, "acme", "before")
 	told := watch(t, h.user(t, broker.SubscriberUser).Client, messages.WatchOptions{})
-	receive(t, told, "the first links")
+	waittest.Receive(t, told, "the first links")
 	address := strings.TrimPrefix(h.Address(), "nats://")
 	h.Close()
 
@@ -167,7 +168,7 @@ func TestSubscribersWatchSurvivesARestart(t *testing.T) {
 		t.Fatalf("connecting: %v", err)
 	}
 	publishLinks(t, messages.NewClient(js), "acme", "after")
-	if got := receive(t, told, "the links after the restart"); got != "after" {
+	if got := waittest.Receive(t, told, "the links after the restart"); got != "after" {
 		t.Errorf("watched: got %q, want %q", got, "after")
 	}
 }
@@ -240,7 +241,7 @@ func wantNoSubscription(t *testing.T, o outsider, subjects ...string) {
 
 func wantViolation(t *testing.T, o outsider, subject string) {
 	t.Helper()
-	err := receive(t, o.refused, fmt.Sprintf("the refusal of %q", subject))
+	err := waittest.Receive(t, o.refused, fmt.Sprintf("the refusal of %q", subject))
 	if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), `"`+subject+`"`) {
 		t.Errorf("using %q: got error %v, want %v", subject, err, nats.ErrPermissionViolation)
 	}
@@ -276,7 +277,7 @@ func TestSubscriberCannotAskForMoreInTheBody(t *testing.T) {
 
 func request(t *testing.T, o outsider, subject, body string) *nats.Msg {
 	t.Helper()
-	answer, err := o.nc.RequestWithContext(limited(t), subject, []byte(body))
+	answer, err := o.nc.RequestWithContext(waittest.Limited(t), subject, []byte(body))
 	if err != nil {
 		t.Fatalf("asking %q: %v", subject, err)
 	}
@@ -302,12 +303,12 @@ func TestSubscriberCannotHaveTheBrokerDoIt(t *testing.T) {
 	}
 	// The broker answers in order, and so has answered the others before this.
 	for range 2 {
-		_, err := subscriber.Links(limited(t), conversation("acme", "a"), messages.Any)
+		_, err := subscriber.Links(waittest.Limited(t), conversation("acme", "a"), messages.Any)
 		if err != nil {
 			t.Errorf("links: got error %v, want none", err)
 		}
 	}
-	if err := h.parts.JetStream().Conn().FlushWithContext(limited(t)); err != nil || len(done) > 0 {
+	if err := h.parts.JetStream().Conn().FlushWithContext(waittest.Limited(t)); err != nil || len(done) > 0 {
 		t.Errorf("asked of the API: got %d requests and error %v, want none", len(done), err)
 	}
 }
@@ -331,14 +332,14 @@ func TestSubscriberCannotHaveAConsumerDoIt(t *testing.T) {
 	publishLinks(t, h.parts, "acme", "b")
 	told := watch(t, subscriber.Client, messages.WatchOptions{})
 	for range 2 {
-		receive(t, told, "links")
+		waittest.Receive(t, told, "links")
 	}
 	for _, id := range []string{"a", "b"} {
-		if _, err := h.parts.Links(limited(t), conversation("acme", id), messages.Leader); err != nil {
+		if _, err := h.parts.Links(waittest.Limited(t), conversation("acme", id), messages.Leader); err != nil {
 			t.Errorf("links of %q: got error %v, want none", id, err)
 		}
 	}
-	state, err := h.parts.State(limited(t), conversation("acme", "made-up"), time.Now())
+	state, err := h.parts.State(waittest.Limited(t), conversation("acme", "made-up"), time.Now())
 	if err != nil || state.Status != messages.StatusUnknown {
 		t.Errorf("state of what nobody started: got %q and error %v, want %q", state.Status, err, messages.StatusUnknown)
 	}
@@ -354,7 +355,7 @@ func TestEachAccountHasASubscriberOfItsOwn(t *testing.T) {
 		subscriber  outsider
 		account, id string
 	}{{acme, "acme", "a"}, {other, "other", "b"}} {
-		links, err := test.subscriber.Links(limited(t), conversation(test.account, test.id), messages.Any)
+		links, err := test.subscriber.Links(waittest.Limited(t), conversation(test.account, test.id), messages.Any)
 		if err != nil || links.Data.InteractionID != test.id {
 			t.Errorf("links of %q: got %q and error %v, want %q", test.account, links.Data.InteractionID, err, test.id)
 		}
@@ -372,15 +373,15 @@ func TestOperatorWorksOnDeadLetters(t *testing.T) {
 	publishDeadLetter(t, h.parts, "other", "b")
 	operator := h.operator(t)
 	var ids []string
-	err := operator.DeadLetters(limited(t), "", func(letter messages.Stored[messages.DeadLetter]) error {
+	err := operator.DeadLetters(waittest.Limited(t), "", func(letter messages.Stored[messages.DeadLetter]) error {
 		ids = append(ids, letter.Data.InteractionID)
-		_, err := operator.Replay(limited(t), letter)
+		_, err := operator.Replay(waittest.Limited(t), letter)
 		return err
 	})
 	if err != nil || !slices.Equal(ids, []string{"a", "b"}) {
 		t.Errorf("dead letters: got %q and error %v, want a and b", ids, err)
 	}
-	state, err := operator.State(limited(t), conversation("acme", "a"), noon.Time)
+	state, err := operator.State(waittest.Limited(t), conversation("acme", "a"), noon.Time)
 	if err != nil || state.Status != messages.StatusPending {
 		t.Errorf("state after the replay: got %q and error %v, want %q", state.Status, err, messages.StatusPending)
 	}
@@ -389,7 +390,7 @@ func TestOperatorWorksOnDeadLetters(t *testing.T) {
 // operator connects as our own commands do.
 func (h house) operator(t *testing.T) *messages.Client {
 	t.Helper()
-	b, err := broker.Dial(limited(t), broker.RemoteConfig{
+	b, err := broker.Dial(waittest.Limited(t), broker.RemoteConfig{
 		URL: h.Address(), User: broker.OperatorUser, Password: h.password(t, broker.OperatorUser), Operator: true,
 	})
 	if err != nil {
@@ -422,22 +423,22 @@ func TestNobodyOverhearsTheParts(t *testing.T) {
 			t.Fatalf("subscribing: %v", err)
 		}
 		defer func() {
-			if err := nc.FlushWithContext(limited(t)); err != nil || len(overheard) > 0 {
+			if err := nc.FlushWithContext(waittest.Limited(t)); err != nil || len(overheard) > 0 {
 				t.Errorf("overheard as %q: got %d messages and error %v, want none", user, len(overheard), err)
 			}
 		}()
-		if err := nc.FlushWithContext(limited(t)); err != nil {
+		if err := nc.FlushWithContext(waittest.Limited(t)); err != nil {
 			t.Fatalf("subscribing: %v", err)
 		}
 	}
 	publishLinks(t, h.parts, "acme", "a")
 	for _, from := range []messages.Consistency{messages.Any, messages.Leader} {
-		if _, err := h.parts.Links(limited(t), conversation("acme", "a"), from); err != nil {
+		if _, err := h.parts.Links(waittest.Limited(t), conversation("acme", "a"), from); err != nil {
 			t.Fatalf("reading the links: %v", err)
 		}
 	}
 	wantWatched(t, outsider{Client: h.parts}, "acme", "a")
-	if _, err := h.parts.State(limited(t), conversation("acme", "a"), time.Now()); err != nil {
+	if _, err := h.parts.State(waittest.Limited(t), conversation("acme", "a"), time.Now()); err != nil {
 		t.Fatalf("reading the state: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"roomlink/internal/programtest"
+	"roomlink/internal/waittest"
 )
 
 // needs skips a test for want of root or of a program.
@@ -25,7 +26,7 @@ func needs(tb testing.TB, programs ...string) {
 // try runs a program to its end.
 func try(tb testing.TB, name string, args ...string) (printed string, err error) {
 	tb.Helper()
-	output, err := exec.CommandContext(limited(tb), name, args...).CombinedOutput()
+	output, err := exec.CommandContext(waittest.Limited(tb), name, args...).CombinedOutput()
 	return string(output), err
 }
 

@@ -17,6 +17,7 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/networktest"
 	"roomlink/internal/programtest"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -164,7 +165,7 @@ func use(env map[string]string, servers ...*natsServer) {
 // observe connects to servers as the operator does.
 func observe(tb testing.TB, servers ...*natsServer) jetstream.JetStream {
 	tb.Helper()
-	b, err := broker.Dial(limited(tb), broker.RemoteConfig{
+	b, err := broker.Dial(waittest.Limited(tb), broker.RemoteConfig{
 		URL: addressOf(servers...), User: broker.OperatorUser, Password: operatorPassword, Operator: true,
 		Logger: zerolog.Nop(),
 	})

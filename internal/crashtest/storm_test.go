@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"roomlink/internal/programtest"
+	"roomlink/internal/waittest"
 )
 
 // TestCrashStorm kills the whole program, broker and all, at random moments under
@@ -95,13 +96,13 @@ func awaitMoment(tb testing.TB, l *load, called <-chan struct{}) {
 		l.awaitTaken(count)
 		return
 	}
-	deadline := time.NewTimer(programtest.Within)
+	deadline := time.NewTimer(waittest.Within)
 	defer deadline.Stop()
 	for range count {
 		select {
 		case <-called:
 		case <-deadline.C:
-			tb.Fatalf("no calls of auvious after %v", programtest.Within)
+			tb.Fatalf("no calls of auvious after %v", waittest.Within)
 		}
 	}
 }

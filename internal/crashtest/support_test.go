@@ -1,7 +1,6 @@
 package crashtest_test
 
 import (
-	"context"
 	"io"
 	"os"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"roomlink/internal/brokertest"
 	"roomlink/internal/programtest"
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -23,24 +23,16 @@ const concurrency = 16
 
 func TestMain(m *testing.M) { os.Exit(programtest.Main(m)) }
 
-// limited is the test's context with an end, so that no wait hangs.
-func limited(tb testing.TB) context.Context {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), programtest.Within)
-	tb.Cleanup(cancel)
-	return ctx
-}
-
 // await asks again and again until something holds.
 func await(tb testing.TB, what string, holds func() bool) {
 	tb.Helper()
-	ctx, ticker := limited(tb), time.NewTicker(50*time.Millisecond)
+	ctx, ticker := waittest.Limited(tb), time.NewTicker(50*time.Millisecond)
 	defer ticker.Stop()
 	for !holds() {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			tb.Fatalf("waiting for %s: got none after %v", what, programtest.Within)
+			tb.Fatalf("waiting for %s: got none after %v", what, waittest.Within)
 		}
 	}
 }
@@ -91,7 +83,7 @@ func stop(tb testing.TB, p *programtest.Program, env map[string]string) jetstrea
 	if code := p.Stop(); code != 0 {
 		tb.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.Log())
 	}
-	b, err := broker.Embed(limited(tb), broker.EmbeddedConfig{
+	b, err := broker.Embed(waittest.Limited(tb), broker.EmbeddedConfig{
 		Dir: env["ROOMLINK_DATA_DIR"], Sync: time.Minute, Logger: zerolog.New(io.Discard),
 	})
 	if err != nil {
@@ -105,11 +97,11 @@ func stop(tb testing.TB, p *programtest.Program, env map[string]string) jetstrea
 // conversations.
 func tokens(tb testing.TB, js jetstream.JetStream, name string) map[string]bool {
 	tb.Helper()
-	stream, err := js.Stream(limited(tb), name)
+	stream, err := js.Stream(waittest.Limited(tb), name)
 	if err != nil {
 		tb.Fatalf("opening stream %q: %v", name, err)
 	}
-	info, err := stream.Info(limited(tb), jetstream.WithSubjectFilter(">"))
+	info, err := stream.Info(waittest.Limited(tb), jetstream.WithSubjectFilter(">"))
 	if err != nil {
 		tb.Fatalf("reading the subjects of %q: %v", name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"roomlink/internal/networktest"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -74,7 +75,7 @@ func TestFacadeNetwork(t *testing.T) {
 			t.Parallel()
 			choice := setup{}
 			if test.outcome == created {
-				choice.timeout = patience // it is slow, and not to be taken for broken
+				choice.timeout = time.Minute // it is slow, and not to be taken for broken
 			}
 			s := newSite(t, choice)
 			ids, _ := s.flood("before", 3, 3)
@@ -135,12 +136,12 @@ func TestUnknownOutcomesEnd(t *testing.T) {
 	s.toAuvious.Heal()
 	for _, id := range stored {
 		conversation := messages.Conversation{Account: account, InteractionID: id}
-		letter, err := s.observer.DeadLetter(limited(t), conversation, messages.Leader)
+		letter, err := s.observer.DeadLetter(waittest.Limited(t), conversation, messages.Leader)
 		if err != nil || letter.Data.Reason != messages.ReasonUnknownOutcome {
 			t.Fatalf("dead letter of %q: got reason %q and error %v, want %q",
 				id, letter.Data.Reason, err, messages.ReasonUnknownOutcome)
 		}
-		if _, err := s.observer.Replay(limited(t), letter); err != nil {
+		if _, err := s.observer.Replay(waittest.Limited(t), letter); err != nil {
 			t.Fatalf("replaying %q: %v", id, err)
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"roomlink/internal/networktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 	"roomlink/internal/web"
 	"roomlink/messages"
 	"roomlink/webhook"
@@ -37,8 +38,6 @@ const (
 	apiKey  = "an-invented-api-key"
 	// answerWithin is the promise to Talkdesk.
 	answerWithin = 5 * time.Second
-	// patience is how long a test waits for what must come.
-	patience = 60 * time.Second
 )
 
 // TestMain runs more tests at once than there are processors, since they wait for
@@ -103,11 +102,11 @@ func newSite(tb testing.TB, choice setup) *site {
 	address := startServer(tb)
 	s.toBroker = networktest.New(tb, address)
 	s.observer = dial(tb, address, zerolog.Nop())
-	if err := messages.Provision(limited(tb), s.observer.JetStream(), messages.StreamSettings{}); err != nil {
+	if err := messages.Provision(waittest.Limited(tb), s.observer.JetStream(), messages.StreamSettings{}); err != nil {
 		tb.Fatalf("provisioning: %v", err)
 	}
 	var err error
-	s.linked, err = s.observer.JetStream().OrderedConsumer(limited(tb), messages.LinksStream, jetstream.OrderedConsumerConfig{})
+	s.linked, err = s.observer.JetStream().OrderedConsumer(waittest.Limited(tb), messages.LinksStream, jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		tb.Fatalf("watching links: %v", err)
 	}
@@ -135,7 +134,7 @@ func startServer(tb testing.TB) string {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
-	if !srv.ReadyForConnections(patience) {
+	if !srv.ReadyForConnections(waittest.Within) {
 		tb.Fatal("the server is not ready")
 	}
 	return srv.Addr().String()
@@ -144,7 +143,7 @@ func startServer(tb testing.TB) string {
 // dial connects as a part does.
 func dial(tb testing.TB, address string, log zerolog.Logger) *messages.Client {
 	tb.Helper()
-	b, err := broker.Dial(limited(tb), broker.RemoteConfig{
+	b, err := broker.Dial(waittest.Limited(tb), broker.RemoteConfig{
 		URL: "nats://" + address, User: "roomlink", Password: "invented", Logger: log,
 	})
 	if err != nil {
@@ -152,7 +151,7 @@ func dial(tb testing.TB, address string, log zerolog.Logger) *messages.Client {
 	}
 	tb.Cleanup(b.Close)
 	js, err := b.Connect("test")
-	for ctx := limited(tb); err != nil; js, err = b.Connect("test") { // a busy machine is not what is tested
+	for ctx := waittest.Limited(tb); err != nil; js, err = b.Connect("test") { // a busy machine is not what is tested
 		if ctx.Err() != nil {
 			tb.Fatalf("connecting: %v", err)
 		}
@@ -230,7 +229,7 @@ func (s *site) background(what string, run func(context.Context) error) (stop fu
 			if err != nil {
 				s.tb.Errorf("%s: got error %v, want none", what, err)
 			}
-		case <-time.After(patience):
+		case <-time.After(waittest.Within):
 			s.tb.Errorf("%s: got no end, want one", what)
 		}
 	})
@@ -338,7 +337,7 @@ func (s *site) sorted(what string, answers []answer) (stored, refused []string) 
 // that the answer names.
 func (s *site) mustStore(id string) {
 	s.tb.Helper()
-	for ctx := limited(s.tb); ; {
+	for ctx := waittest.Limited(s.tb); ; {
 		a := s.post(id)
 		if a.stored() {
 			return
@@ -358,7 +357,7 @@ func (s *site) awaitLinks(ids ...string) {
 	for _, id := range ids {
 		subject := messages.Conversation{Account: account, InteractionID: id}.LinksSubject()
 		for s.sets[subject] == 0 {
-			msg, err := s.linked.Next(jetstream.FetchMaxWait(patience))
+			msg, err := s.linked.Next(jetstream.FetchMaxWait(waittest.Within))
 			if err != nil {
 				s.tb.Fatalf("waiting for the links of %q: got error %v, want them", id, err)
 			}
@@ -401,7 +400,7 @@ func (s *site) wantDone(ids []string) {
 
 func (s *site) awaitNext() {
 	s.tb.Helper()
-	msg, err := s.linked.Next(jetstream.FetchMaxWait(patience))
+	msg, err := s.linked.Next(jetstream.FetchMaxWait(waittest.Within))
 	if err != nil {
 		s.tb.Fatalf("waiting for links: got error %v, want some", err)
 	}
@@ -419,7 +418,7 @@ func (s *site) sum() int {
 // await asks the broker until a condition holds.
 func (s *site) await(what string, holds func() bool) {
 	s.tb.Helper()
-	for ctx := limited(s.tb); !holds(); {
+	for ctx := waittest.Limited(s.tb); !holds(); {
 		if err := s.observer.JetStream().Conn().FlushWithContext(ctx); err != nil {
 			s.tb.Fatalf("waiting for %s: %v", what, err)
 		}
@@ -428,7 +427,7 @@ func (s *site) await(what string, holds func() bool) {
 
 func (s *site) streamState(name string) jetstream.StreamState {
 	s.tb.Helper()
-	stream, err := s.observer.JetStream().Stream(limited(s.tb), name)
+	stream, err := s.observer.JetStream().Stream(waittest.Limited(s.tb), name)
 	if err != nil {
 		s.tb.Fatalf("opening stream %q: %v", name, err)
 	}
@@ -469,7 +468,7 @@ func (s *site) metric(name string, values ...string) float64 {
 // log follows each.
 func (s *site) awaitCalls(outcome string, count float64) {
 	s.tb.Helper()
-	ctx := limited(s.tb)
+	ctx := waittest.Limited(s.tb)
 	for {
 		line := s.log.next()
 		if s.metric("roomlink_facade_calls_total", outcome) >= count {
@@ -482,14 +481,6 @@ func (s *site) awaitCalls(outcome string, count float64) {
 				s.metric("roomlink_facade_calls_total", outcome), count)
 		}
 	}
-}
-
-// limited is the test's context with an end, so that no wait hangs.
-func limited(tb testing.TB) context.Context {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), patience)
-	tb.Cleanup(cancel)
-	return ctx
 }
 
 // inParallel calls a function with 0, 1, … from some goroutines.

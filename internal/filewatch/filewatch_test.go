@@ -8,10 +8,8 @@ import (
 	"time"
 
 	"roomlink/internal/filewatch"
+	"roomlink/internal/waittest"
 )
-
-// within bounds the wait for a change to be noticed.
-const within = 30 * time.Second
 
 // watched runs a watcher on files and returns where it tells of changes.
 func watched(t *testing.T, files func() []string) <-chan struct{} {
@@ -42,15 +40,6 @@ func watched(t *testing.T, files func() []string) <-chan struct{} {
 	return told
 }
 
-func await(t *testing.T, told <-chan struct{}, what string) {
-	t.Helper()
-	select {
-	case <-told:
-	case <-time.After(within):
-		t.Fatalf("%s was not noticed", what)
-	}
-}
-
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	// As careful programs do it: readers see the old file or the new one.
@@ -67,13 +56,13 @@ func TestRunNoticesChanges(t *testing.T) {
 	write(t, path, "one")
 	told := watched(t, func() []string { return []string{path} })
 	write(t, path, "two")
-	await(t, told, "another content")
+	waittest.Receive(t, told, "another content")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	await(t, told, "a file that is gone")
+	waittest.Receive(t, told, "a file that is gone")
 	write(t, path, "three")
-	await(t, told, "a file that is back")
+	waittest.Receive(t, told, "a file that is back")
 }
 
 // TestRunNoticesSwappedLinks changes a secret as Kubernetes does: the directory
@@ -97,7 +86,7 @@ func TestRunNoticesSwappedLinks(t *testing.T) {
 	if err := os.Rename(link+".new", link); err != nil {
 		t.Fatal(err)
 	}
-	await(t, told, "a swapped link")
+	waittest.Receive(t, told, "a swapped link")
 }
 
 func TestRunLeavesUnchangedFilesAlone(t *testing.T) {
@@ -111,7 +100,7 @@ func TestRunLeavesUnchangedFilesAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, changed, "two")
-	await(t, told, "the other file")
+	waittest.Receive(t, told, "the other file")
 	if len(told) != 0 {
 		t.Error("a file that was only touched counts as changed")
 	}
@@ -133,7 +122,7 @@ func TestChangeBeforeTheFirstLook(t *testing.T) {
 			Changed: func() { told <- struct{}{} }, Interval: time.Millisecond,
 		}.Run(ctx)
 	}()
-	await(t, told, "a change before the first look")
+	waittest.Receive(t, told, "a change before the first look")
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("Run: got %v, want nil", err)

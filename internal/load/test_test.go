@@ -18,11 +18,9 @@ import (
 	"roomlink/internal/load"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
-
-// within bounds each test; it is waited for in full by none.
-const within = 2 * time.Minute
 
 // path is a webhook with a broker behind it, whose every answer and every message
 // the test chooses.
@@ -87,7 +85,7 @@ func (p *path) serve(w http.ResponseWriter, r *http.Request) {
 
 // publish stores something on a subject.
 func (p *path) publish(w http.ResponseWriter, subject string) {
-	ctx, cancel := context.WithTimeout(context.Background(), within)
+	ctx, cancel := context.WithTimeout(context.Background(), waittest.Within)
 	defer cancel()
 	if _, err := p.js.Publish(ctx, subject, nil); err != nil {
 		w.WriteHeader(http.StatusTeapot)
@@ -103,7 +101,7 @@ func (p *path) room(w http.ResponseWriter, id string) {
 // attack is a small one.
 func attack(requests int) load.Attack {
 	return load.Attack{
-		Requests: requests, Connections: 4, Timeout: within,
+		Requests: requests, Connections: 4, Timeout: waittest.Within,
 		Shapes: []load.Shape{{Weight: 1, Body: []byte(`{"id":"` + load.IDPlaceholder + `"}`)}},
 	}
 }
@@ -111,10 +109,8 @@ func attack(requests int) load.Attack {
 // runTest runs a test, which does not wait for what never comes.
 func runTest(t *testing.T, test load.Test) load.Result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), within)
-	defer cancel()
 	test.Settle = 200 * time.Millisecond
-	r, err := test.Run(ctx)
+	r, err := test.Run(waittest.Limited(t))
 	if err != nil {
 		t.Fatalf("running the test: %v", err)
 	}

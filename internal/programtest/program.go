@@ -12,11 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// Within bounds every wait. It is long, as machines are slow, and never waited for
-// in full unless something is broken.
-const Within = 120 * time.Second
+	"roomlink/internal/waittest"
+)
 
 // Command says what is to run.
 type Command struct {
@@ -163,7 +161,7 @@ func (p *Program) AwaitLog(text string) {
 // only at lines from a number on.
 func (p *Program) awaitLine(what string, from int, wanted func(string) bool) (behind int) {
 	p.tb.Helper()
-	deadline := time.NewTimer(Within)
+	deadline := time.NewTimer(waittest.Within)
 	defer deadline.Stop()
 	for seen, ended := from, false; ; {
 		p.mu.Lock()
@@ -183,7 +181,7 @@ func (p *Program) awaitLine(what string, from int, wanted func(string) bool) (be
 		case <-p.done:
 			ended = true // its last lines may have come in between
 		case <-deadline.C:
-			p.tb.Fatalf("no line %s after %v:\n%s", what, Within, p.Log())
+			p.tb.Fatalf("no line %s after %v:\n%s", what, waittest.Within, p.Log())
 		}
 	}
 }
@@ -213,7 +211,7 @@ func (p *Program) Output() string {
 // AwaitOutput waits until the process has printed a text.
 func (p *Program) AwaitOutput(text string) {
 	p.tb.Helper()
-	deadline := time.NewTimer(Within)
+	deadline := time.NewTimer(waittest.Within)
 	defer deadline.Stop()
 	for {
 		printed, changed := p.out.read()
@@ -223,7 +221,7 @@ func (p *Program) AwaitOutput(text string) {
 		select {
 		case <-changed:
 		case <-deadline.C:
-			p.tb.Fatalf("%q is not printed after %v", text, Within)
+			p.tb.Fatalf("%q is not printed after %v", text, waittest.Within)
 		}
 	}
 }
@@ -253,12 +251,12 @@ func (p *Program) Stop() int {
 // Wait waits for the process and returns its exit code.
 func (p *Program) Wait() int {
 	p.tb.Helper()
-	deadline := time.NewTimer(Within)
+	deadline := time.NewTimer(waittest.Within)
 	defer deadline.Stop()
 	select {
 	case <-p.done:
 	case <-deadline.C:
-		p.tb.Fatalf("the program has not ended after %v:\n%s", Within, p.Log())
+		p.tb.Fatalf("the program has not ended after %v:\n%s", waittest.Within, p.Log())
 	}
 	return p.cmd.ProcessState.ExitCode()
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/waittest"
 	"roomlink/internal/web"
 )
 
@@ -31,7 +32,7 @@ func taker(w http.ResponseWriter, r *http.Request) {
 // dial opens a connection and sends the beginning of a request on it.
 func (r running) dial(tb testing.TB, text string) net.Conn {
 	tb.Helper()
-	ctx := limited(tb)
+	ctx := waittest.Limited(tb)
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", r.address)
 	if err != nil {
 		tb.Fatalf("connecting: %v", err)
@@ -73,7 +74,7 @@ func awaitConnections(tb testing.TB, want int) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	for ctx := limited(tb); ; {
+	for ctx := waittest.Limited(tb); ; {
 		var stacks bytes.Buffer
 		if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
 			tb.Fatalf("reading the goroutines: %v", err)
@@ -185,7 +186,7 @@ func TestServerEndsSlowReaders(t *testing.T) {
 		failed <- err
 	})})
 	server.dial(t, "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
-	if err := receive(t, failed, "the end of the answer"); !isTimeout(err) {
+	if err := waittest.Receive(t, failed, "the end of the answer"); !isTimeout(err) {
 		t.Errorf("writing: got error %v, want a timeout", err)
 	}
 	server.wantGood(t)
@@ -222,7 +223,7 @@ func TestServerWithIdleConnections(t *testing.T) {
 	awaitConnections(t, idle)
 	server.wantGood(t)
 	server.stop()
-	if err := receive(t, server.done, "the end"); err != nil {
+	if err := waittest.Receive(t, server.done, "the end"); err != nil {
 		t.Errorf("stopping beside %d idle connections: got error %v, want none", idle, err)
 	}
 	awaitConnections(t, 0)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"roomlink/internal/waittest"
 	"roomlink/internal/web"
 )
 
@@ -102,7 +103,7 @@ func TestServerSurvivesPanics(t *testing.T) {
 		t.Errorf("after the panics: got %v and error %v, want 200", answer, err)
 	}
 	server.stop()
-	if err := receive(t, server.done, "the end"); err != nil {
+	if err := waittest.Receive(t, server.done, "the end"); err != nil {
 		t.Errorf("stopping: got error %v, want none", err)
 	}
 	if got := strings.Count(log.String(), "request answered"); got != 4 {
@@ -148,7 +149,7 @@ func ask(t *testing.T, url string) <-chan outcome {
 // wantClosed waits until nobody listens any more.
 func wantClosed(t *testing.T, address string) {
 	t.Helper()
-	for ctx := limited(t); ctx.Err() == nil; {
+	for ctx := waittest.Limited(t); ctx.Err() == nil; {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 		if err != nil {
 			return
@@ -164,7 +165,7 @@ func TestServerLetsRequestsFinish(t *testing.T) {
 	handler := newHold()
 	server := serve(t, web.Server{Handler: handler, Grace: 30 * time.Second})
 	asked := ask(t, server.url)
-	receive(t, handler.begun, "the request")
+	waittest.Receive(t, handler.begun, "the request")
 	server.stop()
 	wantClosed(t, server.address)
 	select {
@@ -173,10 +174,10 @@ func TestServerLetsRequestsFinish(t *testing.T) {
 	default:
 	}
 	close(handler.release)
-	if got := receive(t, asked, "the answer"); got.err != nil || got.body != "done" {
+	if got := waittest.Receive(t, asked, "the answer"); got.err != nil || got.body != "done" {
 		t.Errorf("request under way: got %q and error %v, want its answer", got.body, got.err)
 	}
-	if err := receive(t, server.done, "the end"); err != nil {
+	if err := waittest.Receive(t, server.done, "the end"); err != nil {
 		t.Errorf("stopping: got error %v, want none", err)
 	}
 }
@@ -186,12 +187,12 @@ func TestServerCutsOffAfterTheGrace(t *testing.T) {
 	handler := newHold()
 	server := serve(t, web.Server{Handler: handler, Grace: 20 * time.Millisecond, Logger: zerolog.New(&log)})
 	asked := ask(t, server.url)
-	receive(t, handler.begun, "the request")
+	waittest.Receive(t, handler.begun, "the request")
 	server.stop()
-	if err := receive(t, server.done, "the end"); err != nil {
+	if err := waittest.Receive(t, server.done, "the end"); err != nil {
 		t.Errorf("stopping: got error %v, want none", err)
 	}
-	if got := receive(t, asked, "the answer"); got.err == nil {
+	if got := waittest.Receive(t, asked, "the answer"); got.err == nil {
 		t.Errorf("request under way: got %q, want it cut off", got.body)
 	}
 	if !strings.Contains(log.String(), "requests cut off") {
@@ -207,7 +208,7 @@ func TestServerReturnsTheListenersError(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatalf("closing: %v", err)
 	}
-	err = web.Server{Handler: http.NotFoundHandler()}.Run(limited(t), listener)
+	err = web.Server{Handler: http.NotFoundHandler()}.Run(waittest.Limited(t), listener)
 	if !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), listener.Addr().String()) {
 		t.Errorf("got error %v, want %v with the address", err, net.ErrClosed)
 	}
@@ -224,15 +225,15 @@ func TestUntilStopping(t *testing.T) {
 		_, _ = io.WriteString(w, "as far as it came")
 	})})
 	asked := ask(t, server.url)
-	receive(t, began, "the request")
+	waittest.Receive(t, began, "the request")
 	server.stop()
-	if err := receive(t, ended, "the end of the wait"); err != nil {
+	if err := waittest.Receive(t, ended, "the end of the wait"); err != nil {
 		t.Errorf("the request's own context: got error %v, want none", err)
 	}
-	if got := receive(t, asked, "the answer"); got.err != nil || got.body != "as far as it came" {
+	if got := waittest.Receive(t, asked, "the answer"); got.err != nil || got.body != "as far as it came" {
 		t.Errorf("request under way: got %q and error %v, want its answer", got.body, got.err)
 	}
-	if err := receive(t, server.done, "the end"); err != nil {
+	if err := waittest.Receive(t, server.done, "the end"); err != nil {
 		t.Errorf("stopping: got error %v, want none", err)
 	}
 }

@@ -10,30 +10,10 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
-	"time"
 
+	"roomlink/internal/waittest"
 	"roomlink/internal/web"
 )
-
-// limited is the test's context with an end, so that no wait hangs.
-func limited(tb testing.TB) context.Context {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
-	tb.Cleanup(cancel)
-	return ctx
-}
-
-// receive waits for a value.
-func receive[T any](tb testing.TB, from <-chan T, what string) T {
-	tb.Helper()
-	select {
-	case v := <-from:
-		return v
-	case <-limited(tb).Done():
-	}
-	tb.Fatalf("waiting for %s: got none, want one", what)
-	panic("unreachable")
-}
 
 // buffer is a log that handlers write to while a test reads it.
 type buffer struct {
@@ -86,7 +66,7 @@ func serve(tb testing.TB, server web.Server) running {
 // get asks once, on a connection of its own.
 func get(tb testing.TB, url string) (*http.Response, []byte, error) {
 	tb.Helper()
-	r, err := http.NewRequestWithContext(limited(tb), http.MethodGet, url, nil)
+	r, err := http.NewRequestWithContext(waittest.Limited(tb), http.MethodGet, url, nil)
 	if err != nil {
 		tb.Fatalf("making a request: %v", err)
 	}

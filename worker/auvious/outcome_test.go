@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 	"roomlink/worker/auvious"
 )
 
@@ -125,9 +126,9 @@ func TestCancelledAfterSending(t *testing.T) {
 		_, err := client.CreateRoom(ctx, roomRequest("call-1"))
 		ended <- err
 	}()
-	receive(t, asked, "the room call")
+	waittest.Receive(t, asked, "the room call")
 	cancel()
-	failed := callError(t, receive(t, ended, "the end of the call"))
+	failed := callError(t, waittest.Receive(t, ended, "the end of the call"))
 	wantKind(t, failed, auvious.ErrUnknownOutcome, 0)
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
@@ -145,20 +144,6 @@ func (f facade) wantCalls(tb testing.TB, tokens, rooms int) {
 		tb.Errorf("token and room calls: got %d and %d, want %d and %d",
 			stats.TokenCalls, stats.RoomCalls, tokens, rooms)
 	}
-}
-
-// receive waits for a value.
-func receive[T any](tb testing.TB, from <-chan T, what string) T {
-	tb.Helper()
-	deadline := time.NewTimer(30 * time.Second)
-	defer deadline.Stop()
-	select {
-	case v := <-from:
-		return v
-	case <-deadline.C:
-	}
-	tb.Fatalf("waiting for %s: got none, want one", what)
-	panic("unreachable")
 }
 
 // header returns a header with one field.

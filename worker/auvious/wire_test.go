@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 	"roomlink/worker/auvious"
 )
 
@@ -229,9 +230,9 @@ func TestCreateRoomWithoutToken(t *testing.T) {
 		_, err := client.CreateRoom(ctx, roomRequest("call-1"))
 		failed <- err
 	}()
-	receive(t, asked, "the token call")
+	waittest.Receive(t, asked, "the token call")
 	cancel()
-	if err := receive(t, failed, "the end of the call"); !errors.Is(err, context.Canceled) {
+	if err := waittest.Receive(t, failed, "the end of the call"); !errors.Is(err, context.Canceled) {
 		t.Errorf("creating a room: got error %v, want %v", err, context.Canceled)
 	}
 

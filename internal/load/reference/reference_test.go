@@ -1,7 +1,6 @@
 package reference_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +12,7 @@ import (
 
 	"roomlink/internal/load/reference"
 	"roomlink/internal/simulator"
+	"roomlink/internal/waittest"
 )
 
 // start starts a bare path in front of a simulated auvious.
@@ -60,8 +60,7 @@ func TestEveryEventHasItsAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatalf("connecting: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
+	ctx := waittest.Limited(t)
 	answers, err := js.OrderedConsumer(ctx, reference.LinksStream, jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		t.Fatalf("watching: %v", err)
