@@ -2,7 +2,6 @@ package webhook_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +20,7 @@ import (
 	"roomlink/internal/access"
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/logtest"
 	"roomlink/internal/secret"
 	"roomlink/internal/waittest"
 	"roomlink/internal/web"
@@ -57,7 +56,7 @@ type site struct {
 	client   *messages.Client
 	keys     *access.Keys
 	registry *prometheus.Registry
-	log      *buffer
+	log      *logtest.Logbook
 }
 
 // setup is what a test may choose about its site.
@@ -74,7 +73,7 @@ type setup struct {
 
 func newSite(tb testing.TB, s setup) *site {
 	tb.Helper()
-	made := &site{registry: prometheus.NewRegistry(), log: &buffer{}}
+	made := &site{registry: prometheus.NewRegistry(), log: &logtest.Logbook{}}
 	if s.on != nil {
 		made.broker = s.on.broker
 	} else {
@@ -394,22 +393,4 @@ func (s *site) events(tb testing.TB, account, outcome string) float64 {
 		}
 	}
 	return 0
-}
-
-// buffer is a log that handlers write to while a test reads it.
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(data []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(data)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

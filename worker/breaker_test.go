@@ -65,7 +65,7 @@ func controlled() (facade, <-chan call) {
 func (r *running) awaitBreaker(state float64) {
 	r.house.tb.Helper()
 	for {
-		line := r.log.next()
+		line := r.log.Next()
 		if r.metric("roomlink_breaker_state", "account", account) == state {
 			return
 		}

@@ -1,17 +1,14 @@
 package worker_test
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"net/http/httptest"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +19,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/logtest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
 	"roomlink/internal/waittest"
@@ -110,44 +108,9 @@ type running struct {
 	*worker.Worker
 	house    *house
 	registry *prometheus.Registry
-	log      *logbook
+	log      *logtest.Logbook
 	stop     context.CancelFunc
 	ended    chan error
-}
-
-// logbook keeps what is logged, at any level.
-type logbook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	// written is closed with the next line.
-	written chan struct{}
-}
-
-var _ io.Writer = (*logbook)(nil)
-
-func newLogbook() *logbook { return &logbook{written: make(chan struct{})} }
-
-// Write implements [io.Writer].
-func (l *logbook) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	close(l.written)
-	l.written = make(chan struct{})
-	return l.text.Write(line)
-}
-
-// next is closed when another line is written.
-func (l *logbook) next() <-chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.written
-}
-
-// String is all that was logged.
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // start runs a worker, on a connection of its own unless the configuration has
@@ -155,7 +118,7 @@ func (l *logbook) String() string {
 func (h *house) start(config worker.Config) *running {
 	h.tb.Helper()
 	r := &running{
-		house: h, registry: prometheus.NewPedanticRegistry(), log: newLogbook(), ended: make(chan error, 1),
+		house: h, registry: prometheus.NewPedanticRegistry(), log: &logtest.Logbook{}, ended: make(chan error, 1),
 	}
 	if config.Client == nil {
 		config.Client = brokertest.Client(h.tb, h.broker)

@@ -22,6 +22,7 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/broker"
+	"roomlink/internal/logtest"
 	"roomlink/internal/networktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
@@ -66,7 +67,7 @@ type site struct {
 	client    *http.Client
 	simulator *simulator.Simulator
 	registry  *prometheus.Registry
-	log       *logbook
+	log       *logtest.Logbook
 	observer  *messages.Client
 	// toBroker and toAuvious are the networks.
 	toBroker, toAuvious *networktest.Network
@@ -96,7 +97,7 @@ func newSite(tb testing.TB, choice setup) *site {
 	}
 	s := &site{
 		tb: tb, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}},
-		registry: prometheus.NewRegistry(), log: newLogbook(), sets: map[string]int{},
+		registry: prometheus.NewRegistry(), log: &logtest.Logbook{}, sets: map[string]int{},
 	}
 	tb.Cleanup(s.client.CloseIdleConnections)
 	address := startServer(tb)
@@ -470,7 +471,7 @@ func (s *site) awaitCalls(outcome string, count float64) {
 	s.tb.Helper()
 	ctx := waittest.Limited(s.tb)
 	for {
-		line := s.log.next()
+		line := s.log.Next()
 		if s.metric("roomlink_facade_calls_total", outcome) >= count {
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/logtest"
 	"roomlink/internal/waittest"
 )
 
@@ -31,7 +32,7 @@ type Command struct {
 type Program struct {
 	tb   testing.TB
 	cmd  *exec.Cmd
-	out  *output
+	out  logtest.Logbook
 	done chan struct{}
 
 	mu      sync.Mutex
@@ -47,14 +48,14 @@ func Start(tb testing.TB, command Command) *Program {
 	if command.Path == "" {
 		command.Path = Build(tb, Roomlink)
 	}
-	p := &Program{tb: tb, out: newOutput(), done: make(chan struct{}), changed: make(chan struct{})}
+	p := &Program{tb: tb, done: make(chan struct{}), changed: make(chan struct{})}
 	//nolint:gosec,noctx // a test says what it runs; it ends with the test, which awaits that
 	p.cmd = exec.Command(command.Path, command.Args...)
 	p.cmd.Env = []string{"HOME=" + tb.TempDir(), "TMPDIR=" + tb.TempDir(), "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
 	for name, value := range command.Env {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)
 	}
-	p.cmd.Stdout = p.out
+	p.cmd.Stdout = &p.out
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		tb.Fatalf("preparing the program: %v", err)
@@ -203,10 +204,7 @@ func (p *Program) Address(part string) string {
 }
 
 // Output is all that the process has printed to standard output.
-func (p *Program) Output() string {
-	text, _ := p.out.read()
-	return text
-}
+func (p *Program) Output() string { return p.out.String() }
 
 // AwaitOutput waits until the process has printed a text.
 func (p *Program) AwaitOutput(text string) {
@@ -214,8 +212,8 @@ func (p *Program) AwaitOutput(text string) {
 	deadline := time.NewTimer(waittest.Within)
 	defer deadline.Stop()
 	for {
-		printed, changed := p.out.read()
-		if strings.Contains(printed, text) {
+		changed := p.out.Next()
+		if strings.Contains(p.Output(), text) {
 			return
 		}
 		select {
@@ -266,27 +264,3 @@ func (p *Program) PID() int { return p.cmd.Process.Pid }
 
 // Done is closed when the process has ended.
 func (p *Program) Done() <-chan struct{} { return p.done }
-
-// output keeps what a process prints while it runs.
-type output struct {
-	mu      sync.Mutex
-	text    strings.Builder
-	changed chan struct{}
-}
-
-func newOutput() *output { return &output{changed: make(chan struct{})} }
-
-// Write implements [io.Writer].
-func (o *output) Write(data []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	close(o.changed)
-	o.changed = make(chan struct{})
-	return o.text.Write(data)
-}
-
-func (o *output) read() (string, <-chan struct{}) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String(), o.changed
-}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"roomlink/internal/logtest"
 	"roomlink/internal/waittest"
 	"roomlink/internal/web"
 )
@@ -22,7 +23,7 @@ const token = "AQLOinvented-token_0123456789"
 
 // logged has a handler answer behind the log, and returns what was logged.
 func logged(handler http.HandlerFunc, r *http.Request) (*http.Response, []byte, string) {
-	var log buffer
+	var log logtest.Logbook
 	answer, body := record(web.Logged(zerolog.New(&log))(handler), r)
 	return answer, body, log.String()
 }
@@ -77,7 +78,7 @@ func TestLoggedTurnsAPanicInto500(t *testing.T) {
 }
 
 func TestServerSurvivesPanics(t *testing.T) {
-	var log buffer
+	var log logtest.Logbook
 	mux := http.NewServeMux()
 	mux.HandleFunc("/good", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { panic("at once") })
@@ -183,7 +184,7 @@ func TestServerLetsRequestsFinish(t *testing.T) {
 }
 
 func TestServerCutsOffAfterTheGrace(t *testing.T) {
-	var log buffer
+	var log logtest.Logbook
 	handler := newHold()
 	server := serve(t, web.Server{Handler: handler, Grace: 20 * time.Millisecond, Logger: zerolog.New(&log)})
 	asked := ask(t, server.url)

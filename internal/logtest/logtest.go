@@ -1,0 +1,47 @@
+// Package logtest gives tests a log to read, and to wait on, while others write to
+// it. It is for tests alone.
+package logtest
+
+import (
+	"bytes"
+	"io"
+	"sync"
+)
+
+// Logbook keeps all that is written. The zero value is an empty one.
+type Logbook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	// written is closed with the next line; nil while nobody waits for that.
+	written chan struct{}
+}
+
+var _ io.Writer = (*Logbook)(nil)
+
+// Write implements [io.Writer].
+func (l *Logbook) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.written != nil {
+		close(l.written)
+		l.written = nil
+	}
+	return l.text.Write(line)
+}
+
+// Next is closed when another line is written.
+func (l *Logbook) Next() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.written == nil {
+		l.written = make(chan struct{})
+	}
+	return l.written
+}
+
+// String is all that was written.
+func (l *Logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
