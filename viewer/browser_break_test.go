@@ -115,5 +115,5 @@ func TestBrowserSeesItsAddressEnd(t *testing.T) {
 		shown = slices.Contains(browser.asked(), card+"/events")
 	}
 	browser.untilText("h1", textEnded)
-	call(t, http.MethodPost, card+"/renew").wantError(t, http.StatusGone, "bad_token")
+	call(t, http.MethodPost, card+"/renew").WantError(t, http.StatusGone, "bad_token")
 }

@@ -50,16 +50,16 @@ func TestCard(t *testing.T) {
 			got := s.do(t, http.MethodGet, pages.Card)
 			got.wantPage(t, http.StatusOK, `<h1 id="heading">`+test.heading+"</h1>")
 			for _, part := range parts {
-				if shown := hasPart(t, got.body, part); shown != slices.Contains(test.shown, part) {
-					t.Errorf("got\n%s\nwant %q shown: %v", got.body, part, !shown)
+				if shown := hasPart(t, got.Body, part); shown != slices.Contains(test.shown, part) {
+					t.Errorf("got\n%s\nwant %q shown: %v", got.Body, part, !shown)
 				}
 			}
-			if policy := got.header.Get("Content-Security-Policy"); !strings.HasSuffix(policy, "frame-ancestors "+ancestors) ||
+			if policy := got.Header.Get("Content-Security-Policy"); !strings.HasSuffix(policy, "frame-ancestors "+ancestors) ||
 				!strings.Contains(policy, "form-action 'none'") {
 				t.Errorf("Content-Security-Policy: got %q, want the configured ancestors and no forms", policy)
 			}
-			if head := s.do(t, http.MethodHead, pages.Card); head.status != http.StatusOK || head.body != "" {
-				t.Errorf("HEAD: got %d and %q, want 200 and nothing", head.status, head.body)
+			if head := s.do(t, http.MethodHead, pages.Card); head.Status != http.StatusOK || head.Body != "" {
+				t.Errorf("HEAD: got %d and %q, want 200 and nothing", head.Status, head.Body)
 			}
 		})
 	}
@@ -77,8 +77,8 @@ func TestCardTellsWhyItFailed(t *testing.T) {
 		got := s.do(t, http.MethodGet, s.pagesOf("by "+reason).Card)
 		got.wantPage(t, http.StatusOK, want)
 		for _, code := range []string{`<code id="reason">` + reason + "</code>", "<code>by " + reason + "</code>"} {
-			if !strings.Contains(got.body, code) {
-				t.Errorf("%s: got\n%s\nwant %s in it", reason, got.body, code)
+			if !strings.Contains(got.Body, code) {
+				t.Errorf("%s: got\n%s\nwant %s in it", reason, got.Body, code)
 			}
 		}
 	}
@@ -88,26 +88,26 @@ func TestCardQR(t *testing.T) {
 	s := newSite(t)
 	pages := s.pagesOf("a")
 	got := s.do(t, http.MethodGet, pages.Card+"/qr.svg")
-	if kind := got.header.Get("Content-Type"); got.status != http.StatusOK || kind != "image/svg+xml" || !strings.HasPrefix(got.body, "<svg ") {
-		t.Errorf("got %d of %q: %.60s, want 200 with a picture", got.status, kind, got.body)
+	if kind := got.Header.Get("Content-Type"); got.Status != http.StatusOK || kind != "image/svg+xml" || !strings.HasPrefix(got.Body, "<svg ") {
+		t.Errorf("got %d of %q: %.60s, want 200 with a picture", got.Status, kind, got.Body)
 	}
 	got.wantSecure(t)
 	// The card has its place ready, so that nothing moves below a pointer.
-	size := regexp.MustCompile(`width="\d+" height="\d+"`).FindString(got.body)
-	if page := s.do(t, http.MethodGet, pages.Card); size == "" || !strings.Contains(page.body, size+` loading="lazy"`) {
-		t.Errorf("card: got\n%s\nwant it to keep a place of %s", page.body, size)
+	size := regexp.MustCompile(`width="\d+" height="\d+"`).FindString(got.Body)
+	if page := s.do(t, http.MethodGet, pages.Card); size == "" || !strings.Contains(page.Body, size+` loading="lazy"`) {
+		t.Errorf("card: got\n%s\nwant it to keep a place of %s", page.Body, size)
 	}
-	if head := s.do(t, http.MethodHead, pages.Card+"/qr.svg"); head.status != http.StatusOK || head.body != "" {
-		t.Errorf("HEAD: got %d and %q, want 200 and nothing", head.status, head.body)
+	if head := s.do(t, http.MethodHead, pages.Card+"/qr.svg"); head.Status != http.StatusOK || head.Body != "" {
+		t.Errorf("HEAD: got %d and %q, want 200 and nothing", head.Status, head.Body)
 	}
 	asCard := strings.Replace(pages.Customer, "/open/", "/card/", 1)
-	s.do(t, http.MethodGet, asCard+"/qr.svg").wantError(t, http.StatusNotFound, "bad_token")
+	s.do(t, http.MethodGet, asCard+"/qr.svg").WantError(t, http.StatusNotFound, "bad_token")
 	old := s.pages.For(conversation("a"), time.Now().Add(-2*time.Hour))
-	s.do(t, http.MethodGet, old.Card+"/qr.svg").wantError(t, http.StatusGone, "bad_token")
+	s.do(t, http.MethodGet, old.Card+"/qr.svg").WantError(t, http.StatusGone, "bad_token")
 	// The longest id there is still fits.
 	long := s.pagesOf(strings.Repeat("x", 256)).Card
-	if got := s.do(t, http.MethodGet, long+"/qr.svg"); got.status != http.StatusOK {
-		t.Errorf("of a long id: got %d %s, want 200", got.status, got.body)
+	if got := s.do(t, http.MethodGet, long+"/qr.svg"); got.Status != http.StatusOK {
+		t.Errorf("of a long id: got %d %s, want 200", got.Status, got.Body)
 	}
 }
 
@@ -157,8 +157,8 @@ func TestCardAndEventsAgree(t *testing.T) {
 	for _, id := range []string{"ready", "pending", "failed", "unknown", "expired", "renewal failed"} {
 		card := s.pagesOf(id).Card
 		state, ok := s.follow(t, card).next(t)
-		if page := s.do(t, http.MethodGet, card); !ok || !strings.Contains(page.body, `data-version="`+state["version"]+`"`) {
-			t.Errorf("%s: got the page\n%s\nwant the version %q of its event", id, page.body, state["version"])
+		if page := s.do(t, http.MethodGet, card); !ok || !strings.Contains(page.Body, `data-version="`+state["version"]+`"`) {
+			t.Errorf("%s: got the page\n%s\nwant the version %q of its event", id, page.Body, state["version"])
 		}
 	}
 }
@@ -252,9 +252,9 @@ func TestCardEventsWithBadTokens(t *testing.T) {
 		"expired":    {tokenOf(s.pages.For(conversation("a"), time.Now().Add(-2*time.Hour)).Card), 410},
 	} {
 		got := s.do(t, http.MethodGet, "/card/"+test.token+"/events")
-		got.wantError(t, test.status, "bad_token")
-		if strings.Contains(got.body, test.token) && len(test.token) > 1 {
-			t.Errorf("%s: got %s, want no token in it", name, got.body)
+		got.WantError(t, test.status, "bad_token")
+		if strings.Contains(got.Body, test.token) && len(test.token) > 1 {
+			t.Errorf("%s: got %s, want no token in it", name, got.Body)
 		}
 	}
 }
@@ -269,23 +269,23 @@ func TestAssets(t *testing.T) {
 		"roomlink.css": {"text/css; charset=utf-8", "{"},
 	} {
 		got := s.do(t, http.MethodGet, "/assets/"+name)
-		if kind := got.header.Get("Content-Type"); got.status != http.StatusOK || kind != test.kind || !strings.Contains(got.body, test.text) {
-			t.Errorf("%s: got %d of %q, want 200 of %q", name, got.status, kind, test.kind)
+		if kind := got.Header.Get("Content-Type"); got.Status != http.StatusOK || kind != test.kind || !strings.Contains(got.Body, test.text) {
+			t.Errorf("%s: got %d of %q, want 200 of %q", name, got.Status, kind, test.kind)
 		}
-		if got := got.header.Get("X-Content-Type-Options"); got != "nosniff" {
+		if got := got.Header.Get("X-Content-Type-Options"); got != "nosniff" {
 			t.Errorf("%s: X-Content-Type-Options: got %q, want nosniff", name, got)
 		}
-		again := s.do(t, http.MethodGet, "/assets/"+name, with("If-None-Match", got.header.Get("ETag")))
-		if control := got.header.Get("Cache-Control"); control != "no-cache" || again.status != http.StatusNotModified {
-			t.Errorf("%s: got Cache-Control %q, and then %d; want no-cache, and 304 for what is known", name, control, again.status)
+		again := s.do(t, http.MethodGet, "/assets/"+name, with("If-None-Match", got.Header.Get("ETag")))
+		if control := got.Header.Get("Cache-Control"); control != "no-cache" || again.Status != http.StatusNotModified {
+			t.Errorf("%s: got Cache-Control %q, and then %d; want no-cache, and 304 for what is known", name, control, again.Status)
 		}
-		if head := s.do(t, http.MethodHead, "/assets/"+name); head.status != http.StatusOK || head.body != "" {
-			t.Errorf("%s: HEAD: got %d and %q, want 200 and nothing", name, head.status, head.body)
+		if head := s.do(t, http.MethodHead, "/assets/"+name); head.Status != http.StatusOK || head.Body != "" {
+			t.Errorf("%s: HEAD: got %d and %q, want 200 and nothing", name, head.Status, head.Body)
 		}
 	}
 	for _, path := range []string{
 		"/assets/", "/assets/.", "/assets/..", "/assets/nothing.js", "/assets/..%2Fviewer.go", "/assets/x/../card.js", "/assets/%00", "/viewer.go",
 	} {
-		s.do(t, http.MethodGet, path).wantError(t, http.StatusNotFound, "not_found")
+		s.do(t, http.MethodGet, path).WantError(t, http.StatusNotFound, "not_found")
 	}
 }

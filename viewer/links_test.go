@@ -23,9 +23,9 @@ func (s *site) ask(tb testing.TB, path string) reply {
 // wantStatus reads links and compares their status.
 func (r reply) wantStatus(tb testing.TB, want messages.Status) map[string]string {
 	tb.Helper()
-	got := r.flat(tb)
-	if r.status != http.StatusOK || got["status"] != string(want) {
-		tb.Fatalf("got %d %s, want 200 with status %q", r.status, r.body, want)
+	got := r.Flat(tb)
+	if r.Status != http.StatusOK || got["status"] != string(want) {
+		tb.Fatalf("got %d %s, want 200 with status %q", r.Status, r.Body, want)
 	}
 	return got
 }
@@ -128,8 +128,8 @@ func TestLinksRefuses(t *testing.T) {
 	} {
 		t.Run(test.method+" "+test.path[:min(len(test.path), 40)], func(t *testing.T) {
 			got := s.do(t, test.method, test.path, test.edits...)
-			got.wantError(t, test.status, test.code)
-			if challenge := got.header.Get("WWW-Authenticate"); (challenge != "") != (test.status == 401) {
+			got.WantError(t, test.status, test.code)
+			if challenge := got.Header.Get("WWW-Authenticate"); (challenge != "") != (test.status == 401) {
 				t.Errorf("WWW-Authenticate: got %q with %d, want one with 401 alone", challenge, test.status)
 			}
 		})
@@ -252,8 +252,8 @@ func TestLinksWithoutBroker(t *testing.T) {
 	s.broker.Close()
 	for _, path := range []string{"/links/a", "/links/a?wait=1s"} {
 		got := s.ask(t, path)
-		got.wantError(t, http.StatusServiceUnavailable, "state_unavailable")
-		if after := got.header.Get("Retry-After"); after != "2" {
+		got.WantError(t, http.StatusServiceUnavailable, "state_unavailable")
+		if after := got.Header.Get("Retry-After"); after != "2" {
 			t.Errorf("%s: Retry-After: got %q, want 2", path, after)
 		}
 	}

@@ -102,7 +102,7 @@ func (p *program) inUse(tb testing.TB) int {
 	tb.Helper()
 	operations := p.Address("operations")
 	call(tb, http.MethodGet, operations+"/debug/pprof/heap?gc=1")
-	metrics := call(tb, http.MethodGet, operations+"/metrics").body
+	metrics := call(tb, http.MethodGet, operations+"/metrics").Body
 	sum := 0.0
 	for _, kind := range []string{"heap", "stack"} {
 		found := regexp.MustCompile(`(?m)^go_memstats_` + kind + `_inuse_bytes (.*)$`).FindStringSubmatch(metrics)

@@ -39,11 +39,11 @@ func TestOpenAsAgent(t *testing.T) {
 	for id, want := range map[string]string{"pending": textWaiting, "unknown": textUnknown, "failed": textFailed} {
 		got := s.do(t, http.MethodGet, s.pagesOf(id).Context)
 		got.wantPage(t, http.StatusOK, "<h1>"+want+"</h1>")
-		if waits := strings.Contains(got.body, markWaiting); waits != (id != "failed") {
+		if waits := strings.Contains(got.Body, markWaiting); waits != (id != "failed") {
 			t.Errorf("%s: got a page that looks again: %v, want %v", id, waits, id != "failed")
 		}
-		if head := s.do(t, http.MethodHead, s.pagesOf(id).Context); head.status != http.StatusOK || head.body != "" {
-			t.Errorf("%s: HEAD: got %d and %q, want 200 and nothing", id, head.status, head.body)
+		if head := s.do(t, http.MethodHead, s.pagesOf(id).Context); head.Status != http.StatusOK || head.Body != "" {
+			t.Errorf("%s: HEAD: got %d and %q, want 200 and nothing", id, head.Status, head.Body)
 		}
 	}
 }
@@ -60,14 +60,14 @@ func TestOpenAsCustomer(t *testing.T) {
 			got := s.do(t, http.MethodGet, address)
 			got.wantPage(t, http.StatusOK, "<h1>"+want+"</h1>")
 			waits := want == textWaiting || want == textUnknown
-			if strings.Contains(got.body, markJoin) != (want == textReady) || strings.Contains(got.body, markWaiting) != waits {
-				t.Errorf("got\n%s\nwant a button: %v, and to look again: %v", got.body, want == textReady, waits)
+			if strings.Contains(got.Body, markJoin) != (want == textReady) || strings.Contains(got.Body, markWaiting) != waits {
+				t.Errorf("got\n%s\nwant a button: %v, and to look again: %v", got.Body, want == textReady, waits)
 			}
-			if policy := got.header.Get("Content-Security-Policy"); !strings.HasSuffix(policy, "frame-ancestors 'none'") {
+			if policy := got.Header.Get("Content-Security-Policy"); !strings.HasSuffix(policy, "frame-ancestors 'none'") {
 				t.Errorf("Content-Security-Policy: got %q, want one that shows it in no frame", policy)
 			}
-			if head := s.do(t, http.MethodHead, address); head.status != http.StatusOK || head.body != "" {
-				t.Errorf("HEAD: got %d and %q, want 200 and nothing", head.status, head.body)
+			if head := s.do(t, http.MethodHead, address); head.Status != http.StatusOK || head.Body != "" {
+				t.Errorf("HEAD: got %d and %q, want 200 and nothing", head.Status, head.Body)
 			}
 			joined := s.do(t, http.MethodPost, address)
 			if want == textReady {
@@ -123,8 +123,8 @@ func TestJoinFromOtherSites(t *testing.T) {
 				got.wantRedirect(t, http.StatusSeeOther, ticketURL)
 				return
 			}
-			got.wantError(t, http.StatusForbidden, "cross_site")
-			if location := got.header.Get("Location"); location != "" {
+			got.WantError(t, http.StatusForbidden, "cross_site")
+			if location := got.Header.Get("Location"); location != "" {
 				t.Errorf("Location: got %q, want none", location)
 			}
 		})
@@ -169,8 +169,8 @@ func TestOpenWithBadTokens(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got := s.do(t, http.MethodGet, test.address)
 			got.wantPage(t, test.status, test.text)
-			if strings.Contains(got.body, "<script>alert") || strings.Contains(got.body, agentURL) {
-				t.Errorf("got\n%s\nwant neither script nor links", got.body)
+			if strings.Contains(got.Body, "<script>alert") || strings.Contains(got.Body, agentURL) {
+				t.Errorf("got\n%s\nwant neither script nor links", got.Body)
 			}
 		})
 	}
@@ -197,7 +197,7 @@ func TestOpenMethods(t *testing.T) {
 		{http.MethodPost, pages.Card + "/qr.svg"},
 		{http.MethodPost, s.url + "/assets/card.js"},
 	} {
-		s.do(t, test.method, test.address).wantError(t, http.StatusMethodNotAllowed, "method_not_allowed")
+		s.do(t, test.method, test.address).WantError(t, http.StatusMethodNotAllowed, "method_not_allowed")
 	}
 }
 
@@ -231,10 +231,10 @@ func TestOpenEvents(t *testing.T) {
 func TestOpenEventsWithBadTokens(t *testing.T) {
 	s := newSite(t)
 	pages, old := s.pagesOf("a"), s.pages.For(conversation("a"), time.Now().Add(-2*time.Hour))
-	s.do(t, http.MethodGet, pages.Context+"x/events").wantError(t, http.StatusNotFound, "bad_token")
-	s.do(t, http.MethodGet, strings.Replace(pages.Card, "/card/", "/open/", 1)+"/events").wantError(t, http.StatusNotFound, "bad_token")
-	s.do(t, http.MethodGet, old.Context+"/events").wantError(t, http.StatusGone, "bad_token")
-	s.do(t, http.MethodGet, old.Customer+"/events").wantError(t, http.StatusGone, "bad_token")
+	s.do(t, http.MethodGet, pages.Context+"x/events").WantError(t, http.StatusNotFound, "bad_token")
+	s.do(t, http.MethodGet, strings.Replace(pages.Card, "/card/", "/open/", 1)+"/events").WantError(t, http.StatusNotFound, "bad_token")
+	s.do(t, http.MethodGet, old.Context+"/events").WantError(t, http.StatusGone, "bad_token")
+	s.do(t, http.MethodGet, old.Customer+"/events").WantError(t, http.StatusGone, "bad_token")
 }
 
 // What auvious or Talkdesk gave must run in no browser.
@@ -252,8 +252,8 @@ func TestHostileLinks(t *testing.T) {
 			pages := s.pagesOf(name)
 			for method, address := range map[string]string{http.MethodGet: pages.Context, http.MethodPost: pages.Customer} {
 				got := s.do(t, method, address)
-				got.wantError(t, http.StatusNotFound, "not_found")
-				if location := got.header.Get("Location"); location != "" || got.header.Get("X") != "" {
+				got.WantError(t, http.StatusNotFound, "not_found")
+				if location := got.Header.Get("Location"); location != "" || got.Header.Get("X") != "" {
 					t.Errorf("%s: Location: got %q, want none", method, location)
 				}
 			}
@@ -264,8 +264,8 @@ func TestHostileLinks(t *testing.T) {
 				t.Errorf("event: got %q, want no URL", urls)
 			}
 			for _, bad := range []string{`href="javascript:`, `href="JavaScript:`, `href="data:`, "<script>alert"} {
-				if strings.Contains(card.body, bad) {
-					t.Errorf("card: got\n%s\nwant no %s in it", card.body, bad)
+				if strings.Contains(card.Body, bad) {
+					t.Errorf("card: got\n%s\nwant no %s in it", card.Body, bad)
 				}
 			}
 		})
@@ -277,8 +277,8 @@ func TestHostileLinks(t *testing.T) {
 	s.fail(t, conversation("failed "+script), script)
 	for _, id := range []string{script, "failed " + script} {
 		for _, address := range []string{s.pagesOf(id).Card, s.pagesOf(id).Customer} {
-			if got := s.do(t, http.MethodGet, address); got.status != http.StatusOK || strings.Contains(got.body, "<script>alert") {
-				t.Errorf("got %d:\n%s\nwant a page without the script", got.status, got.body)
+			if got := s.do(t, http.MethodGet, address); got.Status != http.StatusOK || strings.Contains(got.Body, "<script>alert") {
+				t.Errorf("got %d:\n%s\nwant a page without the script", got.Status, got.Body)
 			}
 		}
 	}
@@ -295,7 +295,7 @@ func TestNoPageTellsTheTicket(t *testing.T) {
 		for _, address := range []string{pages.Context, pages.Customer, pages.Card, pages.Card + "/qr.svg"} {
 			for _, method := range []string{http.MethodGet, http.MethodHead} {
 				got := s.do(t, method, address)
-				if text := headerText(got.header) + got.body; strings.Contains(text, "invented-ticket") {
+				if text := headerText(got.Header) + got.Body; strings.Contains(text, "invented-ticket") {
 					t.Errorf("%s of a page of %q: got %s, want no ticket", method, id, text)
 				}
 			}
@@ -329,8 +329,8 @@ func TestPagesWithoutBroker(t *testing.T) {
 	} {
 		got := s.do(t, call.method, call.address)
 		got.wantPage(t, http.StatusServiceUnavailable, textOutage)
-		if !strings.Contains(got.body, markWaiting) {
-			t.Errorf("got\n%s\nwant a page that tries again", got.body)
+		if !strings.Contains(got.Body, markWaiting) {
+			t.Errorf("got\n%s\nwant a page that tries again", got.Body)
 		}
 	}
 }

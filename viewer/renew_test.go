@@ -13,8 +13,8 @@ func TestRenewLinks(t *testing.T) {
 	s := newSite(t)
 	s.links(t, conversation("a"), func(l *messages.Links) { l.OrganizationID = "org-1" })
 	got := s.do(t, http.MethodPost, "/links/a/renew", withKey(apiKey))
-	if flat := got.flat(t); got.status != http.StatusAccepted || flat["status"] != "accepted" || flat["contextUrl"] == "" {
-		t.Errorf("renewing: got %d %s, want 202 accepted with the addresses", got.status, got.body)
+	if flat := got.Flat(t); got.Status != http.StatusAccepted || flat["status"] != "accepted" || flat["contextUrl"] == "" {
+		t.Errorf("renewing: got %d %s, want 202 accepted with the addresses", got.Status, got.Body)
 	}
 	event, err := s.client.Waiting(waittest.Limited(t), conversation("a"))
 	if err != nil {
@@ -25,8 +25,8 @@ func TestRenewLinks(t *testing.T) {
 		t.Errorf("event: got %+v, want one that renews 1 with the fields of its caller", event.Data)
 	}
 	again := s.do(t, http.MethodPost, "/links/a/renew", withKey(apiKey))
-	if flat := again.flat(t); again.status != http.StatusOK || flat["status"] != "duplicate" {
-		t.Errorf("renewing twice: got %d %s, want 200 duplicate", again.status, again.body)
+	if flat := again.Flat(t); again.Status != http.StatusOK || flat["status"] != "duplicate" {
+		t.Errorf("renewing twice: got %d %s, want 200 duplicate", again.Status, again.Body)
 	}
 }
 
@@ -36,7 +36,7 @@ func TestRenewLinksAtOnce(t *testing.T) {
 	statuses := make(chan string, 20)
 	var group sync.WaitGroup
 	for range cap(statuses) {
-		group.Go(func() { statuses <- s.do(t, http.MethodPost, "/links/a/renew", withKey(apiKey)).flat(t)["status"] })
+		group.Go(func() { statuses <- s.do(t, http.MethodPost, "/links/a/renew", withKey(apiKey)).Flat(t)["status"] })
 	}
 	group.Wait()
 	close(statuses)
@@ -52,18 +52,18 @@ func TestRenewLinksAtOnce(t *testing.T) {
 func TestRenewLinksRefuses(t *testing.T) {
 	s := newSite(t)
 	s.links(t, conversation("a"))
-	s.do(t, http.MethodPost, "/links/a/renew").wantError(t, http.StatusUnauthorized, "unauthorized")
-	s.do(t, http.MethodPost, "/links/nobody/renew", withKey(apiKey)).wantError(t, http.StatusNotFound, "not_found")
-	s.do(t, http.MethodPost, "/links/a/renew", withKey(otherKey)).wantError(t, http.StatusNotFound, "not_found")
-	s.do(t, http.MethodPost, "/links/%00/renew", withKey(apiKey)).wantError(t, http.StatusBadRequest, "bad_interaction_id")
-	s.do(t, http.MethodGet, "/links/a/renew", withKey(apiKey)).wantError(t, http.StatusMethodNotAllowed, "method_not_allowed")
+	s.do(t, http.MethodPost, "/links/a/renew").WantError(t, http.StatusUnauthorized, "unauthorized")
+	s.do(t, http.MethodPost, "/links/nobody/renew", withKey(apiKey)).WantError(t, http.StatusNotFound, "not_found")
+	s.do(t, http.MethodPost, "/links/a/renew", withKey(otherKey)).WantError(t, http.StatusNotFound, "not_found")
+	s.do(t, http.MethodPost, "/links/%00/renew", withKey(apiKey)).WantError(t, http.StatusBadRequest, "bad_interaction_id")
+	s.do(t, http.MethodGet, "/links/a/renew", withKey(apiKey)).WantError(t, http.StatusMethodNotAllowed, "method_not_allowed")
 	if _, err := s.client.Waiting(waittest.Limited(t), conversation("a")); err == nil {
 		t.Error("a refused renewal is in the queue")
 	}
 	s.broker.Close()
 	answer := s.do(t, http.MethodPost, "/links/a/renew", withKey(apiKey))
-	answer.wantError(t, http.StatusServiceUnavailable, "queue_unavailable")
-	if answer.header.Get("Retry-After") == "" {
+	answer.WantError(t, http.StatusServiceUnavailable, "queue_unavailable")
+	if answer.Header.Get("Retry-After") == "" {
 		t.Error("got no Retry-After")
 	}
 }
@@ -73,12 +73,12 @@ func TestRenewCard(t *testing.T) {
 	s.links(t, conversation("a"))
 	pages := s.pages.For(conversation("a"), noon.AddDate(1000, 0, 0))
 	s.do(t, http.MethodPost, pages.Card+"/renew", with("Sec-Fetch-Site", "cross-site")).
-		wantError(t, http.StatusForbidden, "cross_site")
-	s.do(t, http.MethodPost, pages.Context+"/renew").wantError(t, http.StatusNotFound, "not_found")
-	s.do(t, http.MethodPost, "/card/made-up/renew").wantError(t, http.StatusNotFound, "bad_token")
+		WantError(t, http.StatusForbidden, "cross_site")
+	s.do(t, http.MethodPost, pages.Context+"/renew").WantError(t, http.StatusNotFound, "not_found")
+	s.do(t, http.MethodPost, "/card/made-up/renew").WantError(t, http.StatusNotFound, "bad_token")
 	got := s.do(t, http.MethodPost, pages.Card+"/renew", with("Sec-Fetch-Site", "same-origin"))
-	if flat := got.flat(t); got.status != http.StatusAccepted || flat["status"] != "accepted" {
-		t.Errorf("renewing: got %d %s, want 202 accepted", got.status, got.body)
+	if flat := got.Flat(t); got.Status != http.StatusAccepted || flat["status"] != "accepted" {
+		t.Errorf("renewing: got %d %s, want 202 accepted", got.Status, got.Body)
 	}
 	event, err := s.client.Waiting(waittest.Limited(t), conversation("a"))
 	if err != nil || event.Data.Source != messages.SourceCard {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"roomlink/internal/secret"
 	"roomlink/internal/waittest"
 	"roomlink/internal/web"
+	"roomlink/internal/webtest"
 	"roomlink/messages"
 	"roomlink/viewer"
 )
@@ -262,12 +262,8 @@ func awaitFollower(tb testing.TB, reads <-chan struct{}) {
 	waittest.Receive(tb, reads, "the read of a follower")
 }
 
-// reply is an answer, read whole.
-type reply struct {
-	status int
-	header http.Header
-	body   string
-}
+// reply is an answer, with what this package wants of some.
+type reply struct{ webtest.Reply }
 
 type edit func(*http.Request)
 
@@ -287,13 +283,7 @@ func (s *site) do(tb testing.TB, method, address string, edits ...edit) reply {
 // call calls a whole address, and follows no redirect.
 func call(tb testing.TB, method, address string, edits ...edit) reply {
 	tb.Helper()
-	answer := open(tb, method, address, edits...)
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		tb.Fatalf("reading the answer of %s: %v", address, err)
-	}
-	return reply{answer.StatusCode, answer.Header, string(body)}
+	return reply{webtest.Read(tb, open(tb, method, address, edits...))}
 }
 
 // open is call, with the body still to be read.
@@ -313,50 +303,16 @@ func open(tb testing.TB, method, address string, edits ...edit) *http.Response {
 	return answer
 }
 
-// flat reads an answer that is a flat JSON object of strings.
-func (r reply) flat(tb testing.TB) map[string]string {
-	tb.Helper()
-	var got map[string]any
-	if err := json.Unmarshal([]byte(r.body), &got); err != nil {
-		tb.Fatalf("answer %d %q: got error %v, want JSON", r.status, r.body, err)
-	}
-	flat := map[string]string{}
-	for name, value := range got {
-		text, ok := value.(string)
-		if !ok {
-			tb.Errorf("answer's %q: got %v, want a string", name, value)
-		}
-		flat[name] = text
-	}
-	for name, want := range map[string]string{
-		"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
-	} {
-		if got := r.header.Get(name); got != want {
-			tb.Errorf("answer's %s: got %q, want %q", name, got, want)
-		}
-	}
-	return flat
-}
-
-// wantError compares an answer with an error of our form.
-func (r reply) wantError(tb testing.TB, status int, code string) {
-	tb.Helper()
-	got := r.flat(tb)
-	if r.status != status || len(got) != 2 || got["error"] != code || got["error_description"] == "" {
-		tb.Errorf("got %d %s, want %d with exactly error %q and error_description", r.status, r.body, status, code)
-	}
-}
-
 // wantPage compares an answer with a page, which must hold a text.
 func (r reply) wantPage(tb testing.TB, status int, text string) {
 	tb.Helper()
-	if r.status != status || !strings.Contains(r.body, text) {
-		tb.Errorf("got %d:\n%s\nwant %d with %q in it", r.status, r.body, status, text)
+	if r.Status != status || !strings.Contains(r.Body, text) {
+		tb.Errorf("got %d:\n%s\nwant %d with %q in it", r.Status, r.Body, status, text)
 	}
-	if kind := r.header.Get("Content-Type"); kind != "text/html; charset=utf-8" {
+	if kind := r.Header.Get("Content-Type"); kind != "text/html; charset=utf-8" {
 		tb.Errorf("Content-Type: got %q, want HTML", kind)
 	}
-	if location := r.header.Get("Location"); location != "" {
+	if location := r.Header.Get("Location"); location != "" {
 		tb.Errorf("Location: got %q, want none", location)
 	}
 	r.wantSecure(tb)
@@ -366,18 +322,18 @@ func (r reply) wantPage(tb testing.TB, status int, text string) {
 // hears.
 func (r reply) wantSecure(tb testing.TB) {
 	tb.Helper()
-	if got := r.header.Get("Referrer-Policy"); got != "no-referrer" && got != "same-origin" {
+	if got := r.Header.Get("Referrer-Policy"); got != "no-referrer" && got != "same-origin" {
 		tb.Errorf("Referrer-Policy: got %q, want no-referrer or same-origin", got)
 	}
 	for name, want := range map[string]string{
 		"X-Content-Type-Options": "nosniff", "X-Robots-Tag": "noindex, nofollow",
 		"Cache-Control": "no-store", "Set-Cookie": "",
 	} {
-		if got := r.header.Get(name); got != want {
+		if got := r.Header.Get(name); got != want {
 			tb.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
-	policy := r.header.Get("Content-Security-Policy")
+	policy := r.Header.Get("Content-Security-Policy")
 	for _, want := range []string{"default-src 'none'", "script-src 'self'", "base-uri 'none'", "frame-ancestors "} {
 		if !strings.Contains(policy, want) {
 			tb.Errorf("Content-Security-Policy: got %q, want %q in it", policy, want)
@@ -391,8 +347,8 @@ func (r reply) wantSecure(tb testing.TB) {
 // wantRedirect compares an answer with a redirect that has no body.
 func (r reply) wantRedirect(tb testing.TB, status int, location string) {
 	tb.Helper()
-	if got := r.header.Get("Location"); r.status != status || got != location || r.body != "" {
-		tb.Errorf("got %d to %q with body %q, want %d to %q", r.status, got, r.body, status, location)
+	if got := r.Header.Get("Location"); r.Status != status || got != location || r.Body != "" {
+		tb.Errorf("got %d to %q with body %q, want %d to %q", r.Status, got, r.Body, status, location)
 	}
 	r.wantSecure(tb)
 }

@@ -92,11 +92,11 @@ func makesRooms(started messages.Started) (messages.Links, *messages.DeadLetter)
 // of auvious' own action.
 func (r reply) wantRoom(tb testing.TB, id string, generation int) {
 	tb.Helper()
-	got := r.flat(tb)
+	got := r.Flat(tb)
 	name := fmt.Sprintf("%s-%d", id, generation)
-	if r.status != http.StatusOK || len(got) != 3 || got["recordingUrl"] != "" ||
+	if r.Status != http.StatusOK || len(got) != 3 || got["recordingUrl"] != "" ||
 		got["agentUrl"] != "https://video.example/agent/"+name || got["ticketUrl"] != "https://video.example/t/"+name {
-		tb.Errorf("got %d %s, want 200 with exactly the links of %q", r.status, r.body, name)
+		tb.Errorf("got %d %s, want 200 with exactly the links of %q", r.Status, r.Body, name)
 	}
 }
 
@@ -135,7 +135,7 @@ func TestActionPassesTheCallersFieldsOn(t *testing.T) {
 	s := newSite(t, setup{actionTimeout: time.Millisecond})
 	body := `{"applicationId":"app-1","cdestination":"standalone","customerId":"customer-1","interactionId":"a",` +
 		`"organizationId":"org-1","ticketExpirationSeconds":0,"urlBase":"auvious.video"}`
-	s.post(t, facadePath, body).wantError(t, http.StatusGatewayTimeout, "timeout")
+	s.post(t, facadePath, body).WantError(t, http.StatusGatewayTimeout, "timeout")
 	event, err := messages.Decode[messages.Started](s.stored(t, account, "a").Data)
 	if err != nil {
 		t.Fatalf("decoding the event: %v", err)
@@ -153,7 +153,7 @@ func TestActionPassesTheCallersFieldsOn(t *testing.T) {
 // The links of an action that was not waited for still come.
 func TestActionOverTime(t *testing.T) {
 	s := newSite(t, setup{actionTimeout: time.Millisecond})
-	s.post(t, facadePath, action("a")).wantError(t, http.StatusGatewayTimeout, "timeout")
+	s.post(t, facadePath, action("a")).WantError(t, http.StatusGatewayTimeout, "timeout")
 	s.worker(t, makesRooms)
 	again := newSite(t, setup{on: s})
 	again.post(t, facadePath, action("a")).wantRoom(t, "a", 1)
@@ -186,7 +186,7 @@ func TestActionTriesAFailedConversationAnew(t *testing.T) {
 		}
 	})
 	for range 2 {
-		s.post(t, facadePath, action("a")).wantError(t, http.StatusBadGateway, messages.ReasonRejected)
+		s.post(t, facadePath, action("a")).WantError(t, http.StatusBadGateway, messages.ReasonRejected)
 	}
 	s.post(t, facadePath, action("a")).wantRoom(t, "a", 1)
 }
@@ -209,7 +209,7 @@ func TestActionRefuses(t *testing.T) {
 		{"another application", `{"applicationId":"app-2","cdestination":"s","customerId":"c","interactionId":"a"}`, http.StatusBadRequest, "wrong_application", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s.post(t, facadePath, test.body, test.edits...).wantError(t, test.status, test.code)
+			s.post(t, facadePath, test.body, test.edits...).WantError(t, test.status, test.code)
 		})
 	}
 	s.wantStored(t, 0)
@@ -220,15 +220,15 @@ func TestActionOfAnotherAccountIsItsOwn(t *testing.T) {
 	s.worker(t, makesRooms)
 	s.post(t, facadePath, action("a")).wantRoom(t, "a", 1)
 	theirs := newSite(t, setup{on: s, actionTimeout: time.Millisecond})
-	theirs.post(t, facadePath, action("a"), withKey(otherKey)).wantError(t, http.StatusGatewayTimeout, "timeout")
+	theirs.post(t, facadePath, action("a"), withKey(otherKey)).WantError(t, http.StatusGatewayTimeout, "timeout")
 }
 
 func TestActionWithoutABroker(t *testing.T) {
 	s := newSite(t, setup{})
 	s.broker.Close()
 	answer := s.post(t, facadePath, action("a"))
-	answer.wantError(t, http.StatusServiceUnavailable, "queue_unavailable")
-	if answer.header.Get("Retry-After") == "" {
+	answer.WantError(t, http.StatusServiceUnavailable, "queue_unavailable")
+	if answer.Header.Get("Retry-After") == "" {
 		t.Error("got no Retry-After")
 	}
 }
@@ -237,11 +237,11 @@ func TestRate(t *testing.T) {
 	s := newSite(t, setup{accounts: []webhook.Account{{Name: account, Rate: 0.001}, {Name: other}}})
 	s.post(t, eventsPath, automation("a")).wantStatus(t, http.StatusAccepted, "accepted")
 	answer := s.post(t, eventsPath, automation("b"))
-	answer.wantError(t, http.StatusTooManyRequests, "too_many_requests")
-	if got := answer.header.Get("Retry-After"); got == "" || got == "0" {
+	answer.WantError(t, http.StatusTooManyRequests, "too_many_requests")
+	if got := answer.Header.Get("Retry-After"); got == "" || got == "0" {
 		t.Errorf("Retry-After: got %q, want seconds", got)
 	}
-	s.post(t, facadePath, action("b")).wantError(t, http.StatusTooManyRequests, "too_many_requests")
-	s.post(t, eventsPath, automation("b"), withKey("wrong")).wantError(t, http.StatusUnauthorized, "unauthorized")
+	s.post(t, facadePath, action("b")).WantError(t, http.StatusTooManyRequests, "too_many_requests")
+	s.post(t, eventsPath, automation("b"), withKey("wrong")).WantError(t, http.StatusUnauthorized, "unauthorized")
 	s.post(t, eventsPath, automation("b"), withKey(otherKey)).wantStatus(t, http.StatusAccepted, "accepted")
 }

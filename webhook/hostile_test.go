@@ -285,12 +285,12 @@ func TestHostileRequests(t *testing.T) {
 				got.wantStatus(t, http.StatusAccepted, "accepted")
 				before++
 			} else {
-				got.wantError(t, test.status, test.code)
+				got.WantError(t, test.status, test.code)
 			}
-			if challenge := got.header.Get("WWW-Authenticate"); (challenge != "") != (test.status == 401) {
+			if challenge := got.Header.Get("WWW-Authenticate"); (challenge != "") != (test.status == 401) {
 				t.Errorf("WWW-Authenticate: got %q with %d, want one with 401 alone", challenge, test.status)
 			}
-			if allow := got.header.Get("Allow"); test.status == 405 && allow != http.MethodPost {
+			if allow := got.Header.Get("Allow"); test.status == 405 && allow != http.MethodPost {
 				t.Errorf("Allow: got %q, want POST", allow)
 			}
 			s.wantStored(t, before)
@@ -337,10 +337,10 @@ func TestPageTokensAreNoBearers(t *testing.T) {
 	got := s.post(t, eventsPath, automation("a")).wantStatus(t, http.StatusAccepted, "accepted")
 	for _, field := range []string{"contextUrl", "customerUrl", "cardUrl"} {
 		token := got[field][strings.LastIndexByte(got[field], '/')+1:]
-		s.post(t, eventsPath, automation("b"), withBearer(token)).wantError(t, http.StatusUnauthorized, "unauthorized")
+		s.post(t, eventsPath, automation("b"), withBearer(token)).WantError(t, http.StatusUnauthorized, "unauthorized")
 	}
 	old := s.keys.Sign(access.Claims{Purpose: access.PurposeAccess, Account: account, Subject: clientID})
-	s.post(t, eventsPath, automation("b"), withBearer(old)).wantError(t, http.StatusUnauthorized, "unauthorized")
+	s.post(t, eventsPath, automation("b"), withBearer(old)).WantError(t, http.StatusUnauthorized, "unauthorized")
 }
 
 // TestRawRequests sends what no client library does. Each of its clients closes
@@ -386,9 +386,9 @@ func TestRawRequests(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got := s.raw(t, test.text)
 			if test.code != "" {
-				got.wantError(t, test.status, test.code)
-			} else if got.status != test.status {
-				t.Errorf("got %d %s, want %d", got.status, got.body, test.status)
+				got.WantError(t, test.status, test.code)
+			} else if got.Status != test.status {
+				t.Errorf("got %d %s, want %d", got.Status, got.Body, test.status)
 			}
 			s.wantWell(t)
 		})

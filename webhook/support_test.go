@@ -24,6 +24,7 @@ import (
 	"roomlink/internal/secret"
 	"roomlink/internal/waittest"
 	"roomlink/internal/web"
+	"roomlink/internal/webtest"
 	"roomlink/messages"
 	"roomlink/webhook"
 )
@@ -169,12 +170,8 @@ func (s *site) serve(tb testing.TB, handler *webhook.Webhook) {
 	})
 }
 
-// reply is an answer, read whole.
-type reply struct {
-	status int
-	header http.Header
-	body   []byte
-}
+// reply is an answer, with what this package wants of some.
+type reply struct{ webtest.Reply }
 
 // edit changes a request before it is sent.
 type edit func(*http.Request)
@@ -226,17 +223,7 @@ func (s *site) send(tb testing.TB, r *http.Request) reply {
 	if err != nil {
 		tb.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
 	}
-	return read(tb, answer)
-}
-
-func read(tb testing.TB, answer *http.Response) reply {
-	tb.Helper()
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		tb.Fatalf("reading an answer: %v", err)
-	}
-	return reply{answer.StatusCode, answer.Header, body}
+	return reply{webtest.Read(tb, answer)}
 }
 
 // raw sends bytes as they are and reads one answer.
@@ -254,52 +241,18 @@ func (s *site) raw(tb testing.TB, text string) reply {
 	if err != nil {
 		tb.Fatalf("reading an answer: %v", err)
 	}
-	return read(tb, answer)
-}
-
-// flat reads an answer that is a flat JSON object of strings.
-func (r reply) flat(tb testing.TB) map[string]string {
-	tb.Helper()
-	var got map[string]any
-	if err := json.Unmarshal(r.body, &got); err != nil {
-		tb.Fatalf("answer %d %q: got error %v, want JSON", r.status, r.body, err)
-	}
-	flat := map[string]string{}
-	for name, value := range got {
-		text, ok := value.(string)
-		if !ok {
-			tb.Errorf("answer's %q: got %v, want a string", name, value)
-		}
-		flat[name] = text
-	}
-	for name, want := range map[string]string{
-		"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
-	} {
-		if got := r.header.Get(name); got != want {
-			tb.Errorf("answer's %s: got %q, want %q", name, got, want)
-		}
-	}
-	return flat
-}
-
-// wantError compares an answer with an error of our form.
-func (r reply) wantError(tb testing.TB, status int, code string) {
-	tb.Helper()
-	got := r.flat(tb)
-	if r.status != status || len(got) != 2 || got["error"] != code || got["error_description"] == "" {
-		tb.Errorf("got %d %s, want %d with exactly error %q and error_description", r.status, r.body, status, code)
-	}
+	return reply{webtest.Read(tb, answer)}
 }
 
 // wantStatus compares an answer to an event.
 func (r reply) wantStatus(tb testing.TB, httpStatus int, status string) map[string]string {
 	tb.Helper()
-	got := r.flat(tb)
-	if r.status != httpStatus || got["status"] != status {
-		tb.Fatalf("got %d %s, want %d with status %q", r.status, r.body, httpStatus, status)
+	got := r.Flat(tb)
+	if r.Status != httpStatus || got["status"] != status {
+		tb.Fatalf("got %d %s, want %d with status %q", r.Status, r.Body, httpStatus, status)
 	}
 	if len(got) != 5 {
-		tb.Errorf("got %s, want exactly status, interactionId and three addresses", r.body)
+		tb.Errorf("got %s, want exactly status, interactionId and three addresses", r.Body)
 	}
 	return got
 }

@@ -37,11 +37,11 @@ type grant struct {
 func (r reply) wantGrant(tb testing.TB) grant {
 	tb.Helper()
 	var got grant
-	if err := json.Unmarshal(r.body, &got); err != nil {
-		tb.Fatalf("answer %d %q: got error %v, want JSON", r.status, r.body, err)
+	if err := json.Unmarshal([]byte(r.Body), &got); err != nil {
+		tb.Fatalf("answer %d %q: got error %v, want JSON", r.Status, r.Body, err)
 	}
-	if r.status != http.StatusOK || got.AccessToken == "" || got.TokenType != "Bearer" || got.ExpiresIn != 3600 {
-		tb.Fatalf("got %d %s, want a bearer token for an hour", r.status, r.body)
+	if r.Status != http.StatusOK || got.AccessToken == "" || got.TokenType != "Bearer" || got.ExpiresIn != 3600 {
+		tb.Fatalf("got %d %s, want a bearer token for an hour", r.Status, r.Body)
 	}
 	r.wantTokenHeaders(tb)
 	return got
@@ -52,7 +52,7 @@ func (r reply) wantTokenHeaders(tb testing.TB) {
 	for name, want := range map[string]string{
 		"Content-Type": "application/json", "Cache-Control": "no-store", "Pragma": "no-cache",
 	} {
-		if got := r.header.Get(name); got != want {
+		if got := r.Header.Get(name); got != want {
 			tb.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
@@ -146,13 +146,13 @@ func TestTokenEndpointRefuses(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := s.form(t, test.form, test.edits...)
-			got.wantError(t, test.status, test.code)
+			got.WantError(t, test.status, test.code)
 			got.wantTokenHeaders(t)
-			challenge := got.header.Get("WWW-Authenticate")
+			challenge := got.Header.Get("WWW-Authenticate")
 			if (test.status == http.StatusUnauthorized) != strings.HasPrefix(challenge, "Basic ") {
 				t.Errorf("WWW-Authenticate: got %q with %d, want Basic with 401 alone", challenge, test.status)
 			}
-			if text := got.flat(t)["error_description"]; !description.MatchString(text) {
+			if text := got.Flat(t)["error_description"]; !description.MatchString(text) {
 				t.Errorf("error_description: got %q, want the characters of RFC 6749", text)
 			}
 			s.token(t, clientID, clientSecret)
@@ -167,8 +167,8 @@ func TestTokenEndpointMethods(t *testing.T) {
 	s := newSite(t, setup{})
 	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodDelete} {
 		got := s.send(t, s.request(t, method, tokenPath, nil))
-		got.wantError(t, http.StatusMethodNotAllowed, "method_not_allowed")
-		if allow := got.header.Get("Allow"); allow != http.MethodPost {
+		got.WantError(t, http.StatusMethodNotAllowed, "method_not_allowed")
+		if allow := got.Header.Get("Allow"); allow != http.MethodPost {
 			t.Errorf("%s: Allow: got %q, want POST", method, allow)
 		}
 	}
@@ -182,7 +182,7 @@ func TestTokenDiesWithTheSecret(t *testing.T) {
 	again := newSite(t, setup{on: first})
 	again.post(t, eventsPath, automation("a"), withBearer(token)).wantStatus(t, http.StatusAccepted, "accepted")
 	rotated := newSite(t, setup{on: first, clientSecret: "rotated-invented-secret"})
-	rotated.post(t, eventsPath, automation("b"), withBearer(token)).wantError(t, http.StatusUnauthorized, "unauthorized")
+	rotated.post(t, eventsPath, automation("b"), withBearer(token)).WantError(t, http.StatusUnauthorized, "unauthorized")
 	token = rotated.token(t, clientID, "rotated-invented-secret")
 	rotated.post(t, eventsPath, automation("b"), withBearer(token)).wantStatus(t, http.StatusAccepted, "accepted")
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
+	"roomlink/internal/webtest"
 	"roomlink/messages"
 	"roomlink/webhook"
 )
@@ -226,13 +227,13 @@ func TestConcurrentDeliveries(t *testing.T) {
 				t.Errorf("delivery %d: %v", i, err)
 				return
 			}
-			replies[i] = read(t, answer)
+			replies[i] = reply{webtest.Read(t, answer)}
 		})
 	}
 	group.Wait()
 	accepted := 0
 	for _, got := range replies {
-		if got.status == http.StatusAccepted {
+		if got.Status == http.StatusAccepted {
 			got.wantStatus(t, http.StatusAccepted, "accepted")
 			accepted++
 			continue
@@ -336,15 +337,15 @@ func TestForeignApplication(t *testing.T) {
 			"applicationId": application, "cdestination": "standalone", "customerId": "c", "interactionId": "a",
 		})
 	}
-	s.post(t, eventsPath, action("theirs")).wantError(t, http.StatusBadRequest, "wrong_application")
+	s.post(t, eventsPath, action("theirs")).WantError(t, http.StatusBadRequest, "wrong_application")
 	s.wantStored(t, 0)
 	s.post(t, eventsPath, action("ours")).wantStatus(t, http.StatusAccepted, "accepted")
 }
 
 func (r reply) wantRetry(t *testing.T, code, after string) {
 	t.Helper()
-	r.wantError(t, http.StatusServiceUnavailable, code)
-	if got := r.header.Get("Retry-After"); got != after {
+	r.WantError(t, http.StatusServiceUnavailable, code)
+	if got := r.Header.Get("Retry-After"); got != after {
 		t.Errorf("Retry-After: got %q, want %q", got, after)
 	}
 }
@@ -357,7 +358,7 @@ func TestFullQueue(t *testing.T) {
 	var got reply
 	for {
 		got = s.post(t, eventsPath, automation(fmt.Sprintf("conversation-%d", accepted)))
-		if got.status != http.StatusAccepted || accepted == 100 {
+		if got.Status != http.StatusAccepted || accepted == 100 {
 			break
 		}
 		accepted++
@@ -393,7 +394,7 @@ func TestBrokerGone(t *testing.T) {
 	}
 	// What needs no broker is answered as ever.
 	s.post(t, eventsPath, `{"event":"inbound_call_ends"}`).wantStatus(t, http.StatusOK, "ignored")
-	s.post(t, eventsPath, `{`).wantError(t, http.StatusBadRequest, "bad_json")
+	s.post(t, eventsPath, `{`).WantError(t, http.StatusBadRequest, "bad_json")
 	s.token(t, clientID, clientSecret)
 }
 
@@ -403,10 +404,10 @@ func TestAudit(t *testing.T) {
 	s.post(t, eventsPath, automation("a"), withBearer(token)).wantStatus(t, http.StatusAccepted, "accepted")
 	s.post(t, eventsPath, automation("a"), withBasic(basicUser, basicSecret)).wantStatus(t, http.StatusOK, "duplicate")
 	s.post(t, eventsPath, sample(t, "automation-inbound-call-ends.json")).wantStatus(t, http.StatusOK, "ignored")
-	s.post(t, eventsPath, `{}`).wantError(t, http.StatusBadRequest, "unknown_shape")
-	s.post(t, eventsPath, automation("b"), withKey("guessed-key")).wantError(t, http.StatusUnauthorized, "unauthorized")
+	s.post(t, eventsPath, `{}`).WantError(t, http.StatusBadRequest, "unknown_shape")
+	s.post(t, eventsPath, automation("b"), withKey("guessed-key")).WantError(t, http.StatusUnauthorized, "unauthorized")
 	s.form(t, "grant_type=client_credentials&client_id=connections&client_secret=guessed-secret").
-		wantError(t, http.StatusUnauthorized, "invalid_client")
+		WantError(t, http.StatusUnauthorized, "invalid_client")
 
 	for _, test := range []struct{ account, outcome string }{
 		{account, "accepted"},

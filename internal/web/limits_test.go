@@ -14,6 +14,7 @@ import (
 
 	"roomlink/internal/waittest"
 	"roomlink/internal/web"
+	"roomlink/internal/webtest"
 )
 
 // soon is a limit that a test waits for.
@@ -62,7 +63,7 @@ func drip(conn net.Conn, one string) {
 // wantGood asks for something on a connection of its own, and gets it.
 func (r running) wantGood(tb testing.TB) {
 	tb.Helper()
-	if answer, _, err := get(tb, r.url); err != nil || answer.StatusCode != http.StatusOK {
+	if answer, err := get(tb, r.url); err != nil || answer.Status != http.StatusOK {
 		tb.Errorf("the next good request: got %v and error %v, want 200", answer, err)
 	}
 }
@@ -141,12 +142,12 @@ func TestServerEndsSlowBodies(t *testing.T) {
 				go drip(conn, test.one)
 			}
 			reader := bufio.NewReader(conn)
-			answer, body := readAnswer(t, reader)
-			if answer.StatusCode == http.StatusContinue {
-				answer, body = readAnswer(t, reader)
+			answer, closes := readAnswer(t, reader)
+			if answer.Status == http.StatusContinue {
+				answer, closes = readAnswer(t, reader)
 			}
-			wantError(t, answer, body, http.StatusRequestTimeout, "timeout")
-			if !answer.Close {
+			answer.WantError(t, http.StatusRequestTimeout, "timeout")
+			if !closes {
 				t.Error("got a connection that stays, want Connection: close")
 			}
 			if rest, err := io.ReadAll(reader); len(rest) > 0 || isTimeout(err) {
@@ -158,18 +159,14 @@ func TestServerEndsSlowBodies(t *testing.T) {
 	}
 }
 
-func readAnswer(tb testing.TB, from *bufio.Reader) (*http.Response, []byte) {
+// readAnswer also tells whether the connection closes.
+func readAnswer(tb testing.TB, from *bufio.Reader) (got webtest.Reply, closes bool) {
 	tb.Helper()
 	answer, err := http.ReadResponse(from, nil)
 	if err != nil {
 		tb.Fatalf("reading an answer: %v", err)
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		tb.Fatalf("reading an answer: %v", err)
-	}
-	return answer, body
+	return webtest.Read(tb, answer), answer.Close
 }
 
 // Whoever does not read the answer holds up its handler no longer than the limit.
@@ -197,8 +194,8 @@ func TestServerEndsSlowReaders(t *testing.T) {
 func TestServerEndsIdleConnections(t *testing.T) {
 	server := serve(t, web.Server{Handler: http.HandlerFunc(taker), IdleTimeout: soon})
 	reader := bufio.NewReader(server.dial(t, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
-	if answer, body := readAnswer(t, reader); answer.StatusCode != http.StatusOK || answer.Close {
-		t.Errorf("got %d %s, want 200 and a connection that stays", answer.StatusCode, body)
+	if answer, closes := readAnswer(t, reader); answer.Status != http.StatusOK || closes {
+		t.Errorf("got %d %s, want 200 and a connection that stays", answer.Status, answer.Body)
 	}
 	if rest, err := reader.ReadByte(); !errors.Is(err, io.EOF) {
 		t.Errorf("then: got %q and error %v, want the end of the connection", rest, err)
@@ -232,8 +229,8 @@ func TestServerWithIdleConnections(t *testing.T) {
 func TestServerBoundsHeaders(t *testing.T) {
 	server := serve(t, web.Server{Handler: http.HandlerFunc(taker)})
 	conn := server.dial(t, "GET / HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("x", 32<<10)+"\r\n\r\n")
-	if answer, body := readAnswer(t, bufio.NewReader(conn)); answer.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
-		t.Errorf("headers of 32 KiB: got %d %s, want 431", answer.StatusCode, body)
+	if answer, _ := readAnswer(t, bufio.NewReader(conn)); answer.Status != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("headers of 32 KiB: got %d %s, want 431", answer.Status, answer.Body)
 	}
 	server.wantGood(t)
 }

@@ -17,15 +17,16 @@ import (
 	"roomlink/internal/logtest"
 	"roomlink/internal/waittest"
 	"roomlink/internal/web"
+	"roomlink/internal/webtest"
 )
 
 const token = "AQLOinvented-token_0123456789"
 
 // logged has a handler answer behind the log, and returns what was logged.
-func logged(handler http.HandlerFunc, r *http.Request) (*http.Response, []byte, string) {
+func logged(handler http.HandlerFunc, r *http.Request) (webtest.Reply, string) {
 	var log logtest.Logbook
-	answer, body := record(web.Logged(zerolog.New(&log))(handler), r)
-	return answer, body, log.String()
+	answer := record(web.Logged(zerolog.New(&log))(handler), r)
+	return answer, log.String()
 }
 
 func TestLoggedMasksTokens(t *testing.T) {
@@ -45,7 +46,7 @@ func TestLoggedMasksTokens(t *testing.T) {
 		"/assets/card.js":                    "/assets/card.js",
 		"/opened":                            "/opened",
 	} {
-		_, _, log := logged(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
+		_, log := logged(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
 			httptest.NewRequest(http.MethodGet, path, nil))
 		var line struct {
 			Message, Method, Path, Remote string
@@ -64,15 +65,15 @@ func TestLoggedMasksTokens(t *testing.T) {
 }
 
 func TestLoggedTurnsAPanicInto500(t *testing.T) {
-	answer, body, log := logged(func(http.ResponseWriter, *http.Request) { panic("the ticket is xyzzy") },
+	answer, log := logged(func(http.ResponseWriter, *http.Request) { panic("the ticket is xyzzy") },
 		httptest.NewRequest(http.MethodGet, "/open/"+token, nil))
-	wantError(t, answer, body, 500, "internal")
+	answer.WantError(t, 500, "internal")
 	for _, want := range []string{"request panicked", "server_test.go", `"status":500`} {
 		if !strings.Contains(log, want) {
 			t.Errorf("log: got %s, want %q in it", log, want)
 		}
 	}
-	if text := string(body) + log; strings.Contains(text, "xyzzy") || strings.Contains(text, token) {
+	if text := answer.Body + log; strings.Contains(text, "xyzzy") || strings.Contains(text, token) {
 		t.Errorf("got %s, want neither what the panic said nor the token", text)
 	}
 }
@@ -90,17 +91,17 @@ func TestServerSurvivesPanics(t *testing.T) {
 	})
 	server := serve(t, web.Server{Handler: web.Logged(zerolog.New(&log))(mux)})
 
-	answer, body, err := get(t, server.url+"/panic")
+	answer, err := get(t, server.url+"/panic")
 	if err != nil {
 		t.Fatalf("panic at once: got error %v, want an answer", err)
 	}
-	wantError(t, answer, body, 500, "internal")
+	answer.WantError(t, 500, "internal")
 	for _, path := range []string{"/half", "/abort"} {
-		if _, body, err := get(t, server.url+path); err == nil {
-			t.Errorf("%s: got the whole answer %q, want one that breaks off", path, body)
+		if answer, err := get(t, server.url+path); err == nil {
+			t.Errorf("%s: got the whole answer %q, want one that breaks off", path, answer.Body)
 		}
 	}
-	if answer, _, err := get(t, server.url+"/good"); err != nil || answer.StatusCode != http.StatusOK {
+	if answer, err := get(t, server.url+"/good"); err != nil || answer.Status != http.StatusOK {
 		t.Errorf("after the panics: got %v and error %v, want 200", answer, err)
 	}
 	server.stop()
@@ -141,8 +142,8 @@ func ask(t *testing.T, url string) <-chan outcome {
 	t.Helper()
 	outcomes := make(chan outcome, 1)
 	go func() {
-		_, body, err := get(t, url)
-		outcomes <- outcome{string(body), err}
+		answer, err := get(t, url)
+		outcomes <- outcome{answer.Body, err}
 	}()
 	return outcomes
 }

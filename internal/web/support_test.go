@@ -2,7 +2,6 @@ package web_test
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 
 	"roomlink/internal/waittest"
 	"roomlink/internal/web"
+	"roomlink/internal/webtest"
 )
 
 // running is a server that runs.
@@ -44,7 +44,7 @@ func serve(tb testing.TB, server web.Server) running {
 }
 
 // get asks once, on a connection of its own.
-func get(tb testing.TB, url string) (*http.Response, []byte, error) {
+func get(tb testing.TB, url string) (webtest.Reply, error) {
 	tb.Helper()
 	r, err := http.NewRequestWithContext(waittest.Limited(tb), http.MethodGet, url, nil)
 	if err != nil {
@@ -53,40 +53,16 @@ func get(tb testing.TB, url string) (*http.Response, []byte, error) {
 	r.Close = true
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
-		return nil, nil, err
+		return webtest.Reply{}, err
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
-	return answer, body, err
-}
-
-// wantError compares an answer with an error of our form.
-func wantError(tb testing.TB, answer *http.Response, body []byte, status int, code string) map[string]string {
-	tb.Helper()
-	var got map[string]any
-	if err := json.Unmarshal(body, &got); err != nil {
-		tb.Fatalf("answer %d %q: got error %v, want JSON", answer.StatusCode, body, err)
-	}
-	flat := map[string]string{}
-	for name, value := range got {
-		text, ok := value.(string)
-		if !ok {
-			tb.Errorf("answer's %q: got %v, want a string", name, value)
-		}
-		flat[name] = text
-	}
-	if answer.StatusCode != status || len(got) != 2 || flat["error"] != code || flat["error_description"] == "" {
-		tb.Errorf("got %d %s, want %d with exactly error %q and error_description", answer.StatusCode, body, status, code)
-	}
-	if kind := answer.Header.Get("Content-Type"); kind != "application/json" {
-		tb.Errorf("Content-Type: got %q, want application/json", kind)
-	}
-	return flat
+	return webtest.Reply{Status: answer.StatusCode, Header: answer.Header, Body: string(body)}, err
 }
 
 // record has a handler answer in memory.
-func record(handler http.Handler, r *http.Request) (*http.Response, []byte) {
+func record(handler http.Handler, r *http.Request) webtest.Reply {
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, r)
-	return w.Result(), w.Body.Bytes()
+	return webtest.Reply{Status: w.Code, Header: w.Result().Header, Body: w.Body.String()}
 }

@@ -36,9 +36,9 @@ func TestFail(t *testing.T) {
 		{"none", nil, 500, "internal", "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			answer, body := record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { web.Fail(w, test.err) }),
+			answer := record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { web.Fail(w, test.err) }),
 				httptest.NewRequest(http.MethodGet, "/", nil))
-			wantError(t, answer, body, test.status, test.code)
+			answer.WantError(t, test.status, test.code)
 			for name, want := range map[string]string{
 				"Retry-After": test.retryAfter, "WWW-Authenticate": test.challenge,
 				"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
@@ -47,8 +47,8 @@ func TestFail(t *testing.T) {
 					t.Errorf("%s: got %q, want %q", name, got, want)
 				}
 			}
-			if strings.Contains(string(body), "xyzzy") {
-				t.Errorf("got %s, want no word of a foreign error", body)
+			if strings.Contains(answer.Body, "xyzzy") {
+				t.Errorf("got %s, want no word of a foreign error", answer.Body)
 			}
 		})
 	}
@@ -56,16 +56,16 @@ func TestFail(t *testing.T) {
 
 func TestFailDescribes(t *testing.T) {
 	const want = `the "thing" is <b>7</b>`
-	answer, body := record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	answer := record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		web.Fail(w, web.BadRequest("bad_thing", "the %q is <b>%d</b>", "thing", 7))
 	}), httptest.NewRequest(http.MethodGet, "/", nil))
-	if got := wantError(t, answer, body, 400, "bad_thing")["error_description"]; got != want {
+	if got := answer.WantError(t, 400, "bad_thing")["error_description"]; got != want {
 		t.Errorf("description: got %q, want %q", got, want)
 	}
 }
 
 func TestJSONKeepsCacheControl(t *testing.T) {
-	answer, _ := record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	answer := record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60")
 		web.JSON(w, http.StatusOK, map[string]string{})
 	}), httptest.NewRequest(http.MethodGet, "/", nil))
@@ -99,16 +99,16 @@ func TestReadBody(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var body []byte
-			answer, text := record(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			answer := record(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				var err error
 				if body, err = web.ReadBody(w, r, new(bytes.Buffer)); err != nil {
 					web.Fail(w, err)
 				}
 			}), httptest.NewRequest(http.MethodPost, "/", test.body))
 			if test.status != 0 {
-				wantError(t, answer, text, test.status, test.code)
-			} else if answer.StatusCode != http.StatusOK {
-				t.Errorf("got %d %s, want the body", answer.StatusCode, text)
+				answer.WantError(t, test.status, test.code)
+			} else if answer.Status != http.StatusOK {
+				t.Errorf("got %d %s, want the body", answer.Status, answer.Body)
 			}
 			if len(body) != test.length {
 				t.Errorf("body: got %d bytes, want %d", len(body), test.length)
@@ -156,8 +156,8 @@ func TestRouterRefuses(t *testing.T) {
 		{"OPTIONS", "/things/a", 405, "method_not_allowed", "GET,PUT"},
 		{"BREW", "/things/a", 405, "method_not_allowed", "GET,PUT"},
 	} {
-		answer, body := record(echo(), httptest.NewRequest(test.method, test.path, nil))
-		wantError(t, answer, body, test.status, test.code)
+		answer := record(echo(), httptest.NewRequest(test.method, test.path, nil))
+		answer.WantError(t, test.status, test.code)
 		if got := strings.Join(answer.Header.Values("Allow"), ","); got != test.allow {
 			t.Errorf("%s %s: Allow: got %q, want %q", test.method, test.path, got, test.allow)
 		}
@@ -191,9 +191,9 @@ func TestPathValue(t *testing.T) {
 				web.Fail(w, err)
 			}
 		})
-		answer, body := record(router, httptest.NewRequest(http.MethodGet, path, nil))
-		if answer.StatusCode != http.StatusOK || got != want {
-			t.Errorf("%s: got %q with %d %s, want %q", path, got, answer.StatusCode, body, want)
+		answer := record(router, httptest.NewRequest(http.MethodGet, path, nil))
+		if answer.Status != http.StatusOK || got != want {
+			t.Errorf("%s: got %q with %d %s, want %q", path, got, answer.Status, answer.Body, want)
 		}
 	}
 }
@@ -202,8 +202,8 @@ func TestPathValue(t *testing.T) {
 func TestPathValueThatIsNotEncoded(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/things/a", nil)
 	r.URL.RawPath = "/things/%zz"
-	answer, body := record(echo(), r)
-	wantError(t, answer, body, 400, "bad_address")
+	answer := record(echo(), r)
+	answer.WantError(t, 400, "bad_address")
 }
 
 func ExampleFail() {
