@@ -12,6 +12,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
@@ -57,7 +58,7 @@ func publishAll(t *testing.T, client *messages.Client, events []messages.Event[m
 func startedOfEach(prefix string, count int) []messages.Event[messages.Started] {
 	events := make([]messages.Event[messages.Started], count)
 	for i := range events {
-		events[i] = startedOf(fmt.Sprintf("%s-%d", prefix, i))
+		events[i] = eventtest.Started(fmt.Sprintf("%s-%d", prefix, i))
 	}
 	return events
 }
@@ -86,7 +87,7 @@ func TestGroupsTellARefusedEventFromTheOthers(t *testing.T) {
 	client := newGroup(t, 0)
 	other := messages.NewClient(client.JetStream())
 	for i := range 5 { // stored by somebody else: this client cannot know of them
-		mustPublish(t, other, startedOf(fmt.Sprintf("call-%d", i*50)))
+		mustPublish(t, other, eventtest.Started(fmt.Sprintf("call-%d", i*50)))
 	}
 	told := publishAll(t, client, startedOfEach("call", conversations))
 	if accepted, duplicates := told.accepted.Load(), told.duplicates.Load(); accepted != conversations-5 || duplicates != 5 {
@@ -115,7 +116,7 @@ func TestGroupsTellTheSequencesOfLinks(t *testing.T) {
 	for i := range conversations {
 		group.Go(func() {
 			var err error
-			if sequences[i], err = client.PublishLinks(ctx, linksOf(fmt.Sprintf("call-%d", i), 1), 0); err != nil {
+			if sequences[i], err = client.PublishLinks(ctx, eventtest.Links(fmt.Sprintf("call-%d", i), 1), 0); err != nil {
 				t.Errorf("publishing links: got error %v, want none", err)
 			}
 		})
@@ -123,11 +124,11 @@ func TestGroupsTellTheSequencesOfLinks(t *testing.T) {
 	group.Wait()
 	for i, sequence := range sequences {
 		id := fmt.Sprintf("call-%d", i)
-		stored, err := client.Links(ctx, conversation(id), messages.Leader)
+		stored, err := client.Links(ctx, eventtest.Conversation(id), messages.Leader)
 		if err != nil || stored.Sequence != sequence {
 			t.Fatalf("links of %q: got sequence %d and error %v, want %d", id, stored.Sequence, err, sequence)
 		}
-		_, err = client.PublishLinks(ctx, linksOf(id, 2), sequence+1)
+		_, err = client.PublishLinks(ctx, eventtest.Links(id, 2), sequence+1)
 		if !errors.Is(err, messages.ErrSuperseded) {
 			t.Fatalf("publishing after others: got error %v, want %v", err, messages.ErrSuperseded)
 		}
@@ -137,10 +138,10 @@ func TestGroupsTellTheSequencesOfLinks(t *testing.T) {
 // Each caller has a deadline of its own, and none waits for a broker that is gone.
 func TestGroupsEndWithTheirCallers(t *testing.T) {
 	client := newGroup(t, 0)
-	mustPublish(t, client, startedOf("before"))
+	mustPublish(t, client, eventtest.Started("before"))
 	gone, cancel := context.WithCancel(waittest.Limited(t))
 	cancel()
-	if _, err := client.Publish(gone, startedOf("given up")); !errors.Is(err, context.Canceled) {
+	if _, err := client.Publish(gone, eventtest.Started("given up")); !errors.Is(err, context.Canceled) {
 		t.Errorf("publishing for nobody: got error %v, want %v", err, context.Canceled)
 	}
 	client.JetStream().Conn().Close()
@@ -149,7 +150,7 @@ func TestGroupsEndWithTheirCallers(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range 50 {
 		group.Go(func() {
-			if _, err := client.Publish(ctx, startedOf(fmt.Sprintf("after-%d", i))); err == nil {
+			if _, err := client.Publish(ctx, eventtest.Started(fmt.Sprintf("after-%d", i))); err == nil {
 				t.Error("publishing without a broker: got no error, want one")
 			}
 		})
@@ -173,7 +174,7 @@ func BenchmarkPublishSynced(b *testing.B) {
 				for range callers {
 					group.Go(func() {
 						for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-							if _, err := client.Publish(b.Context(), startedOf(strconv.FormatInt(i, 10))); err != nil {
+							if _, err := client.Publish(b.Context(), eventtest.Started(strconv.FormatInt(i, 10))); err != nil {
 								b.Errorf("publishing: %v", err)
 							}
 						}

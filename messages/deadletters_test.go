@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
@@ -33,7 +34,7 @@ func TestDeadLettersOfAnAccountAndOfAll(t *testing.T) {
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
 	mustPublishDeadLetter(t, client, other)
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "c"))
-	if _, err := client.JetStream().Publish(waittest.Limited(t), conversation("x").DeadLetterSubject(), []byte("{}")); err != nil {
+	if _, err := client.JetStream().Publish(waittest.Limited(t), eventtest.Conversation("x").DeadLetterSubject(), []byte("{}")); err != nil {
 		t.Fatalf("publishing what breaks the contract: %v", err)
 	}
 	for account, want := range map[string][]string{
@@ -106,7 +107,7 @@ func TestDeadLettersStopEarly(t *testing.T) {
 
 func TestReplay(t *testing.T) {
 	client := newClient(t)
-	original := startedOf("a")
+	original := eventtest.Started("a")
 	original.TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	original.Data.Replays = 1
 	mustPublish(t, client, original)
@@ -118,7 +119,7 @@ func TestReplay(t *testing.T) {
 	// The message id of the original is still in the window, and must not stop it.
 	wantReplay(t, client, letter, messages.Accepted)
 	wantMessages(t, client, messages.DeadLettersStream, 0)
-	waiting, err := client.Waiting(waittest.Limited(t), conversation("a"))
+	waiting, err := client.Waiting(waittest.Limited(t), eventtest.Conversation("a"))
 	if err != nil {
 		t.Fatalf("reading the event: %v", err)
 	}
@@ -161,7 +162,7 @@ func TestReplayFinishesWhatWasCutOff(t *testing.T) {
 	wantReplay(t, client, letter, messages.Accepted)
 	again := mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
 	wantReplay(t, client, letter, messages.Duplicate)
-	kept, err := client.DeadLetter(waittest.Limited(t), conversation("a"), messages.Leader)
+	kept, err := client.DeadLetter(waittest.Limited(t), eventtest.Conversation("a"), messages.Leader)
 	if err != nil || kept.Sequence != again.Sequence {
 		t.Errorf("newer dead letter: got %d and error %v, want %d", kept.Sequence, err, again.Sequence)
 	}
@@ -170,9 +171,9 @@ func TestReplayFinishesWhatWasCutOff(t *testing.T) {
 func TestReplayOfARenewalReplacesItsGeneration(t *testing.T) {
 	client := newClient(t)
 	e := deadLetterOf(t, "a")
-	e.Data.Event = encode(t, renewalOf("a", 3))
+	e.Data.Event = encode(t, eventtest.Renewal("a", 3))
 	wantReplay(t, client, mustPublishDeadLetter(t, client, e), messages.Accepted)
-	waiting, err := client.Waiting(waittest.Limited(t), conversation("a"))
+	waiting, err := client.Waiting(waittest.Limited(t), eventtest.Conversation("a"))
 	if err != nil || waiting.Data.Renews != 3 {
 		t.Errorf("event: got renews %d and error %v, want 3", waiting.Data.Renews, err)
 	}
@@ -228,7 +229,7 @@ func TestDeadLetterOnTheTokenOfItsEvent(t *testing.T) {
 	if err := client.PublishDeadLetter(waittest.Limited(t), e, token); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
-	stored, err := client.DeadLetter(waittest.Limited(t), conversation("two words"), messages.Leader)
+	stored, err := client.DeadLetter(waittest.Limited(t), eventtest.Conversation("two words"), messages.Leader)
 	if err != nil || stored.ID != e.ID {
 		t.Errorf("dead letter: got %q and error %v, want %q", stored.ID, err, e.ID)
 	}

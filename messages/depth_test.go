@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
@@ -11,12 +12,12 @@ import (
 func TestDepth(t *testing.T) {
 	client := newClient(t)
 	wantDepth(t, client, 0, 0) // No consumer yet.
-	mustPublish(t, client, startedOf("a"))
+	mustPublish(t, client, eventtest.Started("a"))
 	settleNext(t, client)
 	wantDepth(t, client, 0, 0)
-	mustPublish(t, client, startedOf("b"))
-	mustPublish(t, client, startedOf("c"))
-	other := startedOf("d")
+	mustPublish(t, client, eventtest.Started("b"))
+	mustPublish(t, client, eventtest.Started("c"))
+	other := eventtest.Started("d")
 	other.Data.Account = "other"
 	mustPublish(t, client, other)
 	wantDepth(t, client, 2, time.Hour)

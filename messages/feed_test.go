@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
@@ -34,7 +35,7 @@ func bystand(t *testing.T, feed *messages.Feed) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- feed.Follow(ctx, conversation("bystander"), 0, func(messages.State) bool { return false })
+		done <- feed.Follow(ctx, eventtest.Conversation("bystander"), 0, func(messages.State) bool { return false })
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -67,7 +68,7 @@ func follow(
 	states, done := make(chan messages.State, 1024), make(chan error, 1)
 	ctx := waittest.Limited(t)
 	go func() {
-		done <- feed.Follow(ctx, conversation(id), refresh, func(state messages.State) bool {
+		done <- feed.Follow(ctx, eventtest.Conversation(id), refresh, func(state messages.State) bool {
 			states <- state
 			return state.Status == until
 		})
@@ -91,7 +92,7 @@ func wantEnd(t *testing.T, states <-chan messages.State, done <-chan error, want
 
 func TestFollowKnownLinks(t *testing.T) {
 	client := newClient(t)
-	mustPublishLinks(t, client, linksOf("a", 1), 0)
+	mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
 	states, done := follow(t, messages.NewFeed(client), "a", 0, messages.StatusReady)
 	wantEnd(t, states, done, messages.StatusReady)
 }
@@ -99,11 +100,11 @@ func TestFollowKnownLinks(t *testing.T) {
 func TestFollowIsToldOfLinks(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
-	mustPublish(t, client, startedOf("a"))
+	mustPublish(t, client, eventtest.Started("a"))
 	states, done := follow(t, feed, "a", 0, messages.StatusReady)
 	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusPending)
-	e := linksOf("a", 1)
-	mustPublishLinks(t, client, linksOf("another", 1), 0)
+	e := eventtest.Links("a", 1)
+	mustPublishLinks(t, client, eventtest.Links("another", 1), 0)
 	mustPublishLinks(t, client, e, 0)
 	if last := wantEnd(t, states, done, messages.StatusReady); last.Links == nil || last.Links.ID != e.ID {
 		t.Errorf("links: got %+v, want those of id %q", last.Links, e.ID)
@@ -113,8 +114,8 @@ func TestFollowIsToldOfLinks(t *testing.T) {
 func TestFollowIsToldOfADeadLetter(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
-	mustPublishLinks(t, client, linksOf("a", 1), 0)
-	mustPublish(t, client, startedOf("a"))
+	mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
+	mustPublish(t, client, eventtest.Started("a"))
 	states, done := follow(t, feed, "a", 0, messages.StatusFailed)
 	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusReady)
 	letter := mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
@@ -130,7 +131,7 @@ func TestFollowIsToldOfADeadLetter(t *testing.T) {
 func TestFollowFromBetweenDeadLetterAndAcknowledgement(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
-	mustPublish(t, client, startedOf("a"))
+	mustPublish(t, client, eventtest.Started("a"))
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
 	states, done := follow(t, feed, "a", 0, messages.StatusFailed)
 	wantEnd(t, states, done, messages.StatusFailed)
@@ -143,7 +144,7 @@ func TestFollowIsToldOfARenewal(t *testing.T) {
 	sequence := mustPublishLinks(t, client, e, 0)
 	states, done := follow(t, feed, "a", 0, messages.StatusReady)
 	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusExpired)
-	mustPublishLinks(t, client, linksOf("a", 2), sequence)
+	mustPublishLinks(t, client, eventtest.Links("a", 2), sequence)
 	if last := wantEnd(t, states, done, messages.StatusReady); last.Links.Data.Generation != 2 {
 		t.Errorf("generation: got %d, want 2", last.Links.Data.Generation)
 	}
@@ -160,14 +161,14 @@ func TestManyFollowOneConversation(t *testing.T) {
 	for i := range followers {
 		group.Go(func() {
 			var once sync.Once
-			errs[i] = feed.Follow(ctx, conversation("a"), 0, func(state messages.State) bool {
+			errs[i] = feed.Follow(ctx, eventtest.Conversation("a"), 0, func(state messages.State) bool {
 				once.Do(begun.Done)
 				return state.Status == messages.StatusReady
 			})
 		})
 	}
 	begun.Wait()
-	mustPublishLinks(t, client, linksOf("a", 1), 0)
+	mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
 	group.Wait()
 	for i, err := range errs {
 		if err != nil {
@@ -182,7 +183,7 @@ func TestFollowBeforeTheFeedRuns(t *testing.T) {
 	feed := messages.NewFeed(client)
 	states, done := follow(t, feed, "a", 0, messages.StatusReady)
 	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusUnknown)
-	mustPublishLinks(t, client, linksOf("a", 1), 0)
+	mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
 	startFeed(t, feed)
 	wantEnd(t, states, done, messages.StatusReady)
 }
@@ -197,7 +198,7 @@ func TestFollowSurvivesTheFeedsConsumers(t *testing.T) {
 
 	deleteConsumers(t, client.JetStream(), messages.LinksStream)
 	deleteConsumers(t, client.JetStream(), messages.DeadLettersStream)
-	mustPublishLinks(t, client, linksOf("a", 1), 0)
+	mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "b"))
 	wantEnd(t, links, linksDone, messages.StatusReady)
 	wantEnd(t, letters, lettersDone, messages.StatusFailed)
@@ -206,7 +207,7 @@ func TestFollowSurvivesTheFeedsConsumers(t *testing.T) {
 	waittest.Receive(t, letterConsumers, "another consumer of dead letters")
 	states, done := follow(t, feed, "c", 0, messages.StatusReady)
 	waittest.Receive(t, states, "the first state")
-	mustPublishLinks(t, client, linksOf("c", 1), 0)
+	mustPublishLinks(t, client, eventtest.Links("c", 1), 0)
 	wantEnd(t, states, done, messages.StatusReady)
 }
 
@@ -216,10 +217,10 @@ func TestFollowReadsAgain(t *testing.T) {
 	feed := messages.NewFeed(client)
 	states, done := follow(t, feed, "a", 10*time.Millisecond, messages.StatusPending)
 	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusUnknown)
-	mustPublish(t, client, startedOf("a"))
+	mustPublish(t, client, eventtest.Started("a"))
 	wantEnd(t, states, done, messages.StatusPending)
 
-	e := linksOf("b", 1)
+	e := eventtest.Links("b", 1)
 	e.Data.ExpiresAt = messages.At(time.Now().Add(300 * time.Millisecond))
 	mustPublishLinks(t, client, e, 0)
 	states, done = follow(t, feed, "b", 10*time.Millisecond, messages.StatusExpired)
@@ -230,14 +231,14 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 	client := newClient(t)
 	feed := messages.NewFeed(client)
 	ctx, cancel := context.WithCancel(waittest.Limited(t))
-	err := feed.Follow(ctx, conversation("a"), 0, func(messages.State) bool {
+	err := feed.Follow(ctx, eventtest.Conversation("a"), 0, func(messages.State) bool {
 		cancel()
 		return false
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelling: got error %v, want %v", err, context.Canceled)
 	}
-	err = feed.Follow(waittest.Limited(t), conversation("{{x}}"), 0, nil)
+	err = feed.Follow(waittest.Limited(t), eventtest.Conversation("{{x}}"), 0, nil)
 	if !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("impossible name: got error %v, want %v", err, messages.ErrInvalid)
 	}
@@ -254,7 +255,7 @@ func TestFeedReadsOnlyForFollowers(t *testing.T) {
 		ctx, leave := context.WithCancel(waittest.Limited(t))
 		left := make(chan error, 1)
 		go func() {
-			left <- feed.Follow(ctx, conversation("a"), 0, func(messages.State) bool { return false })
+			left <- feed.Follow(ctx, eventtest.Conversation("a"), 0, func(messages.State) bool { return false })
 		}()
 		awaitConsumers(t, client, 1)
 		leave()

@@ -9,15 +9,16 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
 func TestPublishStoresAnEvent(t *testing.T) {
 	client := newClient(t)
-	e := startedOf("two words")
+	e := eventtest.Started("two words")
 	mustPublish(t, client, e)
-	stored, err := client.Waiting(waittest.Limited(t), conversation("two words"))
+	stored, err := client.Waiting(waittest.Limited(t), eventtest.Conversation("two words"))
 	if err != nil {
 		t.Fatalf("reading the event: %v", err)
 	}
@@ -32,7 +33,7 @@ func TestPublishStoresAnEvent(t *testing.T) {
 
 func TestPublishRefusesWhatBreaksTheContract(t *testing.T) {
 	client := newClient(t)
-	_, err := client.Publish(waittest.Limited(t), startedOf("{{interaction_id}}"))
+	_, err := client.Publish(waittest.Limited(t), eventtest.Started("{{interaction_id}}"))
 	if !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("publishing a template: got error %v, want %v", err, messages.ErrInvalid)
 	}
@@ -42,55 +43,55 @@ func TestPublishRefusesWhatBreaksTheContract(t *testing.T) {
 func TestPublishUnlessThereIsTrouble(t *testing.T) {
 	var trouble error
 	client := messages.NewClient(newClient(t).JetStream(), messages.Unless(func() error { return trouble }))
-	mustPublish(t, client, startedOf("before"))
+	mustPublish(t, client, eventtest.Started("before"))
 	trouble = errors.New("invented")
-	if _, err := client.Publish(waittest.Limited(t), startedOf("meanwhile")); !errors.Is(err, trouble) {
+	if _, err := client.Publish(waittest.Limited(t), eventtest.Started("meanwhile")); !errors.Is(err, trouble) {
 		t.Errorf("publishing in trouble: got error %v, want %v", err, trouble)
 	}
-	mustPublishLinks(t, client, linksOf("before", 1), 0) // what is begun is tried to the end
+	mustPublishLinks(t, client, eventtest.Links("before", 1), 0) // what is begun is tried to the end
 	trouble = nil
-	mustPublish(t, client, startedOf("after"))
+	mustPublish(t, client, eventtest.Started("after"))
 	wantMessages(t, client, messages.ConversationsStream, 2)
 }
 
 func TestPublishKnowsDuplicates(t *testing.T) {
 	t.Run("of an id while the event waits", func(t *testing.T) {
 		client := newClient(t)
-		mustPublish(t, client, startedOf("a"))
-		wantOutcome(t, client, startedOf("a"), messages.Duplicate)
+		mustPublish(t, client, eventtest.Started("a"))
+		wantOutcome(t, client, eventtest.Started("a"), messages.Duplicate)
 	})
 	t.Run("of an id after it was done", func(t *testing.T) {
 		client := newClient(t)
-		mustPublish(t, client, startedOf("a"))
+		mustPublish(t, client, eventtest.Started("a"))
 		settleNext(t, client)
-		wantOutcome(t, client, startedOf("a"), messages.Duplicate)
+		wantOutcome(t, client, eventtest.Started("a"), messages.Duplicate)
 		wantMessages(t, client, messages.ConversationsStream, 0)
 	})
 	t.Run("of a place while another event waits", func(t *testing.T) {
 		client := newClient(t)
-		mustPublish(t, client, startedOf("a"))
-		wantOutcome(t, client, renewalOf("a", 1), messages.Duplicate)
+		mustPublish(t, client, eventtest.Started("a"))
+		wantOutcome(t, client, eventtest.Renewal("a", 1), messages.Duplicate)
 		wantMessages(t, client, messages.ConversationsStream, 1)
 	})
 	t.Run("of a place that is free again", func(t *testing.T) {
 		client := newClient(t)
-		mustPublish(t, client, startedOf("a"))
-		wantOutcome(t, client, renewalOf("a", 1), messages.Duplicate)
+		mustPublish(t, client, eventtest.Started("a"))
+		wantOutcome(t, client, eventtest.Renewal("a", 1), messages.Duplicate)
 		settleNext(t, client)
-		wantOutcome(t, client, renewalOf("a", 1), messages.Accepted)
+		wantOutcome(t, client, eventtest.Renewal("a", 1), messages.Accepted)
 	})
 	t.Run("of a place that something unreadable takes", func(t *testing.T) {
 		client := newClient(t)
-		if _, err := client.JetStream().Publish(waittest.Limited(t), conversation("a").EventSubject(), []byte("x")); err != nil {
+		if _, err := client.JetStream().Publish(waittest.Limited(t), eventtest.Conversation("a").EventSubject(), []byte("x")); err != nil {
 			t.Fatalf("publishing something unreadable: %v", err)
 		}
-		wantOutcome(t, client, startedOf("a"), messages.Duplicate)
+		wantOutcome(t, client, eventtest.Started("a"), messages.Duplicate)
 	})
 }
 
 func TestPublishWhileTheEventIsWorkedOn(t *testing.T) {
 	client := newClient(t)
-	mustPublish(t, client, startedOf("a"))
+	mustPublish(t, client, eventtest.Started("a"))
 	consumer, err := messages.ProvisionConsumer(waittest.Limited(t), client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
@@ -99,17 +100,17 @@ func TestPublishWhileTheEventIsWorkedOn(t *testing.T) {
 	if err != nil {
 		t.Fatalf("pulling the event: %v", err)
 	}
-	wantOutcome(t, client, renewalOf("a", 1), messages.Duplicate)
+	wantOutcome(t, client, eventtest.Renewal("a", 1), messages.Duplicate)
 	if err := msg.DoubleAck(waittest.Limited(t)); err != nil {
 		t.Fatalf("acknowledging: %v", err)
 	}
-	wantOutcome(t, client, renewalOf("a", 1), messages.Accepted)
+	wantOutcome(t, client, eventtest.Renewal("a", 1), messages.Accepted)
 }
 
 func TestAccountsDoNotMeet(t *testing.T) {
 	client := newClient(t)
-	mustPublish(t, client, startedOf("a"))
-	other := startedOf("a")
+	mustPublish(t, client, eventtest.Started("a"))
+	other := eventtest.Started("a")
 	other.Data.Account = "other"
 	mustPublish(t, client, other)
 	wantMessages(t, client, messages.ConversationsStream, 2)
@@ -122,22 +123,22 @@ func TestPublishToAFullQueue(t *testing.T) {
 		broker.EmbeddedConfig{Dir: t.TempDir(), Sync: time.Minute}, messages.StreamSettings{MaxBytes: 4096}))
 	accepted := fill(t, client)
 	for i := range 10 {
-		outcome, err := client.Publish(waittest.Limited(t), startedOf(fmt.Sprintf("late-%d", i)))
+		outcome, err := client.Publish(waittest.Limited(t), eventtest.Started(fmt.Sprintf("late-%d", i)))
 		if !errors.Is(err, messages.ErrQueueFull) || outcome == messages.Duplicate {
 			t.Fatalf("publishing to a full queue: got %v and error %v, want %v", outcome, err, messages.ErrQueueFull)
 		}
 	}
-	wantOutcome(t, client, startedOf("early-0"), messages.Duplicate)
+	wantOutcome(t, client, eventtest.Started("early-0"), messages.Duplicate)
 	wantMessages(t, client, messages.ConversationsStream, uint64(accepted))
 	settleNext(t, client)
-	mustPublish(t, client, startedOf("late-0"))
+	mustPublish(t, client, eventtest.Started("late-0"))
 }
 
 // fill publishes until the queue is full, and returns how many it took.
 func fill(t *testing.T, client *messages.Client) int {
 	t.Helper()
 	for i := range 100 {
-		outcome, err := client.Publish(waittest.Limited(t), startedOf(fmt.Sprintf("early-%d", i)))
+		outcome, err := client.Publish(waittest.Limited(t), eventtest.Started(fmt.Sprintf("early-%d", i)))
 		if errors.Is(err, messages.ErrQueueFull) && i > 0 {
 			return i
 		}
@@ -151,8 +152,8 @@ func fill(t *testing.T, client *messages.Client) int {
 
 func TestConcurrentPublishesOfOneConversation(t *testing.T) {
 	for name, event := range map[string]func(int) messages.Event[messages.Started]{
-		"with one message id": func(int) messages.Event[messages.Started] { return startedOf("a") },
-		"each with its own":   func(i int) messages.Event[messages.Started] { return renewalOf("a", i) },
+		"with one message id": func(int) messages.Event[messages.Started] { return eventtest.Started("a") },
+		"each with its own":   func(i int) messages.Event[messages.Started] { return eventtest.Renewal("a", i) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			const publishers = 100
@@ -199,28 +200,28 @@ func publishAtOnce(
 
 func TestPublishLinksExpectsTheLastOnes(t *testing.T) {
 	client := newClient(t)
-	first := linksOf("a", 1)
+	first := eventtest.Links("a", 1)
 	sequence := mustPublishLinks(t, client, first, 0)
 	for what, after := range map[string]uint64{"none": 0, "later ones": sequence + 1} {
-		if _, err := client.PublishLinks(waittest.Limited(t), linksOf("a", 2), after); !errors.Is(err, messages.ErrSuperseded) {
+		if _, err := client.PublishLinks(waittest.Limited(t), eventtest.Links("a", 2), after); !errors.Is(err, messages.ErrSuperseded) {
 			t.Errorf("publishing after %s: got error %v, want %v", what, err, messages.ErrSuperseded)
 		}
 	}
 	wantLinks(t, client, "a", first.ID)
-	second := linksOf("a", 2)
+	second := eventtest.Links("a", 2)
 	if got := mustPublishLinks(t, client, second, sequence); got <= sequence {
 		t.Errorf("sequence: got %d, want more than %d", got, sequence)
 	}
 	wantLinks(t, client, "a", second.ID)
 	wantMessages(t, client, messages.LinksStream, 1)
-	mustPublishLinks(t, client, linksOf("b", 1), 0)
+	mustPublishLinks(t, client, eventtest.Links("b", 1), 0)
 }
 
 // After a lost PubAck the same event is refused like another's would be; the
 // leader tells whose links are there.
 func TestPublishLinksAgain(t *testing.T) {
 	client := newClient(t)
-	e := linksOf("a", 1)
+	e := eventtest.Links("a", 1)
 	mustPublishLinks(t, client, e, 0)
 	if _, err := client.PublishLinks(waittest.Limited(t), e, 0); !errors.Is(err, messages.ErrSuperseded) {
 		t.Errorf("publishing again: got error %v, want %v", err, messages.ErrSuperseded)
@@ -235,7 +236,7 @@ func TestConcurrentPublishesOfLinks(t *testing.T) {
 	errs := make([]error, workers)
 	var group sync.WaitGroup
 	for i := range workers {
-		group.Go(func() { _, errs[i] = client.PublishLinks(ctx, linksOf("a", 1), 0) })
+		group.Go(func() { _, errs[i] = client.PublishLinks(ctx, eventtest.Links("a", 1), 0) })
 	}
 	group.Wait()
 	won := 0
@@ -254,13 +255,13 @@ func TestConcurrentPublishesOfLinks(t *testing.T) {
 func wantLinks(t *testing.T, client *messages.Client, id, want string) {
 	t.Helper()
 	for _, from := range []messages.Consistency{messages.Any, messages.Leader} {
-		stored, err := client.Links(waittest.Limited(t), conversation(id), from)
+		stored, err := client.Links(waittest.Limited(t), eventtest.Conversation(id), from)
 		if err != nil || stored.ID != want {
 			t.Errorf("links of %q from %v: got %q and error %v, want %q", id, from, stored.ID, err, want)
 		}
-		if stored.Subject != conversation(id).LinksSubject() || stored.StoredAt.IsZero() {
+		if stored.Subject != eventtest.Conversation(id).LinksSubject() || stored.StoredAt.IsZero() {
 			t.Errorf("links of %q from %v: got %q stored at %v, want %q", id, from,
-				stored.Subject, stored.StoredAt, conversation(id).LinksSubject())
+				stored.Subject, stored.StoredAt, eventtest.Conversation(id).LinksSubject())
 		}
 	}
 }
@@ -268,15 +269,15 @@ func wantLinks(t *testing.T, client *messages.Client, id, want string) {
 func TestReadingWhatIsNotThere(t *testing.T) {
 	client, ctx := newClient(t), waittest.Limited(t)
 	for _, from := range []messages.Consistency{messages.Any, messages.Leader} {
-		_, linksErr := client.Links(ctx, conversation("a"), from)
-		_, letterErr := client.DeadLetter(ctx, conversation("a"), from)
-		_, waitingErr := client.Waiting(ctx, conversation("a"))
+		_, linksErr := client.Links(ctx, eventtest.Conversation("a"), from)
+		_, letterErr := client.DeadLetter(ctx, eventtest.Conversation("a"), from)
+		_, waitingErr := client.Waiting(ctx, eventtest.Conversation("a"))
 		for what, err := range map[string]error{"links": linksErr, "dead letter": letterErr, "event": waitingErr} {
 			if !errors.Is(err, messages.ErrNotFound) {
 				t.Errorf("%s: got error %v, want %v", what, err, messages.ErrNotFound)
 			}
 		}
-		if _, err := client.Links(ctx, conversation(""), from); !errors.Is(err, messages.ErrInvalid) {
+		if _, err := client.Links(ctx, eventtest.Conversation(""), from); !errors.Is(err, messages.ErrInvalid) {
 			t.Errorf("links of no id: got error %v, want %v", err, messages.ErrInvalid)
 		}
 	}
@@ -284,10 +285,10 @@ func TestReadingWhatIsNotThere(t *testing.T) {
 
 func TestReadingWhatBreaksTheContract(t *testing.T) {
 	client, ctx := newClient(t), waittest.Limited(t)
-	if _, err := client.JetStream().Publish(ctx, conversation("a").LinksSubject(), []byte("{}")); err != nil {
+	if _, err := client.JetStream().Publish(ctx, eventtest.Conversation("a").LinksSubject(), []byte("{}")); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
-	if _, err := client.Links(ctx, conversation("a"), messages.Any); !errors.Is(err, messages.ErrInvalid) {
+	if _, err := client.Links(ctx, eventtest.Conversation("a"), messages.Any); !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("links: got error %v, want %v", err, messages.ErrInvalid)
 	}
 }

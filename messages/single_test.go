@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"roomlink/internal/brokertest"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
@@ -15,21 +16,21 @@ import (
 // What was acknowledged is read at once, and what is not there is told so.
 func TestSingleServerReadsWhatIsStored(t *testing.T) {
 	client := messages.NewClient(brokertest.Connect(t, brokertest.Start(t, account)), messages.SingleServer())
-	if _, err := client.Links(waittest.Limited(t), conversation("a"), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
+	if _, err := client.Links(waittest.Limited(t), eventtest.Conversation("a"), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
 		t.Errorf("links of nobody: got error %v, want %v", err, messages.ErrNotFound)
 	}
 	sequence := uint64(0)
 	for generation := 1; generation <= 50; generation++ {
-		e := linksOf("a", generation)
+		e := eventtest.Links("a", generation)
 		sequence = mustPublishLinks(t, client, e, sequence)
-		stored, err := client.Links(waittest.Limited(t), conversation("a"), messages.Leader)
+		stored, err := client.Links(waittest.Limited(t), eventtest.Conversation("a"), messages.Leader)
 		if err != nil || stored.ID != e.ID || stored.Sequence != sequence {
 			t.Fatalf("links: got generation %d at %d and error %v, want %d at %d",
 				stored.Data.Generation, stored.Sequence, err, generation, sequence)
 		}
 	}
-	mustPublish(t, client, startedOf("b"))
-	if _, err := client.Waiting(waittest.Limited(t), conversation("b")); err != nil {
+	mustPublish(t, client, eventtest.Started("b"))
+	if _, err := client.Waiting(waittest.Limited(t), eventtest.Conversation("b")); err != nil {
 		t.Errorf("event: got error %v, want it", err)
 	}
 }
@@ -42,7 +43,7 @@ func TestSingleServerReadsTogether(t *testing.T) {
 	const readers, each = 64, 20
 	stored := map[string]string{}
 	for reader := range readers {
-		e := linksOf(fmt.Sprint("with links ", reader), 1)
+		e := eventtest.Links(fmt.Sprint("with links ", reader), 1)
 		e.Data.RecordingURL = "https://video.example/" + strings.Repeat("r", 100<<10) // 6 MiB for all
 		mustPublishLinks(t, client, e, 0)
 		stored[e.Data.InteractionID] = e.ID
@@ -52,12 +53,12 @@ func TestSingleServerReadsTogether(t *testing.T) {
 		group.Go(func() {
 			for n := range each {
 				id := fmt.Sprint("with links ", reader)
-				got, err := client.Links(waittest.Limited(t), conversation(id), messages.Leader)
+				got, err := client.Links(waittest.Limited(t), eventtest.Conversation(id), messages.Leader)
 				if err != nil || got.ID != stored[id] || got.Data.InteractionID != id {
 					t.Errorf("links of %q: got %q of %q and error %v, want %q", id, got.ID, got.Data.InteractionID, err, stored[id])
 				}
 				id = fmt.Sprint("without ", reader, n)
-				if _, err := client.Links(waittest.Limited(t), conversation(id), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
+				if _, err := client.Links(waittest.Limited(t), eventtest.Conversation(id), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
 					t.Errorf("links of nobody: got error %v, want %v", err, messages.ErrNotFound)
 				}
 			}
@@ -71,13 +72,13 @@ func TestSingleServerReadsTogether(t *testing.T) {
 func TestSingleServerReadsTogetherWhatChanges(t *testing.T) {
 	client := messages.NewClient(brokertest.Connect(t, brokertest.Start(t, account)), messages.SingleServer())
 	defer client.Close()
-	sequence := mustPublishLinks(t, client, linksOf("a", 1), 0)
+	sequence := mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
 	var group sync.WaitGroup
 	for range 32 {
 		group.Go(func() {
 			last := uint64(0)
 			for range 100 {
-				got, err := client.Links(waittest.Limited(t), conversation("a"), messages.Leader)
+				got, err := client.Links(waittest.Limited(t), eventtest.Conversation("a"), messages.Leader)
 				if err != nil || got.Sequence < last {
 					t.Errorf("links: got %d after %d and error %v, want them", got.Sequence, last, err)
 				}
@@ -86,7 +87,7 @@ func TestSingleServerReadsTogetherWhatChanges(t *testing.T) {
 		})
 	}
 	for generation := 2; generation <= 200; generation++ {
-		sequence = mustPublishLinks(t, client, linksOf("a", generation), sequence)
+		sequence = mustPublishLinks(t, client, eventtest.Links("a", generation), sequence)
 	}
 	group.Wait()
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
@@ -14,10 +15,10 @@ type step func(*testing.T, *messages.Client)
 
 const stateID = "a"
 
-func stepEvent(t *testing.T, c *messages.Client)   { mustPublish(t, c, startedOf(stateID)) }
+func stepEvent(t *testing.T, c *messages.Client)   { mustPublish(t, c, eventtest.Started(stateID)) }
 func stepSettled(t *testing.T, c *messages.Client) { settleNext(t, c) }
 func stepLinks(t *testing.T, c *messages.Client) {
-	mustPublishLinks(t, c, linksOf(stateID, 1), lastLinks(t, c))
+	mustPublishLinks(t, c, eventtest.Links(stateID, 1), lastLinks(t, c))
 }
 
 func stepExpiredLinks(t *testing.T, c *messages.Client) {
@@ -31,7 +32,7 @@ func stepDeadLetter(t *testing.T, c *messages.Client) {
 // lastLinks is the sequence of the links that are there; 0 for none.
 func lastLinks(t *testing.T, c *messages.Client) uint64 {
 	t.Helper()
-	stored, err := c.Links(waittest.Limited(t), conversation(stateID), messages.Leader)
+	stored, err := c.Links(waittest.Limited(t), eventtest.Conversation(stateID), messages.Leader)
 	if err != nil && !errors.Is(err, messages.ErrNotFound) {
 		t.Fatalf("reading the links: %v", err)
 	}
@@ -69,7 +70,7 @@ func TestState(t *testing.T) {
 			for _, next := range test.steps {
 				next(t, client)
 			}
-			got, err := client.State(waittest.Limited(t), conversation(stateID), time.Now())
+			got, err := client.State(waittest.Limited(t), eventtest.Conversation(stateID), time.Now())
 			if err != nil {
 				t.Fatalf("reading the state: %v", err)
 			}
@@ -95,14 +96,14 @@ func wantState(t *testing.T, got messages.State, want messages.Status) {
 
 func TestStateHangsOnTheTimeAsked(t *testing.T) {
 	client := newClient(t)
-	e := linksOf("a", 1)
-	e.Data.ExpiresAt = noon
+	e := eventtest.Links("a", 1)
+	e.Data.ExpiresAt = eventtest.Noon
 	mustPublishLinks(t, client, e, 0)
 	for at, want := range map[time.Time]messages.Status{
-		noon.Add(-time.Millisecond): messages.StatusReady,
-		noon.Time:                   messages.StatusExpired,
+		eventtest.Noon.Add(-time.Millisecond): messages.StatusReady,
+		eventtest.Noon.Time:                   messages.StatusExpired,
 	} {
-		got, err := client.State(waittest.Limited(t), conversation("a"), at)
+		got, err := client.State(waittest.Limited(t), eventtest.Conversation("a"), at)
 		if err != nil || got.Status != want {
 			t.Errorf("state at %v: got %q and error %v, want %q", at, got.Status, err, want)
 		}
@@ -110,7 +111,7 @@ func TestStateHangsOnTheTimeAsked(t *testing.T) {
 }
 
 func TestStateOfAnImpossibleName(t *testing.T) {
-	_, err := newClient(t).State(waittest.Limited(t), conversation("{{x}}"), time.Now())
+	_, err := newClient(t).State(waittest.Limited(t), eventtest.Conversation("{{x}}"), time.Now())
 	if !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("state: got error %v, want %v", err, messages.ErrInvalid)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
@@ -260,11 +261,11 @@ func TestProvisionConsumerWithoutStreams(t *testing.T) {
 // The consumers of two accounts work side by side on the work queue.
 func TestConsumersTakeTheirOwnAccountsEvents(t *testing.T) {
 	client := newClient(t)
-	other := startedOf("b")
+	other := eventtest.Started("b")
 	other.Data.Account = "other"
 	mustPublish(t, client, other)
-	mustPublish(t, client, startedOf("a"))
-	if got, want := settleNext(t, client).Subject(), conversation("a").EventSubject(); got != want {
+	mustPublish(t, client, eventtest.Started("a"))
+	if got, want := settleNext(t, client).Subject(), eventtest.Conversation("a").EventSubject(); got != want {
 		t.Errorf("subject: got %q, want %q", got, want)
 	}
 	wantMessages(t, client, messages.ConversationsStream, 1)

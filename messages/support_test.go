@@ -9,15 +9,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/brokertest"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
 // account is the one that the tests speak of.
-const account = "acme"
-
-// noon is when the invented conversations take place.
-var noon = messages.At(time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC))
+const account = eventtest.Account
 
 // newClient returns a client on a broker of its own.
 func newClient(tb testing.TB) *messages.Client {
@@ -25,60 +23,25 @@ func newClient(tb testing.TB) *messages.Client {
 	return brokertest.Client(tb, brokertest.Start(tb, account))
 }
 
-func conversation(id string) messages.Conversation {
-	return messages.Conversation{Account: account, InteractionID: id}
-}
-
-func startedOf(id string) messages.Event[messages.Started] {
-	return messages.NewEvent(noon, messages.Started{
-		Account:       account,
-		InteractionID: id,
-		CustomerID:    "contact-42",
-		Channel:       messages.ChannelVoice,
-		Source:        messages.SourceAutomation,
-		ReceivedAt:    noon,
-	})
-}
-
-// renewalOf asks for the links after a generation.
-func renewalOf(id string, generation int) messages.Event[messages.Started] {
-	e := startedOf(id)
-	e.Data.Renews = generation
-	return e
-}
-
-// linksOf never expire.
-func linksOf(id string, generation int) messages.Event[messages.Links] {
-	return messages.NewEvent(noon, messages.Links{
-		Account:       account,
-		InteractionID: id,
-		CustomerID:    "contact-42",
-		AgentURL:      "https://video.example/agent",
-		TicketURL:     "https://video.example/t/invented-ticket",
-		CreatedAt:     noon,
-		Generation:    generation,
-	})
-}
-
 // expiredLinksOf have expired long before the tests run.
 func expiredLinksOf(id string) messages.Event[messages.Links] {
-	e := linksOf(id, 1)
+	e := eventtest.Links(id, 1)
 	e.Data.ExpiresAt = messages.At(time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC))
 	return e
 }
 
 func deadLetterOf(tb testing.TB, id string) messages.Event[messages.DeadLetter] {
 	tb.Helper()
-	return messages.NewEvent(noon, messages.DeadLetter{
+	return messages.NewEvent(eventtest.Noon, messages.DeadLetter{
 		Account:       account,
 		InteractionID: id,
 		Reason:        messages.ReasonRejected,
 		Detail:        "auvious answered 422",
 		HTTPStatus:    422,
 		Attempts:      1,
-		AcceptedAt:    noon,
-		LastAttemptAt: noon,
-		Event:         encode(tb, startedOf(id)),
+		AcceptedAt:    eventtest.Noon,
+		LastAttemptAt: eventtest.Noon,
+		Event:         encode(tb, eventtest.Started(id)),
 	})
 }
 

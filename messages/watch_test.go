@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
@@ -42,42 +43,42 @@ func wantTold(t *testing.T, told <-chan messages.Stored[messages.Links], id stri
 		t.Errorf("told: got %q, generation %d, want %q, generation %d",
 			links.Data.InteractionID, links.Data.Generation, id, generation)
 	}
-	if links.Sequence == 0 || links.StoredAt.IsZero() || links.Subject != conversation(id).LinksSubject() {
+	if links.Sequence == 0 || links.StoredAt.IsZero() || links.Subject != eventtest.Conversation(id).LinksSubject() {
 		t.Errorf("told: got %q at %d, stored %v, want all of it", links.Subject, links.Sequence, links.StoredAt)
 	}
 }
 
 func TestWatchFromTheStart(t *testing.T) {
 	client := newClient(t)
-	first := mustPublishLinks(t, client, linksOf("a", 1), 0)
-	mustPublishLinks(t, client, linksOf("b", 1), 0)
-	mustPublishLinks(t, client, linksOf("a", 2), first)
+	first := mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
+	mustPublishLinks(t, client, eventtest.Links("b", 1), 0)
+	mustPublishLinks(t, client, eventtest.Links("a", 2), first)
 	told := watch(t, client, messages.WatchOptions{})
 	wantTold(t, told, "b", 1)
 	wantTold(t, told, "a", 2)
-	mustPublishLinks(t, client, linksOf("c", 1), 0)
+	mustPublishLinks(t, client, eventtest.Links("c", 1), 0)
 	wantTold(t, told, "c", 1)
 }
 
 func TestWatchFromNow(t *testing.T) {
 	client := newClient(t)
-	mustPublishLinks(t, client, linksOf("before", 1), 0)
+	mustPublishLinks(t, client, eventtest.Links("before", 1), 0)
 	begun := consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
 	told := watch(t, client, messages.WatchOptions{FromNow: true})
 	waittest.Receive(t, begun, "the consumer that tells where the stream ends")
-	mustPublishLinks(t, client, linksOf("after", 1), 0)
+	mustPublishLinks(t, client, eventtest.Links("after", 1), 0)
 	wantTold(t, told, "after", 1)
 }
 
 func TestWatchPassesOverOthersAndTheUnreadable(t *testing.T) {
 	client := newClient(t)
-	other := linksOf("a", 1)
+	other := eventtest.Links("a", 1)
 	other.Data.Account = "other"
 	mustPublishLinks(t, client, other, 0)
-	if _, err := client.JetStream().Publish(waittest.Limited(t), conversation("x").LinksSubject(), []byte("{}")); err != nil {
+	if _, err := client.JetStream().Publish(waittest.Limited(t), eventtest.Conversation("x").LinksSubject(), []byte("{}")); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
-	mustPublishLinks(t, client, linksOf("b", 1), 0)
+	mustPublishLinks(t, client, eventtest.Links("b", 1), 0)
 	wantTold(t, watch(t, client, messages.WatchOptions{}), "b", 1)
 }
 
@@ -96,7 +97,7 @@ func TestWatchSurvivesItsConsumer(t *testing.T) {
 				waittest.Receive(t, begun, "the watch's consumer")
 				deleteConsumers(t, client.JetStream(), messages.LinksStream)
 				id := fmt.Sprintf("a-%d", generation)
-				mustPublishLinks(t, client, linksOf(id, 1), 0)
+				mustPublishLinks(t, client, eventtest.Links(id, 1), 0)
 				wantTold(t, told, id, 1)
 			}
 		})
@@ -123,7 +124,7 @@ func deleteConsumers(t *testing.T, js jetstream.JetStream, stream string) {
 
 func TestWatchEnds(t *testing.T) {
 	client := newClient(t)
-	mustPublishLinks(t, client, linksOf("a", 1), 0)
+	mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
 	enough := errors.New("enough")
 	err := client.Watch(waittest.Limited(t), account, messages.WatchOptions{},
 		func(messages.Stored[messages.Links]) error { return enough })

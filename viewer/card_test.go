@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
@@ -73,7 +74,7 @@ func TestCardTellsWhyItFailed(t *testing.T) {
 		messages.ReasonUnknownOutcome: "did not answer in time", messages.ReasonExpired: "could not be reached",
 		messages.ReasonBadEvent: "What Talkdesk sent", "a_reason_to_come": "tell your administrator",
 	} {
-		s.fail(t, conversation("by "+reason), reason)
+		s.fail(t, eventtest.Conversation("by "+reason), reason)
 		got := s.do(t, http.MethodGet, s.pagesOf("by "+reason).Card)
 		got.wantPage(t, http.StatusOK, want)
 		for _, code := range []string{`<code id="reason">` + reason + "</code>", "<code>by " + reason + "</code>"} {
@@ -102,7 +103,7 @@ func TestCardQR(t *testing.T) {
 	}
 	asCard := strings.Replace(pages.Customer, "/open/", "/card/", 1)
 	s.do(t, http.MethodGet, asCard+"/qr.svg").WantError(t, http.StatusNotFound, "bad_token")
-	old := s.pages.For(conversation("a"), time.Now().Add(-2*time.Hour))
+	old := s.pages.For(eventtest.Conversation("a"), time.Now().Add(-2*time.Hour))
 	s.do(t, http.MethodGet, old.Card+"/qr.svg").WantError(t, http.StatusGone, "bad_token")
 	// The longest id there is still fits.
 	long := s.pagesOf(strings.Repeat("x", 256)).Card
@@ -113,7 +114,7 @@ func TestCardQR(t *testing.T) {
 
 func TestCardEvents(t *testing.T) {
 	s := newSite(t)
-	s.start(t, conversation("a"), 0)
+	s.start(t, eventtest.Conversation("a"), 0)
 	events := s.follow(t, s.pagesOf("a").Card)
 	first := events.wantNext(t, messages.StatusPending)
 	if first["agentUrl"]+first["recordingUrl"]+first["expiresAt"]+first["reason"] != "" {
@@ -122,7 +123,7 @@ func TestCardEvents(t *testing.T) {
 	if _, err := time.Parse(time.RFC3339, first["since"]); err != nil || first["since"] > first["now"] {
 		t.Errorf("pending since %q at %q: got error %v, want since when it waits", first["since"], first["now"], err)
 	}
-	s.links(t, conversation("a"))
+	s.links(t, eventtest.Conversation("a"))
 	got := events.wantNext(t, messages.StatusReady)
 	want := map[string]string{
 		"status": "ready", "agentUrl": agentURL, "recordingUrl": recordingURL, "expiresAt": later.String(), "reason": "",
@@ -142,7 +143,7 @@ func TestCardEvents(t *testing.T) {
 	}
 	s.do(t, http.MethodPost, got["customerUrl"]).wantRedirect(t, http.StatusSeeOther, ticketURL)
 
-	s.fail(t, conversation("a"), messages.ReasonExpired)
+	s.fail(t, eventtest.Conversation("a"), messages.ReasonExpired)
 	failed := events.wantNext(t, messages.StatusFailed)
 	if failed["reason"] != messages.ReasonExpired || failed["agentUrl"] != agentURL {
 		t.Errorf("failed renewal: got %v, want its reason beside the old links", failed)
@@ -167,14 +168,14 @@ func TestCardEventsOfTheUnknown(t *testing.T) {
 	s := newSite(t)
 	events := s.follow(t, s.pagesOf("a").Card)
 	events.wantNext(t, messages.StatusUnknown)
-	s.fail(t, conversation("a"), messages.ReasonRejected)
+	s.fail(t, eventtest.Conversation("a"), messages.ReasonRejected)
 	events.wantNext(t, messages.StatusFailed)
 }
 
 func TestCardsOfTwoAccounts(t *testing.T) {
 	s := newSite(t)
 	theirs := messages.Conversation{Account: other, InteractionID: "a"}
-	s.start(t, conversation("a"), 0)
+	s.start(t, eventtest.Conversation("a"), 0)
 	s.start(t, theirs, 0)
 	ourEvents := s.follow(t, s.pagesOf("a").Card)
 	theirEvents := s.follow(t, s.pages.For(theirs, time.Now()).Card)
@@ -185,7 +186,7 @@ func TestCardsOfTwoAccounts(t *testing.T) {
 	if got := theirEvents.wantNext(t, messages.StatusReady); got["agentUrl"] != "https://video.example/theirs" {
 		t.Errorf("their card: got %v, want their links", got)
 	}
-	s.links(t, conversation("a"))
+	s.links(t, eventtest.Conversation("a"))
 	if got := ourEvents.wantNext(t, messages.StatusReady); got["agentUrl"] != agentURL {
 		t.Errorf("our card: got %v, want our links", got)
 	}
@@ -205,11 +206,11 @@ func TestCardEventsEndWhenTheServerStops(t *testing.T) {
 // A card that comes again to another server has missed nothing.
 func TestCardEventsAfterARestart(t *testing.T) {
 	s := newSite(t)
-	s.start(t, conversation("a"), 0)
+	s.start(t, eventtest.Conversation("a"), 0)
 	card := s.pagesOf("a").Card
 	s.follow(t, card).wantNext(t, messages.StatusPending)
 	s.halt(t)
-	s.links(t, conversation("a"))
+	s.links(t, eventtest.Conversation("a"))
 	s.restart(t)
 	s.follow(t, card).wantNext(t, messages.StatusReady)
 }
@@ -220,7 +221,7 @@ func TestCardEventsEndWithTheirAddress(t *testing.T) {
 	pages := s.pages
 	for seconds := 2; ; seconds *= 2 { // a slow machine may come too late
 		pages.Lifetime = time.Duration(seconds) * time.Second
-		answer := open(t, http.MethodGet, pages.For(conversation("a"), time.Now()).Card+"/events")
+		answer := open(t, http.MethodGet, pages.For(eventtest.Conversation("a"), time.Now()).Card+"/events")
 		events := newStream(answer)
 		if _, ok := events.next(t); !ok {
 			_ = events.close()
@@ -236,7 +237,7 @@ func TestCardEventsEndWithTheirAddress(t *testing.T) {
 
 func TestCardEventsWithBadTokens(t *testing.T) {
 	s := newSite(t)
-	s.links(t, conversation("a"))
+	s.links(t, eventtest.Conversation("a"))
 	pages := s.pagesOf("a")
 	tokenOf := func(address string) string { return address[strings.LastIndexByte(address, '/')+1:] }
 	bearer := s.pages.Keys.Sign(access.Claims{Purpose: access.PurposeAccess, Account: account, Subject: "a", Expires: time.Now().Add(time.Hour)})
@@ -249,7 +250,7 @@ func TestCardEventsWithBadTokens(t *testing.T) {
 		"customer's": {tokenOf(pages.Customer), 404},
 		"access":     {bearer, 404},
 		"none":       {"x", 404},
-		"expired":    {tokenOf(s.pages.For(conversation("a"), time.Now().Add(-2*time.Hour)).Card), 410},
+		"expired":    {tokenOf(s.pages.For(eventtest.Conversation("a"), time.Now().Add(-2*time.Hour)).Card), 410},
 	} {
 		got := s.do(t, http.MethodGet, "/card/"+test.token+"/events")
 		got.WantError(t, test.status, "bad_token")

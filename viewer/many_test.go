@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/programtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
@@ -200,7 +201,7 @@ func TestSlowCardIsDropped(t *testing.T) {
 			})
 		}
 	})
-	s.links(t, conversation("a"))
+	s.links(t, eventtest.Conversation("a"))
 	card := s.pagesOf("a").Card
 	slow := dial(t, card+"/events?slow")
 	if err := slow.SetReadBuffer(2 << 10); err != nil {
@@ -213,7 +214,7 @@ func TestSlowCardIsDropped(t *testing.T) {
 	quick.wantNext(t, messages.StatusReady)
 	for generation := 2; generation <= 6; generation++ {
 		large := fmt.Sprintf("https://video.example/%d?%s", generation, strings.Repeat("x", 40<<10))
-		s.renewed(t, conversation("a"), func(l *messages.Links) { l.AgentURL = large })
+		s.renewed(t, eventtest.Conversation("a"), func(l *messages.Links) { l.AgentURL = large })
 		if got := quick.wantNext(t, messages.StatusReady); got["agentUrl"] != large {
 			t.Fatalf("quick card: got generation %s, want %d", got["generation"], generation)
 		}
@@ -221,6 +222,6 @@ func TestSlowCardIsDropped(t *testing.T) {
 	if got := waittest.Receive(t, ended, "the end of the slow one"); got != "slow" {
 		t.Errorf("ended: got the answer to %q, want that to the slow card", got)
 	}
-	s.renewed(t, conversation("a"))
+	s.renewed(t, eventtest.Conversation("a"))
 	quick.wantNext(t, messages.StatusReady)
 }

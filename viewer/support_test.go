@@ -16,6 +16,7 @@ import (
 	"roomlink/internal/access"
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/secret"
 	"roomlink/internal/waittest"
 	"roomlink/internal/web"
@@ -26,7 +27,7 @@ import (
 
 // The accounts of the tests, their invented credentials, and a ticket.
 const (
-	account = "acme"
+	account = eventtest.Account
 	other   = "globex"
 
 	linkKey  = secret.String("an invented link key of these tests")
@@ -39,9 +40,6 @@ const (
 
 	ancestors = "https://*.mytalkdesk.com https://desk.example"
 )
-
-// noon is when the invented conversations took place.
-var noon = messages.At(time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC))
 
 // later is long after these tests.
 var later = messages.At(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
@@ -155,17 +153,13 @@ func (s *site) run(tb testing.TB, feed *messages.Feed, listener net.Listener, ha
 	})
 }
 
-func conversation(id string) messages.Conversation {
-	return messages.Conversation{Account: account, InteractionID: id}
-}
-
 // start stores the event of a conversation that asks for the links after a
 // generation.
 func (s *site) start(tb testing.TB, named messages.Conversation, renews int) {
 	tb.Helper()
-	outcome, err := s.client.Publish(waittest.Limited(tb), messages.NewEvent(noon, messages.Started{
+	outcome, err := s.client.Publish(waittest.Limited(tb), messages.NewEvent(eventtest.Noon, messages.Started{
 		Account: named.Account, InteractionID: named.InteractionID, CustomerID: "contact-1",
-		Channel: messages.ChannelVoice, Source: messages.SourceAutomation, ReceivedAt: noon, Renews: renews,
+		Channel: messages.ChannelVoice, Source: messages.SourceAutomation, ReceivedAt: eventtest.Noon, Renews: renews,
 	}))
 	if err != nil || outcome != messages.Accepted {
 		tb.Fatalf("publishing the event of %q: got %v and error %v, want it accepted", named.InteractionID, outcome, err)
@@ -178,12 +172,12 @@ func (s *site) links(tb testing.TB, named messages.Conversation, edits ...func(*
 	data := messages.Links{
 		Account: named.Account, InteractionID: named.InteractionID, CustomerID: "contact-1",
 		AgentURL: agentURL, RecordingURL: recordingURL, TicketURL: ticketURL,
-		CreatedAt: noon, ExpiresAt: later, Generation: 1,
+		CreatedAt: eventtest.Noon, ExpiresAt: later, Generation: 1,
 	}
 	for _, edit := range edits {
 		edit(&data)
 	}
-	if _, err := s.client.PublishLinks(waittest.Limited(tb), messages.NewEvent(noon, data), 0); err != nil {
+	if _, err := s.client.PublishLinks(waittest.Limited(tb), messages.NewEvent(eventtest.Noon, data), 0); err != nil {
 		tb.Fatalf("publishing the links of %q: %v", named.InteractionID, err)
 	}
 }
@@ -201,19 +195,19 @@ func (s *site) renewed(tb testing.TB, named messages.Conversation, edits ...func
 	for _, edit := range edits {
 		edit(&data)
 	}
-	if _, err := s.client.PublishLinks(waittest.Limited(tb), messages.NewEvent(noon, data), old.Sequence); err != nil {
+	if _, err := s.client.PublishLinks(waittest.Limited(tb), messages.NewEvent(eventtest.Noon, data), old.Sequence); err != nil {
 		tb.Fatalf("publishing the links of %q: %v", named.InteractionID, err)
 	}
 }
 
-func expired(l *messages.Links) { l.ExpiresAt = messages.At(noon.AddDate(-20, 0, 0)) }
+func expired(l *messages.Links) { l.ExpiresAt = messages.At(eventtest.Noon.AddDate(-20, 0, 0)) }
 
 // fail stores a dead letter.
 func (s *site) fail(tb testing.TB, named messages.Conversation, reason string) {
 	tb.Helper()
-	err := s.client.PublishDeadLetter(waittest.Limited(tb), messages.NewEvent(noon, messages.DeadLetter{
+	err := s.client.PublishDeadLetter(waittest.Limited(tb), messages.NewEvent(eventtest.Noon, messages.DeadLetter{
 		Account: named.Account, InteractionID: named.InteractionID, Reason: reason, Detail: "invented",
-		Attempts: 1, AcceptedAt: noon, LastAttemptAt: noon, Event: json.RawMessage(`{}`),
+		Attempts: 1, AcceptedAt: eventtest.Noon, LastAttemptAt: eventtest.Noon, Event: json.RawMessage(`{}`),
 	}), named.Token())
 	if err != nil {
 		tb.Fatalf("publishing the dead letter of %q: %v", named.InteractionID, err)
@@ -223,17 +217,17 @@ func (s *site) fail(tb testing.TB, named messages.Conversation, reason string) {
 // statuses stores a conversation in each status that there is, under its name.
 func (s *site) statuses(tb testing.TB) {
 	tb.Helper()
-	s.start(tb, conversation("pending"), 0)
-	s.links(tb, conversation("ready"))
-	s.links(tb, conversation("endless"), func(l *messages.Links) { l.ExpiresAt, l.RecordingURL = messages.Time{}, "" })
-	s.links(tb, conversation("expired"), expired)
-	s.fail(tb, conversation("failed"), messages.ReasonRejected)
-	s.links(tb, conversation("renewing"), expired)
-	s.start(tb, conversation("renewing"), 1)
-	s.links(tb, conversation("renewing early"))
-	s.start(tb, conversation("renewing early"), 1)
-	s.links(tb, conversation("renewal failed"))
-	s.fail(tb, conversation("renewal failed"), messages.ReasonExpired)
+	s.start(tb, eventtest.Conversation("pending"), 0)
+	s.links(tb, eventtest.Conversation("ready"))
+	s.links(tb, eventtest.Conversation("endless"), func(l *messages.Links) { l.ExpiresAt, l.RecordingURL = messages.Time{}, "" })
+	s.links(tb, eventtest.Conversation("expired"), expired)
+	s.fail(tb, eventtest.Conversation("failed"), messages.ReasonRejected)
+	s.links(tb, eventtest.Conversation("renewing"), expired)
+	s.start(tb, eventtest.Conversation("renewing"), 1)
+	s.links(tb, eventtest.Conversation("renewing early"))
+	s.start(tb, eventtest.Conversation("renewing early"), 1)
+	s.links(tb, eventtest.Conversation("renewal failed"))
+	s.fail(tb, eventtest.Conversation("renewal failed"), messages.ReasonExpired)
 }
 
 // reads tells of each read of a conversation's links.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
@@ -17,7 +18,7 @@ func BenchmarkWorker(b *testing.B) {
 	began := time.Now()
 	events := make([]messages.Event[messages.Started], b.N)
 	for i := range events {
-		events[i] = startedOf(fmt.Sprintf("call-%d-%d", i, began.UnixNano()))
+		events[i] = eventtest.Started(fmt.Sprintf("call-%d-%d", i, began.UnixNano()))
 		h.publish(events[i])
 	}
 	b.ReportAllocs()

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/simulator"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
@@ -80,7 +81,7 @@ func TestBreaker(t *testing.T) {
 	const events, threshold = 25, 10
 	h := newHouse(t)
 	for i := range events {
-		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	f, calls := controlled()
 	// One at a time, so that no call is under way when it opens.
@@ -120,7 +121,7 @@ func TestBreakerProbesSingly(t *testing.T) {
 	const events, slots = 40, 4
 	h := newHouse(t)
 	for i := range events {
-		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	opened := make(chan struct{})
 	later, calls := controlled()
@@ -189,7 +190,7 @@ func TestAccountRefused(t *testing.T) {
 			config.Concurrency = 1
 			r := h.start(worker.Config{Accounts: []worker.Account{config}})
 			for i := range events {
-				h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+				h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
 			}
 			r.awaitBreaker(open) // by the first event alone
 			if got := s.Stats().TokenCalls; got > 2 {
@@ -231,7 +232,7 @@ func TestRefusedEventsKeepTheBreakerClosed(t *testing.T) {
 	h := newHouse(t)
 	r := h.startWith(fails(auvious.ErrRejected))
 	for i := range events {
-		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	h.wantSettled()
 	h.wantMessages(messages.DeadLettersStream, events)

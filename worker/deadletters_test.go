@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/simulator"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
@@ -92,7 +93,7 @@ func TestDeadLetters(t *testing.T) {
 				test.account(&config)
 			}
 			r := h.start(worker.Config{Accounts: []worker.Account{config}})
-			event := startedOf("call-1")
+			event := eventtest.Started("call-1")
 			event.Data.ApplicationID = "app-2"
 			began := time.Now()
 			h.publish(event)
@@ -127,7 +128,7 @@ func TestUnknownOutcomesAreCounted(t *testing.T) {
 		{Name: account, Facade: fails(auvious.ErrUnknownOutcome), UnknownRetries: 1},
 	}})
 	acks := h.acks()
-	h.publish(startedOf("call-1"))
+	h.publish(eventtest.Started("call-1"))
 	wantAck(t, acks, ack{"-NAK", 1, 1})
 	wantAck(t, acks, ack{"+TERM", 2, 1})
 	h.wantSettled()
@@ -152,7 +153,7 @@ func TestRetriedAndDone(t *testing.T) {
 	acks := h.acksIf(func(a ack) bool { return a.kind == "+ACK" })
 	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
 	for _, status := range statuses {
-		h.publish(startedOf(strconv.Itoa(status)))
+		h.publish(eventtest.Started(strconv.Itoa(status)))
 	}
 	for range statuses {
 		if got := waittest.Receive(t, acks, "an acknowledgement"); got.delivery != 2 {
@@ -174,8 +175,8 @@ func TestRetriedAndDone(t *testing.T) {
 // TestBadEvents become dead letters and hold nothing up.
 func TestBadEvents(t *testing.T) {
 	t.Parallel()
-	good := string(encoded(t, startedOf("call-1")))
-	foreign := startedOf("call-1")
+	good := string(encoded(t, eventtest.Started("call-1")))
+	foreign := eventtest.Started("call-1")
 	foreign.Data.Account = "other"
 	long := strings.Repeat("x", 300)
 	tests := []struct {
@@ -191,7 +192,7 @@ func TestBadEvents(t *testing.T) {
 		{"a string", "string", `"call-1"`, "string", "not the JSON"},
 		{"null", "null", "null", "null", "specversion"},
 		{"an empty object", "object", "{}", "object", "specversion"},
-		{"another type", "type", string(encoded(t, linksOf("type", 1))), "type", "want \"roomlink.conversation.started.v1\""},
+		{"another type", "type", string(encoded(t, eventtest.Links("type", 1))), "type", "want \"roomlink.conversation.started.v1\""},
 		{"another version", "version", strings.ReplaceAll(good, "started.v1", "started.v2"), "version", "type"},
 		{"no id of the event", "no-id", strings.Replace(good, `"id":"`, `"ID_":"`, 1), "no-id", "id is empty"},
 		{"of another conversation than its subject", "call-2", good, "call-1", "another conversation"},
@@ -204,7 +205,7 @@ func TestBadEvents(t *testing.T) {
 	for _, test := range tests {
 		h.publishRaw(test.token, []byte(test.data))
 	}
-	h.publish(startedOf("call-after"))
+	h.publish(eventtest.Started("call-after"))
 	acks := h.acks()
 	f, calls := signalled(makes())
 	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: 1}}})
@@ -248,17 +249,17 @@ func TestDeadLetterIsCleared(t *testing.T) {
 	}
 	h := newHouse(t)
 	for _, test := range tests {
-		h.bury(test.id, encoded(t, renewalOf(test.id, test.of)))
+		h.bury(test.id, encoded(t, eventtest.Renewal(test.id, test.of)))
 		if test.linked {
-			h.publishLinks(linksOf(test.id, 1), 0)
+			h.publishLinks(eventtest.Links(test.id, 1), 0)
 		}
-		h.publish(renewalOf(test.id, test.renews))
+		h.publish(eventtest.Renewal(test.id, test.renews))
 	}
 	r := h.startWith(makes())
 	h.wantSettled()
 	r.mustStop()
 	for _, test := range tests {
-		_, err := h.client.DeadLetter(waittest.Limited(t), conversation(test.id), messages.Leader)
+		_, err := h.client.DeadLetter(waittest.Limited(t), eventtest.Conversation(test.id), messages.Leader)
 		if err != nil && !errors.Is(err, messages.ErrNotFound) {
 			t.Fatalf("reading the dead letter of %q: %v", test.id, err)
 		}
@@ -273,13 +274,13 @@ func TestDeadLetterIsCleared(t *testing.T) {
 func TestUnreadableDeadLetter(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	subject := conversation("call-1").DeadLetterSubject()
+	subject := eventtest.Conversation("call-1").DeadLetterSubject()
 	if _, err := h.client.JetStream().Publish(waittest.Limited(t), subject, []byte("no letter")); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
 	acks := h.acks()
 	r := h.startWith(makes())
-	h.publish(startedOf("call-1"))
+	h.publish(eventtest.Started("call-1"))
 	wantAck(t, acks, ack{"+ACK", 1, 1})
 	h.wantSettled()
 	r.mustStop()
@@ -299,10 +300,10 @@ func TestReplay(t *testing.T) {
 			return auvious.Room{}, &auvious.CallError{Kind: auvious.ErrRejected, Status: 422, Detail: "no"}
 		}
 	}))
-	h.publish(startedOf("call-1"))
+	h.publish(eventtest.Started("call-1"))
 	h.deadLetter("call-1")
 	h.wantSettled()
-	letter, err := h.client.DeadLetter(waittest.Limited(t), conversation("call-1"), messages.Leader)
+	letter, err := h.client.DeadLetter(waittest.Limited(t), eventtest.Conversation("call-1"), messages.Leader)
 	if err != nil {
 		t.Fatalf("reading the dead letter: %v", err)
 	}
@@ -321,11 +322,11 @@ func TestReplay(t *testing.T) {
 // bury stores a dead letter.
 func (h *house) bury(id string, original []byte) {
 	h.tb.Helper()
-	letter := messages.NewEvent(noon, messages.DeadLetter{
+	letter := messages.NewEvent(eventtest.Noon, messages.DeadLetter{
 		Account: account, InteractionID: id, Reason: messages.ReasonRejected, Attempts: 1,
-		AcceptedAt: noon, LastAttemptAt: noon, Event: original,
+		AcceptedAt: eventtest.Noon, LastAttemptAt: eventtest.Noon, Event: original,
 	})
-	if err := h.client.PublishDeadLetter(waittest.Limited(h.tb), letter, conversation(id).Token()); err != nil {
+	if err := h.client.PublishDeadLetter(waittest.Limited(h.tb), letter, eventtest.Conversation(id).Token()); err != nil {
 		h.tb.Fatalf("publishing a dead letter: %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
 	"roomlink/internal/waittest"
@@ -90,7 +91,7 @@ func TestLyingFacade(t *testing.T) {
 			h := newHouse(t)
 			_, client := front(t, auvious.Config{Timeout: time.Second}, test.answer)
 			r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
-			h.publish(startedOf("call-1"))
+			h.publish(eventtest.Started("call-1"))
 			letter := h.deadLetter("call-1")
 			h.wantSettled()
 			r.mustStop()
@@ -135,7 +136,7 @@ func TestRedirectingFacade(t *testing.T) {
 		}
 	})
 	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
-	h.publish(startedOf("call-1"))
+	h.publish(eventtest.Started("call-1"))
 	h.links("call-1")
 	h.wantSettled()
 	r.mustStop()
@@ -163,7 +164,7 @@ func TestRefusedStorm(t *testing.T) {
 	config.Concurrency = callers
 	r := h.start(worker.Config{Accounts: []worker.Account{config}})
 	for i := range callers {
-		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	for range callers {
 		waittest.Receive(t, asked, "a call")
@@ -193,13 +194,13 @@ func TestTokenEndpointDown(t *testing.T) {
 	h := newHouse(t)
 	s, client := serve(t, simulator.Config{})
 	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
-	h.publish(startedOf("first"))
+	h.publish(eventtest.Started("first"))
 	h.links("first")
 	if err := s.SetFaults(simulator.Faults{TokenStatus: http.StatusServiceUnavailable}); err != nil {
 		t.Fatalf("setting faults: %v", err)
 	}
 	for i := range events {
-		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	for i := range events {
 		h.links(fmt.Sprintf("call-%d", i))
@@ -210,7 +211,7 @@ func TestTokenEndpointDown(t *testing.T) {
 	}
 
 	s.RevokeTokens()
-	h.publish(startedOf("waits"))
+	h.publish(eventtest.Started("waits"))
 	r.awaitBreaker(open)
 	h.wantMessages(messages.ConversationsStream, 1)
 	h.wantMessages(messages.DeadLettersStream, 0)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
 	"roomlink/internal/waittest"
@@ -66,7 +67,7 @@ func TestTroubleStaysInItsAccount(t *testing.T) {
 				return float64(s.Stats().TokenCalls)
 			})
 			for i := range others {
-				h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+				h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
 			}
 			for i := range others {
 				h.links(fmt.Sprintf("call-%d", i))
@@ -115,7 +116,7 @@ func TestPoisonStaysInItsAccount(t *testing.T) {
 		{Name: troubled, Facade: choosy, Concurrency: 4}, {Name: account, Facade: makes()},
 	}})
 	for i := range good {
-		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
 		h.publish(of(troubled, fmt.Sprintf("call-%d", i)))
 	}
 	for i := range good {
@@ -157,14 +158,14 @@ func TestRotatedSecret(t *testing.T) {
 	}
 	r := h.start(worker.Config{Accounts: withSecret(simulator.DefaultClientSecret)})
 	for i := range before {
-		h.publish(startedOf(fmt.Sprintf("before-%d", i)))
+		h.publish(eventtest.Started(fmt.Sprintf("before-%d", i)))
 	}
 	for i := range before {
 		h.links(fmt.Sprintf("before-%d", i))
 	}
 	s.SetCredentials(simulator.DefaultClientID, "rotated")
 	for i := range while {
-		h.publish(startedOf(fmt.Sprintf("while-%d", i)))
+		h.publish(eventtest.Started(fmt.Sprintf("while-%d", i)))
 	}
 	r.awaitBreaker(open)
 	probes := r.metric("roomlink_facade_calls_total", "outcome", "account_refused")
@@ -204,7 +205,7 @@ func faulty(tb testing.TB, s *simulator.Simulator, faults simulator.Faults) (men
 
 // of is an event of another account.
 func of(name, id string) messages.Event[messages.Started] {
-	event := startedOf(id)
+	event := eventtest.Started(id)
 	event.Data.Account = name
 	return event
 }

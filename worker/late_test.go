@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker/auvious"
@@ -37,15 +38,15 @@ func TestDeadLetterAfterLinks(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t)
 			r := h.startWith(facade(func(context.Context, auvious.RoomRequest) (auvious.Room, error) {
-				h.publishLinks(linksOf("call-1", 1), 0)
+				h.publishLinks(eventtest.Links("call-1", 1), 0)
 				return auvious.Room{}, &auvious.CallError{Kind: kind, Detail: "invented"}
 			}))
-			h.publish(startedOf("call-1"))
+			h.publish(eventtest.Started("call-1"))
 			h.wantSettled()
 			r.mustStop()
 			h.wantMessages(messages.LinksStream, 1)
 			h.wantMessages(messages.DeadLettersStream, 0)
-			state, err := h.client.State(waittest.Limited(t), conversation("call-1"), time.Now())
+			state, err := h.client.State(waittest.Limited(t), eventtest.Conversation("call-1"), time.Now())
 			if err != nil || state.Status != messages.StatusReady {
 				t.Errorf("state: got %q and error %v, want %q", state.Status, err, messages.StatusReady)
 			}
@@ -62,7 +63,7 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 		t.Skip("a replay takes a dead event for its own yet")
 	}
 	h := newHouse(t)
-	h.publish(startedOf("call-1"))
+	h.publish(eventtest.Started("call-1"))
 	consumer, err := messages.ProvisionConsumer(waittest.Limited(t), h.client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
@@ -79,10 +80,10 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 		Account: account, InteractionID: "call-1", Reason: messages.ReasonRejected, Attempts: 1,
 		AcceptedAt: messages.At(meta.Timestamp), LastAttemptAt: messages.At(time.Now()), Event: msg.Data(),
 	})
-	if err := h.client.PublishDeadLetter(waittest.Limited(t), letter, conversation("call-1").Token()); err != nil {
+	if err := h.client.PublishDeadLetter(waittest.Limited(t), letter, eventtest.Conversation("call-1").Token()); err != nil {
 		t.Fatalf("publishing a dead letter: %v", err)
 	}
-	stored, err := h.client.DeadLetter(waittest.Limited(t), conversation("call-1"), messages.Leader)
+	stored, err := h.client.DeadLetter(waittest.Limited(t), eventtest.Conversation("call-1"), messages.Leader)
 	if err != nil {
 		t.Fatalf("reading the dead letter: %v", err)
 	}
@@ -93,7 +94,7 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 		t.Fatalf("taking the event out: %v", err)
 	}
 	h.await("the end of the delivery", func() bool { return h.consumer().NumAckPending == 0 })
-	state, err := h.client.State(waittest.Limited(t), conversation("call-1"), time.Now())
+	state, err := h.client.State(waittest.Limited(t), eventtest.Conversation("call-1"), time.Now())
 	if err != nil || state.Status == messages.StatusUnknown {
 		t.Errorf("state: got %q and error %v, want the event waiting or its dead letter: one of the two is lost", state.Status, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/simulator"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
@@ -22,7 +23,7 @@ func TestLinksOfAConversation(t *testing.T) {
 	s, client := serve(t, simulator.Config{ApplicationID: "app-1"})
 	acks := h.acks()
 	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
-	event := startedOf("call-1")
+	event := eventtest.Started("call-1")
 	event.TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	h.publish(event)
 
@@ -107,7 +108,7 @@ func TestCallersOwnFields(t *testing.T) {
 			h := newHouse(t)
 			s, client := serve(t, simulator.Config{})
 			h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
-			event := startedOf("call-1")
+			event := eventtest.Started("call-1")
 			event.Data.RoomOptions = test.options
 			h.publish(event)
 			links := h.links("call-1")
@@ -132,7 +133,7 @@ func TestInteractionIDs(t *testing.T) {
 	h := newHouse(t)
 	h.startWith(makes())
 	for _, id := range []string{"call-1", "a.b *>", "Ünïcödé ✓", strings.Repeat("x", 256), "~"} {
-		h.publish(startedOf(id))
+		h.publish(eventtest.Started(id))
 		if got := h.links(id).InteractionID; got != id {
 			t.Errorf("interaction id: got %q, want %q", got, id)
 		}
@@ -155,8 +156,8 @@ func TestWorkThatIsDone(t *testing.T) {
 	}
 	h := newHouse(t)
 	for _, test := range tests {
-		h.publishLinks(linksOf(test.id, test.stored), 0)
-		h.publish(renewalOf(test.id, test.renews))
+		h.publishLinks(eventtest.Links(test.id, test.stored), 0)
+		h.publish(eventtest.Renewal(test.id, test.renews))
 	}
 	acks := h.acks()
 	f, calls := signalled(makes())
@@ -189,7 +190,7 @@ func TestRenewal(t *testing.T) {
 	h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
 	acks := h.acks()
 	for generation := 1; generation <= 3; generation++ {
-		h.publish(renewalOf("call-1", generation-1))
+		h.publish(eventtest.Renewal("call-1", generation-1))
 		wantAck(t, acks, ack{"+ACK", 1, uint64(generation)})
 		h.wantSettled()
 		if got := h.storedLinks("call-1").Data.Generation; got != generation {
@@ -197,7 +198,7 @@ func TestRenewal(t *testing.T) {
 		}
 	}
 	// A second renewal of a generation, with an id that the broker does not know.
-	again := renewalOf("call-1", 2)
+	again := eventtest.Renewal("call-1", 2)
 	data, err := again.Encode()
 	if err != nil {
 		t.Fatalf("encoding: %v", err)
@@ -226,7 +227,7 @@ func TestTwoWorkers(t *testing.T) {
 	var publishing sync.WaitGroup
 	for i := range events {
 		publishing.Go(func() {
-			if _, err := h.client.Publish(t.Context(), startedOf(fmt.Sprintf("call-%d", i))); err != nil {
+			if _, err := h.client.Publish(t.Context(), eventtest.Started(fmt.Sprintf("call-%d", i))); err != nil {
 				t.Errorf("publishing: %v", err)
 			}
 		})
@@ -268,13 +269,13 @@ func TestAccountsAreApart(t *testing.T) {
 		{Name: account, Facade: makes()},
 	}})
 	for _, name := range []string{"stuck", "nobodys"} {
-		event := startedOf("call-1")
+		event := eventtest.Started("call-1")
 		event.Data.Account = name
 		h.publish(event)
 	}
 	waittest.Receive(t, calls, "the call that stands still")
 	for i := range 20 {
-		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	for i := range 20 {
 		h.links(fmt.Sprintf("call-%d", i))
@@ -312,7 +313,7 @@ func TestConcurrency(t *testing.T) {
 		return roomOf(request), nil
 	})
 	for i := range events {
-		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: most}}})
 	for range most {

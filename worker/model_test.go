@@ -21,6 +21,7 @@ import (
 	"github.com/rs/zerolog"
 	"pgregory.net/rapid"
 
+	"roomlink/internal/eventtest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -329,7 +330,7 @@ func (w *world) conversation(of int) messages.Conversation {
 
 // event that starts a conversation.
 func (w *world) event(of int) messages.Event[messages.Started] {
-	event := startedOf(w.id(of))
+	event := eventtest.Started(w.id(of))
 	event.Data.Account = w.account
 	return event
 }

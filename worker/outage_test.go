@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"roomlink/internal/eventtest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
 	"roomlink/internal/waittest"
@@ -164,7 +165,7 @@ func (h *house) stream(perSecond rate.Limit) (stop func() int) {
 		limiter, count := rate.NewLimiter(perSecond, 1), 0
 		defer func() { published <- count }()
 		for ; limiter.Wait(ctx) == nil; count++ {
-			if outcome, err := h.client.Publish(context.WithoutCancel(ctx), startedOf(fmt.Sprintf("call-%d", count))); err != nil ||
+			if outcome, err := h.client.Publish(context.WithoutCancel(ctx), eventtest.Started(fmt.Sprintf("call-%d", count))); err != nil ||
 				outcome != messages.Accepted {
 				h.tb.Errorf("publishing: got %v and error %v, want %v", outcome, err, messages.Accepted)
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/brokertest"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
@@ -34,15 +35,15 @@ func TestRacedLinks(t *testing.T) {
 			h := newHouse(t)
 			before := uint64(0)
 			if test.renews > 0 {
-				before = h.publishLinks(linksOf("call-1", test.renews), 0)
+				before = h.publishLinks(eventtest.Links("call-1", test.renews), 0)
 			}
-			foreign := linksOf("call-1", test.meanwhile)
+			foreign := eventtest.Links("call-1", test.meanwhile)
 			acks := h.acks()
 			r := h.startWith(facade(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
 				h.publishLinks(foreign, before)
 				return roomOf(request), nil
 			}))
-			h.publish(renewalOf("call-1", test.renews))
+			h.publish(eventtest.Renewal("call-1", test.renews))
 			if got := waittest.Receive(t, acks, "an acknowledgement"); got.kind != "+ACK" {
 				t.Errorf("acknowledgement: got %v, want +ACK", got)
 			}
@@ -62,10 +63,10 @@ func TestOlderLinksInBetween(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	r := h.startWith(facade(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
-		h.publishLinks(linksOf("call-1", 1), 0)
+		h.publishLinks(eventtest.Links("call-1", 1), 0)
 		return roomOf(request), nil
 	}))
-	h.publish(renewalOf("call-1", 1))
+	h.publish(eventtest.Renewal("call-1", 1))
 	h.wantSettled()
 	r.mustStop()
 	got := h.storedLinks("call-1").Data
@@ -81,7 +82,7 @@ func TestOlderLinksInBetween(t *testing.T) {
 func TestLinksGoneInBetween(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.publishLinks(linksOf("call-1", 1), 0)
+	h.publishLinks(eventtest.Links("call-1", 1), 0)
 	r := h.startWith(facade(func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
 		stream, err := h.client.JetStream().Stream(ctx, messages.LinksStream)
 		if err == nil {
@@ -92,7 +93,7 @@ func TestLinksGoneInBetween(t *testing.T) {
 		}
 		return roomOf(request), nil
 	}))
-	h.publish(renewalOf("call-1", 1))
+	h.publish(eventtest.Renewal("call-1", 1))
 	h.wantSettled()
 	r.mustStop()
 	if got := h.storedLinks("call-1").Data.Generation; got != 2 {
@@ -115,7 +116,7 @@ func (h *house) fillLinks() (f facade, empty func(), tried <-chan *nats.Msg) {
 	full := usual
 	full.MaxBytes, full.Discard = 1, jetstream.DiscardNew
 	attempts := make(chan *nats.Msg, 64)
-	if _, err := js.Conn().ChanSubscribe(conversation("call-1").LinksSubject(), attempts); err != nil {
+	if _, err := js.Conn().ChanSubscribe(eventtest.Conversation("call-1").LinksSubject(), attempts); err != nil {
 		h.tb.Fatalf("watching what is published: %v", err)
 	}
 	update := func(config jetstream.StreamConfig) {
@@ -137,7 +138,7 @@ func TestLinksWaitForTheirStream(t *testing.T) {
 	h := newHouse(t)
 	f, empty, tried := h.fillLinks()
 	r := h.startWith(f)
-	h.publish(startedOf("call-1"))
+	h.publish(eventtest.Started("call-1"))
 	for range attempts {
 		waittest.Receive(t, tried, "an attempt to store the links")
 	}
@@ -160,7 +161,7 @@ func TestStopWhileLinksWait(t *testing.T) {
 	acks := h.acks()
 	f, empty, tried := h.fillLinks()
 	first := h.start(worker.Config{Grace: time.Nanosecond, Accounts: []worker.Account{{Name: account, Facade: f}}})
-	h.publish(startedOf("call-1"))
+	h.publish(eventtest.Started("call-1"))
 	waittest.Receive(t, tried, "an attempt to store the links")
 	first.stop()
 	wantAck(t, acks, ack{"-NAK", 1, 1})
@@ -199,7 +200,7 @@ func TestLostPubAck(t *testing.T) {
 	js.left.Store(1)
 	r := h.start(worker.Config{Client: messages.NewClient(js), Accounts: []worker.Account{{Name: account, Facade: makes()}}})
 	acks := h.acks()
-	h.publish(startedOf("call-1"))
+	h.publish(eventtest.Started("call-1"))
 	wantAck(t, acks, ack{"+ACK", 1, 1})
 	h.wantSettled()
 	r.mustStop()
@@ -219,7 +220,7 @@ func TestLostAck(t *testing.T) {
 	r := h.startWith(makes())
 	acks := h.acks()
 	for delivery := range 2 {
-		data, err := startedOf("call-1").Encode()
+		data, err := eventtest.Started("call-1").Encode()
 		if err != nil {
 			t.Fatalf("encoding: %v", err)
 		}
@@ -237,14 +238,14 @@ func TestConsumerDeleted(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	r := h.startWith(makes())
-	h.publish(startedOf("call-1"))
+	h.publish(eventtest.Started("call-1"))
 	h.wantSettled()
 	if err := h.client.JetStream().DeleteConsumer(
 		waittest.Limited(t), messages.ConversationsStream, messages.ConsumerName(account),
 	); err != nil {
 		t.Fatalf("deleting the consumer: %v", err)
 	}
-	h.publish(startedOf("call-2"))
+	h.publish(eventtest.Started("call-2"))
 	h.links("call-2")
 	h.await("a worker that is ready", func() bool { return r.Ready() == nil })
 }

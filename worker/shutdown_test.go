@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/brokertest"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
@@ -27,7 +28,7 @@ func TestHeartbeat(t *testing.T) {
 	acks := h.acks()
 	f, calls := controlled()
 	r := h.startWith(f)
-	h.publish(startedOf("call-1"))
+	h.publish(eventtest.Started("call-1"))
 	c := waittest.Receive(t, calls, "the call")
 	for time.Since(c.at) <= messages.AckWait+time.Second {
 		if got, want := waittest.Receive(t, beats, "a sign of life"), (ack{"+WPI", 1, 1}); got != want {
@@ -50,7 +51,7 @@ func TestDeliveredAgainWhileHeld(t *testing.T) {
 	acks := h.acksIf(func(a ack) bool { return a.kind == "+ACK" })
 	f, calls := controlled()
 	r := h.startWith(f)
-	h.publish(startedOf("call-1"))
+	h.publish(eventtest.Started("call-1"))
 	c := waittest.Receive(t, calls, "the call")
 	nak := fmt.Sprintf("$JS.ACK.%s.%s.1.1.1.0.0", messages.ConversationsStream, messages.ConsumerName(account))
 	if err := brokertest.Connect(t, h.broker).Conn().Publish(nak, []byte("-NAK")); err != nil {
@@ -84,7 +85,7 @@ func TestStopWithinGrace(t *testing.T) {
 			acks := h.acks()
 			f, calls := controlled()
 			r := h.startWith(f)
-			h.publish(startedOf("call-1"))
+			h.publish(eventtest.Started("call-1"))
 			c := waittest.Receive(t, calls, "the call")
 			r.stop()
 			test.end(c)
@@ -108,10 +109,10 @@ func TestStopBeforeACall(t *testing.T) {
 	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: concurrency}}})
 	var running []call
 	for i := range concurrency {
-		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
 		running = append(running, waittest.Receive(t, calls, "a call"))
 	}
-	h.publish(startedOf("call-ahead"))
+	h.publish(eventtest.Started("call-ahead"))
 	h.await("the event beyond the calls", func() bool { return r.metric("roomlink_events_in_flight") == concurrency+1 })
 	r.stop()
 	waittest.Receive(t, handedBack, "the event that is handed back")
@@ -133,7 +134,7 @@ func TestStopAfterGrace(t *testing.T) {
 	first := h.start(worker.Config{
 		Grace: time.Nanosecond, Accounts: []worker.Account{{Name: account, Facade: f}},
 	})
-	h.publish(startedOf("call-1"))
+	h.publish(eventtest.Started("call-1"))
 	waittest.Receive(t, calls, "the call") // which ends with its context
 	first.stop()
 	wantAck(t, acks, ack{"-NAK", 1, 1})
@@ -157,7 +158,7 @@ func TestStopBeforeTheStart(t *testing.T) {
 	const events = 3
 	h := newHouse(t)
 	for i := range events {
-		h.publish(startedOf(fmt.Sprintf("call-%d", i)))
+		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	acks := h.acks()
 	f, calls := signalled(makes())
@@ -225,7 +226,7 @@ func TestCrash(t *testing.T) {
 		t.Skip("waits as long as the broker does for an acknowledgement")
 	}
 	h := newHouse(t)
-	h.publish(startedOf("call-1"))
+	h.publish(eventtest.Started("call-1"))
 	consumer, err := messages.ProvisionConsumer(waittest.Limited(t), h.client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"roomlink/internal/brokertest"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
@@ -18,7 +19,7 @@ func (h *house) astray(events ...messages.Event[messages.Started]) {
 	for _, e := range events {
 		h.publish(e)
 	}
-	h.publish(startedOf("last"))
+	h.publish(eventtest.Started("last"))
 	js := brokertest.Connect(h.tb, h.broker)
 	stream, err := js.Stream(waittest.Limited(h.tb), messages.ConversationsStream)
 	if err != nil {
@@ -36,8 +37,8 @@ func (h *house) astray(events ...messages.Event[messages.Started]) {
 func TestStrays(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.publishLinks(linksOf("linked", 1), 0)
-	h.astray(startedOf("linked"), startedOf("lost"))
+	h.publishLinks(eventtest.Links("linked", 1), 0)
+	h.astray(eventtest.Started("linked"), eventtest.Started("lost"))
 	h.publishRaw("unreadable", []byte("no event"))
 	f, calls := signalled(makes())
 	r := h.startWith(f)

@@ -19,6 +19,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/logtest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
@@ -40,10 +41,7 @@ func TestMain(m *testing.M) {
 }
 
 // account is the one that the tests speak of.
-const account = "acme"
-
-// noon is when the invented conversations take place.
-var noon = messages.At(time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC))
+const account = eventtest.Account
 
 // facade is a fake one: a function that makes rooms.
 type facade func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error)
@@ -181,41 +179,6 @@ func simulated(f worker.Facade) worker.Account {
 	}
 }
 
-func conversation(id string) messages.Conversation {
-	return messages.Conversation{Account: account, InteractionID: id}
-}
-
-func startedOf(id string) messages.Event[messages.Started] {
-	return messages.NewEvent(noon, messages.Started{
-		Account:       account,
-		InteractionID: id,
-		CustomerID:    "contact-42",
-		Channel:       messages.ChannelVoice,
-		Source:        messages.SourceAutomation,
-		ReceivedAt:    noon,
-	})
-}
-
-// renewalOf asks for the links after a generation.
-func renewalOf(id string, generation int) messages.Event[messages.Started] {
-	e := startedOf(id)
-	e.Data.Renews = generation
-	return e
-}
-
-// linksOf are those that somebody else has stored.
-func linksOf(id string, generation int) messages.Event[messages.Links] {
-	return messages.NewEvent(noon, messages.Links{
-		Account:       account,
-		InteractionID: id,
-		CustomerID:    "contact-42",
-		AgentURL:      "https://auvious.test/agent/foreign",
-		TicketURL:     "https://auvious.test/t/foreign",
-		CreatedAt:     noon,
-		Generation:    generation,
-	})
-}
-
 // publish stores an event, which must be accepted.
 func (h *house) publish(e messages.Event[messages.Started]) {
 	h.tb.Helper()
@@ -265,13 +228,13 @@ func (h *house) next(stream, subject string) jetstream.Msg {
 // links waits for the links of a conversation.
 func (h *house) links(id string) messages.Links {
 	h.tb.Helper()
-	return decode[messages.Links](h.tb, h.next(messages.LinksStream, conversation(id).LinksSubject()))
+	return decode[messages.Links](h.tb, h.next(messages.LinksStream, eventtest.Conversation(id).LinksSubject()))
 }
 
 // storedLinks returns the links that are there, which must be some.
 func (h *house) storedLinks(id string) messages.Stored[messages.Links] {
 	h.tb.Helper()
-	stored, err := h.client.Links(waittest.Limited(h.tb), conversation(id), messages.Leader)
+	stored, err := h.client.Links(waittest.Limited(h.tb), eventtest.Conversation(id), messages.Leader)
 	if err != nil {
 		h.tb.Fatalf("reading the links of %q: %v", id, err)
 	}
@@ -281,7 +244,7 @@ func (h *house) storedLinks(id string) messages.Stored[messages.Links] {
 // deadLetter waits for the dead letter of a conversation.
 func (h *house) deadLetter(id string) messages.DeadLetter {
 	h.tb.Helper()
-	return h.deadLetterOn(conversation(id).Token())
+	return h.deadLetterOn(eventtest.Conversation(id).Token())
 }
 
 // deadLetterOn waits for the dead letter whose subject ends in a token.

@@ -12,6 +12,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
@@ -33,7 +34,7 @@ func TestTheDataDirectoryIsLocked(t *testing.T) {
 func TestMessagesSurviveARestart(t *testing.T) {
 	h := newHouse(t, "acme")
 	publishLinks(t, h.parts, "acme", "a")
-	if _, err := h.parts.Publish(waittest.Limited(t), startedOf("acme", "b")); err != nil {
+	if _, err := h.parts.Publish(waittest.Limited(t), eventtest.Started("b")); err != nil {
 		t.Fatalf("publishing an event: %v", err)
 	}
 	publishDeadLetter(t, h.parts, "acme", "c")
@@ -42,7 +43,7 @@ func TestMessagesSurviveARestart(t *testing.T) {
 	for id, want := range map[string]messages.Status{
 		"a": messages.StatusReady, "b": messages.StatusPending, "c": messages.StatusFailed,
 	} {
-		state, err := client.State(waittest.Limited(t), conversation("acme", id), noon.Time)
+		state, err := client.State(waittest.Limited(t), conversation("acme", id), eventtest.Noon.Time)
 		if err != nil || state.Status != want {
 			t.Errorf("state of %q: got %q and error %v, want %q", id, state.Status, err, want)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 )
 
@@ -162,7 +163,7 @@ func TestPublishesAreNotKept(t *testing.T) {
 	waittest.Receive(t, gone, "the end of the connection")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if _, err := operator.Publish(ctx, startedOf("acme", "a")); err == nil || ctx.Err() != nil {
+	if _, err := operator.Publish(ctx, eventtest.Started("a")); err == nil || ctx.Err() != nil {
 		t.Errorf("publishing: got error %v, want one at once", err)
 	}
 }

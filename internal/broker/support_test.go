@@ -12,12 +12,11 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/secret"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
-
-var noon = messages.At(time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC))
 
 // config is that of a broker in a directory, on a free port.
 func config(dir string, accounts ...string) broker.EmbeddedConfig {
@@ -91,24 +90,12 @@ func conversation(account, id string) messages.Conversation {
 	return messages.Conversation{Account: account, InteractionID: id}
 }
 
-func linksOf(account, id string) messages.Event[messages.Links] {
-	return messages.NewEvent(noon, messages.Links{
-		Account: account, InteractionID: id, CustomerID: "contact-42", AgentURL: "https://video.example/agent",
-		TicketURL: "https://video.example/t/invented-ticket", CreatedAt: noon, Generation: 1,
-	})
-}
-
-func startedOf(account, id string) messages.Event[messages.Started] {
-	return messages.NewEvent(noon, messages.Started{
-		Account: account, InteractionID: id, CustomerID: "contact-42",
-		Channel: messages.ChannelVoice, Source: messages.SourceAutomation, ReceivedAt: noon,
-	})
-}
-
 // publishLinks stores links that are the first of their conversation.
 func publishLinks(t *testing.T, client *messages.Client, account, id string) {
 	t.Helper()
-	if _, err := client.PublishLinks(waittest.Limited(t), linksOf(account, id), 0); err != nil {
+	links := eventtest.Links(id, 1)
+	links.Data.Account = account
+	if _, err := client.PublishLinks(waittest.Limited(t), links, 0); err != nil {
 		t.Fatalf("publishing the links of %q: %v", id, err)
 	}
 }
@@ -116,11 +103,13 @@ func publishLinks(t *testing.T, client *messages.Client, account, id string) {
 // publishDeadLetter stores the dead letter of an event.
 func publishDeadLetter(t *testing.T, client *messages.Client, account, id string) {
 	t.Helper()
-	original, err := startedOf(account, id).Encode()
+	started := eventtest.Started(id)
+	started.Data.Account = account
+	original, err := started.Encode()
 	if err != nil {
 		t.Fatalf("encoding: %v", err)
 	}
-	e := messages.NewEvent(noon, messages.DeadLetter{
+	e := messages.NewEvent(eventtest.Noon, messages.DeadLetter{
 		Account: account, InteractionID: id, Reason: messages.ReasonRejected, Attempts: 1, Event: original,
 	})
 	if err := client.PublishDeadLetter(waittest.Limited(t), e, conversation(account, id).Token()); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"roomlink/internal/broker"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
@@ -381,7 +382,7 @@ func TestOperatorWorksOnDeadLetters(t *testing.T) {
 	if err != nil || !slices.Equal(ids, []string{"a", "b"}) {
 		t.Errorf("dead letters: got %q and error %v, want a and b", ids, err)
 	}
-	state, err := operator.State(waittest.Limited(t), conversation("acme", "a"), noon.Time)
+	state, err := operator.State(waittest.Limited(t), conversation("acme", "a"), eventtest.Noon.Time)
 	if err != nil || state.Status != messages.StatusPending {
 		t.Errorf("state after the replay: got %q and error %v, want %q", state.Status, err, messages.StatusPending)
 	}
