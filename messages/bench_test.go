@@ -47,7 +47,7 @@ func BenchmarkPublish(b *testing.B) {
 
 func BenchmarkState(b *testing.B) {
 	client := newClient(b)
-	mustPublishLinks(b, client, eventtest.Links("a", 1), 0)
+	eventtest.PublishLinks(b, client, eventtest.Links("a", 1), 0)
 	ctx, now := b.Context(), time.Now()
 	for b.Loop() {
 		if _, err := client.State(ctx, eventtest.Conversation("a"), now); err != nil {
@@ -62,7 +62,7 @@ func BenchmarkLookUp(b *testing.B) {
 	for name, options := range map[string][]messages.Option{"leader": nil, "together": {messages.SingleServer()}} {
 		b.Run(name, func(b *testing.B) {
 			client := messages.NewClient(brokertest.Connect(b, brokertest.Start(b, account)), options...)
-			mustPublishLinks(b, client, eventtest.Links("a", 1), 0)
+			eventtest.PublishLinks(b, client, eventtest.Links("a", 1), 0)
 			b.ReportAllocs()
 			b.SetParallelism(64)
 			b.RunParallel(func(pb *testing.PB) {

@@ -87,7 +87,7 @@ func TestGroupsTellARefusedEventFromTheOthers(t *testing.T) {
 	client := newGroup(t, 0)
 	other := messages.NewClient(client.JetStream())
 	for i := range 5 { // stored by somebody else: this client cannot know of them
-		mustPublish(t, other, eventtest.Started(fmt.Sprintf("call-%d", i*50)))
+		eventtest.Publish(t, other, eventtest.Started(fmt.Sprintf("call-%d", i*50)))
 	}
 	told := publishAll(t, client, startedOfEach("call", conversations))
 	if accepted, duplicates := told.accepted.Load(), told.duplicates.Load(); accepted != conversations-5 || duplicates != 5 {
@@ -138,7 +138,7 @@ func TestGroupsTellTheSequencesOfLinks(t *testing.T) {
 // Each caller has a deadline of its own, and none waits for a broker that is gone.
 func TestGroupsEndWithTheirCallers(t *testing.T) {
 	client := newGroup(t, 0)
-	mustPublish(t, client, eventtest.Started("before"))
+	eventtest.Publish(t, client, eventtest.Started("before"))
 	gone, cancel := context.WithCancel(waittest.Limited(t))
 	cancel()
 	if _, err := client.Publish(gone, eventtest.Started("given up")); !errors.Is(err, context.Canceled) {

@@ -110,8 +110,8 @@ func TestReplay(t *testing.T) {
 	original := eventtest.Started("a")
 	original.TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	original.Data.Replays = 1
-	mustPublish(t, client, original)
-	settleNext(t, client)
+	eventtest.Publish(t, client, original)
+	eventtest.SettleNext(t, client)
 	e := deadLetterOf(t, "a")
 	e.Data.Event = encode(t, original)
 	letter := mustPublishDeadLetter(t, client, e)
@@ -127,7 +127,7 @@ func TestReplay(t *testing.T) {
 		t.Errorf("event: got %d replays, id %q, trace %q, want 2, another than %q, %q",
 			waiting.Data.Replays, waiting.ID, waiting.TraceParent, original.ID, original.TraceParent)
 	}
-	msg := settleNext(t, client)
+	msg := eventtest.SettleNext(t, client)
 	want := fmt.Sprintf("acme/a/1/%d", letter.Sequence)
 	if got := msg.Headers().Get("Nats-Msg-Id"); got != want {
 		t.Errorf("message id: got %q, want %q", got, want)
@@ -150,7 +150,7 @@ func TestReplayIsSafeToRepeat(t *testing.T) {
 	wantReplay(t, client, letter, messages.Accepted)
 	wantReplay(t, client, letter, messages.Duplicate)
 	wantMessages(t, client, messages.ConversationsStream, 1)
-	settleNext(t, client)
+	eventtest.SettleNext(t, client)
 	wantReplay(t, client, letter, messages.Duplicate)
 	wantMessages(t, client, messages.ConversationsStream, 0)
 }

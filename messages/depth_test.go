@@ -12,14 +12,14 @@ import (
 func TestDepth(t *testing.T) {
 	client := newClient(t)
 	wantDepth(t, client, 0, 0) // No consumer yet.
-	mustPublish(t, client, eventtest.Started("a"))
-	settleNext(t, client)
+	eventtest.Publish(t, client, eventtest.Started("a"))
+	eventtest.SettleNext(t, client)
 	wantDepth(t, client, 0, 0)
-	mustPublish(t, client, eventtest.Started("b"))
-	mustPublish(t, client, eventtest.Started("c"))
+	eventtest.Publish(t, client, eventtest.Started("b"))
+	eventtest.Publish(t, client, eventtest.Started("c"))
 	other := eventtest.Started("d")
 	other.Data.Account = "other"
-	mustPublish(t, client, other)
+	eventtest.Publish(t, client, other)
 	wantDepth(t, client, 2, time.Hour)
 	consumer, err := messages.ProvisionConsumer(waittest.Limited(t), client.JetStream(), account)
 	if err != nil {
@@ -29,7 +29,7 @@ func TestDepth(t *testing.T) {
 		t.Fatalf("pulling an event: %v", err)
 	}
 	wantDepth(t, client, 2, time.Hour)
-	settleNext(t, client)
+	eventtest.SettleNext(t, client)
 	wantDepth(t, client, 1, time.Hour)
 }
 

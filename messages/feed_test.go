@@ -92,7 +92,7 @@ func wantEnd(t *testing.T, states <-chan messages.State, done <-chan error, want
 
 func TestFollowKnownLinks(t *testing.T) {
 	client := newClient(t)
-	mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
 	states, done := follow(t, messages.NewFeed(client), "a", 0, messages.StatusReady)
 	wantEnd(t, states, done, messages.StatusReady)
 }
@@ -100,12 +100,12 @@ func TestFollowKnownLinks(t *testing.T) {
 func TestFollowIsToldOfLinks(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
-	mustPublish(t, client, eventtest.Started("a"))
+	eventtest.Publish(t, client, eventtest.Started("a"))
 	states, done := follow(t, feed, "a", 0, messages.StatusReady)
 	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusPending)
 	e := eventtest.Links("a", 1)
-	mustPublishLinks(t, client, eventtest.Links("another", 1), 0)
-	mustPublishLinks(t, client, e, 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("another", 1), 0)
+	eventtest.PublishLinks(t, client, e, 0)
 	if last := wantEnd(t, states, done, messages.StatusReady); last.Links == nil || last.Links.ID != e.ID {
 		t.Errorf("links: got %+v, want those of id %q", last.Links, e.ID)
 	}
@@ -114,8 +114,8 @@ func TestFollowIsToldOfLinks(t *testing.T) {
 func TestFollowIsToldOfADeadLetter(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
-	mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
-	mustPublish(t, client, eventtest.Started("a"))
+	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
+	eventtest.Publish(t, client, eventtest.Started("a"))
 	states, done := follow(t, feed, "a", 0, messages.StatusFailed)
 	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusReady)
 	letter := mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
@@ -131,7 +131,7 @@ func TestFollowIsToldOfADeadLetter(t *testing.T) {
 func TestFollowFromBetweenDeadLetterAndAcknowledgement(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
-	mustPublish(t, client, eventtest.Started("a"))
+	eventtest.Publish(t, client, eventtest.Started("a"))
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
 	states, done := follow(t, feed, "a", 0, messages.StatusFailed)
 	wantEnd(t, states, done, messages.StatusFailed)
@@ -141,10 +141,10 @@ func TestFollowIsToldOfARenewal(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
 	e := expiredLinksOf("a")
-	sequence := mustPublishLinks(t, client, e, 0)
+	sequence := eventtest.PublishLinks(t, client, e, 0)
 	states, done := follow(t, feed, "a", 0, messages.StatusReady)
 	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusExpired)
-	mustPublishLinks(t, client, eventtest.Links("a", 2), sequence)
+	eventtest.PublishLinks(t, client, eventtest.Links("a", 2), sequence)
 	if last := wantEnd(t, states, done, messages.StatusReady); last.Links.Data.Generation != 2 {
 		t.Errorf("generation: got %d, want 2", last.Links.Data.Generation)
 	}
@@ -168,7 +168,7 @@ func TestManyFollowOneConversation(t *testing.T) {
 		})
 	}
 	begun.Wait()
-	mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
 	group.Wait()
 	for i, err := range errs {
 		if err != nil {
@@ -183,7 +183,7 @@ func TestFollowBeforeTheFeedRuns(t *testing.T) {
 	feed := messages.NewFeed(client)
 	states, done := follow(t, feed, "a", 0, messages.StatusReady)
 	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusUnknown)
-	mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
 	startFeed(t, feed)
 	wantEnd(t, states, done, messages.StatusReady)
 }
@@ -198,7 +198,7 @@ func TestFollowSurvivesTheFeedsConsumers(t *testing.T) {
 
 	deleteConsumers(t, client.JetStream(), messages.LinksStream)
 	deleteConsumers(t, client.JetStream(), messages.DeadLettersStream)
-	mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "b"))
 	wantEnd(t, links, linksDone, messages.StatusReady)
 	wantEnd(t, letters, lettersDone, messages.StatusFailed)
@@ -207,7 +207,7 @@ func TestFollowSurvivesTheFeedsConsumers(t *testing.T) {
 	waittest.Receive(t, letterConsumers, "another consumer of dead letters")
 	states, done := follow(t, feed, "c", 0, messages.StatusReady)
 	waittest.Receive(t, states, "the first state")
-	mustPublishLinks(t, client, eventtest.Links("c", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("c", 1), 0)
 	wantEnd(t, states, done, messages.StatusReady)
 }
 
@@ -217,12 +217,12 @@ func TestFollowReadsAgain(t *testing.T) {
 	feed := messages.NewFeed(client)
 	states, done := follow(t, feed, "a", 10*time.Millisecond, messages.StatusPending)
 	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusUnknown)
-	mustPublish(t, client, eventtest.Started("a"))
+	eventtest.Publish(t, client, eventtest.Started("a"))
 	wantEnd(t, states, done, messages.StatusPending)
 
 	e := eventtest.Links("b", 1)
 	e.Data.ExpiresAt = messages.At(time.Now().Add(300 * time.Millisecond))
-	mustPublishLinks(t, client, e, 0)
+	eventtest.PublishLinks(t, client, e, 0)
 	states, done = follow(t, feed, "b", 10*time.Millisecond, messages.StatusExpired)
 	wantEnd(t, states, done, messages.StatusExpired)
 }

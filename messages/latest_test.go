@@ -14,7 +14,7 @@ import (
 // links, though the broker still remembers the first.
 func TestRenewAgain(t *testing.T) {
 	client := newClient(t)
-	mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
 	var sequence uint64 = 1
 	for generation := 2; generation <= 4; generation++ {
 		for i := range 3 {
@@ -27,7 +27,7 @@ func TestRenewAgain(t *testing.T) {
 				t.Fatalf("renewal %d to generation %d: got %v and error %v, want %v", i, generation, outcome, err, want)
 			}
 		}
-		event, err := messages.Decode[messages.Started](settleNext(t, client).Data())
+		event, err := messages.Decode[messages.Started](eventtest.SettleNext(t, client).Data())
 		if err != nil || event.Data.Generation() != generation {
 			t.Fatalf("event: got generation %d and error %v, want %d", event.Data.Generation(), err, generation)
 		}
@@ -50,8 +50,8 @@ func TestRenewWithoutLinks(t *testing.T) {
 // After a dead letter, the same event is taken anew: once for all who saw it.
 func TestPublishAfterADeadLetter(t *testing.T) {
 	client := newClient(t)
-	mustPublish(t, client, eventtest.Started("a"))
-	settleNext(t, client)
+	eventtest.Publish(t, client, eventtest.Started("a"))
+	eventtest.SettleNext(t, client)
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
 	known, err := client.Latest(waittest.Limited(t), eventtest.Conversation("a"))
 	if err != nil || known.DeadLetter == nil || known.Links != nil {

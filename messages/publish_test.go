@@ -17,7 +17,7 @@ import (
 func TestPublishStoresAnEvent(t *testing.T) {
 	client := newClient(t)
 	e := eventtest.Started("two words")
-	mustPublish(t, client, e)
+	eventtest.Publish(t, client, e)
 	stored, err := client.Waiting(waittest.Limited(t), eventtest.Conversation("two words"))
 	if err != nil {
 		t.Fatalf("reading the event: %v", err)
@@ -43,41 +43,41 @@ func TestPublishRefusesWhatBreaksTheContract(t *testing.T) {
 func TestPublishUnlessThereIsTrouble(t *testing.T) {
 	var trouble error
 	client := messages.NewClient(newClient(t).JetStream(), messages.Unless(func() error { return trouble }))
-	mustPublish(t, client, eventtest.Started("before"))
+	eventtest.Publish(t, client, eventtest.Started("before"))
 	trouble = errors.New("invented")
 	if _, err := client.Publish(waittest.Limited(t), eventtest.Started("meanwhile")); !errors.Is(err, trouble) {
 		t.Errorf("publishing in trouble: got error %v, want %v", err, trouble)
 	}
-	mustPublishLinks(t, client, eventtest.Links("before", 1), 0) // what is begun is tried to the end
+	eventtest.PublishLinks(t, client, eventtest.Links("before", 1), 0) // what is begun is tried to the end
 	trouble = nil
-	mustPublish(t, client, eventtest.Started("after"))
+	eventtest.Publish(t, client, eventtest.Started("after"))
 	wantMessages(t, client, messages.ConversationsStream, 2)
 }
 
 func TestPublishKnowsDuplicates(t *testing.T) {
 	t.Run("of an id while the event waits", func(t *testing.T) {
 		client := newClient(t)
-		mustPublish(t, client, eventtest.Started("a"))
+		eventtest.Publish(t, client, eventtest.Started("a"))
 		wantOutcome(t, client, eventtest.Started("a"), messages.Duplicate)
 	})
 	t.Run("of an id after it was done", func(t *testing.T) {
 		client := newClient(t)
-		mustPublish(t, client, eventtest.Started("a"))
-		settleNext(t, client)
+		eventtest.Publish(t, client, eventtest.Started("a"))
+		eventtest.SettleNext(t, client)
 		wantOutcome(t, client, eventtest.Started("a"), messages.Duplicate)
 		wantMessages(t, client, messages.ConversationsStream, 0)
 	})
 	t.Run("of a place while another event waits", func(t *testing.T) {
 		client := newClient(t)
-		mustPublish(t, client, eventtest.Started("a"))
+		eventtest.Publish(t, client, eventtest.Started("a"))
 		wantOutcome(t, client, eventtest.Renewal("a", 1), messages.Duplicate)
 		wantMessages(t, client, messages.ConversationsStream, 1)
 	})
 	t.Run("of a place that is free again", func(t *testing.T) {
 		client := newClient(t)
-		mustPublish(t, client, eventtest.Started("a"))
+		eventtest.Publish(t, client, eventtest.Started("a"))
 		wantOutcome(t, client, eventtest.Renewal("a", 1), messages.Duplicate)
-		settleNext(t, client)
+		eventtest.SettleNext(t, client)
 		wantOutcome(t, client, eventtest.Renewal("a", 1), messages.Accepted)
 	})
 	t.Run("of a place that something unreadable takes", func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestPublishKnowsDuplicates(t *testing.T) {
 
 func TestPublishWhileTheEventIsWorkedOn(t *testing.T) {
 	client := newClient(t)
-	mustPublish(t, client, eventtest.Started("a"))
+	eventtest.Publish(t, client, eventtest.Started("a"))
 	consumer, err := messages.ProvisionConsumer(waittest.Limited(t), client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
@@ -109,10 +109,10 @@ func TestPublishWhileTheEventIsWorkedOn(t *testing.T) {
 
 func TestAccountsDoNotMeet(t *testing.T) {
 	client := newClient(t)
-	mustPublish(t, client, eventtest.Started("a"))
+	eventtest.Publish(t, client, eventtest.Started("a"))
 	other := eventtest.Started("a")
 	other.Data.Account = "other"
-	mustPublish(t, client, other)
+	eventtest.Publish(t, client, other)
 	wantMessages(t, client, messages.ConversationsStream, 2)
 }
 
@@ -130,8 +130,8 @@ func TestPublishToAFullQueue(t *testing.T) {
 	}
 	wantOutcome(t, client, eventtest.Started("early-0"), messages.Duplicate)
 	wantMessages(t, client, messages.ConversationsStream, uint64(accepted))
-	settleNext(t, client)
-	mustPublish(t, client, eventtest.Started("late-0"))
+	eventtest.SettleNext(t, client)
+	eventtest.Publish(t, client, eventtest.Started("late-0"))
 }
 
 // fill publishes until the queue is full, and returns how many it took.
@@ -201,7 +201,7 @@ func publishAtOnce(
 func TestPublishLinksExpectsTheLastOnes(t *testing.T) {
 	client := newClient(t)
 	first := eventtest.Links("a", 1)
-	sequence := mustPublishLinks(t, client, first, 0)
+	sequence := eventtest.PublishLinks(t, client, first, 0)
 	for what, after := range map[string]uint64{"none": 0, "later ones": sequence + 1} {
 		if _, err := client.PublishLinks(waittest.Limited(t), eventtest.Links("a", 2), after); !errors.Is(err, messages.ErrSuperseded) {
 			t.Errorf("publishing after %s: got error %v, want %v", what, err, messages.ErrSuperseded)
@@ -209,12 +209,12 @@ func TestPublishLinksExpectsTheLastOnes(t *testing.T) {
 	}
 	wantLinks(t, client, "a", first.ID)
 	second := eventtest.Links("a", 2)
-	if got := mustPublishLinks(t, client, second, sequence); got <= sequence {
+	if got := eventtest.PublishLinks(t, client, second, sequence); got <= sequence {
 		t.Errorf("sequence: got %d, want more than %d", got, sequence)
 	}
 	wantLinks(t, client, "a", second.ID)
 	wantMessages(t, client, messages.LinksStream, 1)
-	mustPublishLinks(t, client, eventtest.Links("b", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("b", 1), 0)
 }
 
 // After a lost PubAck the same event is refused like another's would be; the
@@ -222,7 +222,7 @@ func TestPublishLinksExpectsTheLastOnes(t *testing.T) {
 func TestPublishLinksAgain(t *testing.T) {
 	client := newClient(t)
 	e := eventtest.Links("a", 1)
-	mustPublishLinks(t, client, e, 0)
+	eventtest.PublishLinks(t, client, e, 0)
 	if _, err := client.PublishLinks(waittest.Limited(t), e, 0); !errors.Is(err, messages.ErrSuperseded) {
 		t.Errorf("publishing again: got error %v, want %v", err, messages.ErrSuperseded)
 	}

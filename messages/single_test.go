@@ -22,14 +22,14 @@ func TestSingleServerReadsWhatIsStored(t *testing.T) {
 	sequence := uint64(0)
 	for generation := 1; generation <= 50; generation++ {
 		e := eventtest.Links("a", generation)
-		sequence = mustPublishLinks(t, client, e, sequence)
+		sequence = eventtest.PublishLinks(t, client, e, sequence)
 		stored, err := client.Links(waittest.Limited(t), eventtest.Conversation("a"), messages.Leader)
 		if err != nil || stored.ID != e.ID || stored.Sequence != sequence {
 			t.Fatalf("links: got generation %d at %d and error %v, want %d at %d",
 				stored.Data.Generation, stored.Sequence, err, generation, sequence)
 		}
 	}
-	mustPublish(t, client, eventtest.Started("b"))
+	eventtest.Publish(t, client, eventtest.Started("b"))
 	if _, err := client.Waiting(waittest.Limited(t), eventtest.Conversation("b")); err != nil {
 		t.Errorf("event: got error %v, want it", err)
 	}
@@ -45,7 +45,7 @@ func TestSingleServerReadsTogether(t *testing.T) {
 	for reader := range readers {
 		e := eventtest.Links(fmt.Sprint("with links ", reader), 1)
 		e.Data.RecordingURL = "https://video.example/" + strings.Repeat("r", 100<<10) // 6 MiB for all
-		mustPublishLinks(t, client, e, 0)
+		eventtest.PublishLinks(t, client, e, 0)
 		stored[e.Data.InteractionID] = e.ID
 	}
 	var group sync.WaitGroup
@@ -72,7 +72,7 @@ func TestSingleServerReadsTogether(t *testing.T) {
 func TestSingleServerReadsTogetherWhatChanges(t *testing.T) {
 	client := messages.NewClient(brokertest.Connect(t, brokertest.Start(t, account)), messages.SingleServer())
 	defer client.Close()
-	sequence := mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
+	sequence := eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
 	var group sync.WaitGroup
 	for range 32 {
 		group.Go(func() {
@@ -87,7 +87,7 @@ func TestSingleServerReadsTogetherWhatChanges(t *testing.T) {
 		})
 	}
 	for generation := 2; generation <= 200; generation++ {
-		sequence = mustPublishLinks(t, client, eventtest.Links("a", generation), sequence)
+		sequence = eventtest.PublishLinks(t, client, eventtest.Links("a", generation), sequence)
 	}
 	group.Wait()
 }

@@ -15,14 +15,14 @@ type step func(*testing.T, *messages.Client)
 
 const stateID = "a"
 
-func stepEvent(t *testing.T, c *messages.Client)   { mustPublish(t, c, eventtest.Started(stateID)) }
-func stepSettled(t *testing.T, c *messages.Client) { settleNext(t, c) }
+func stepEvent(t *testing.T, c *messages.Client)   { eventtest.Publish(t, c, eventtest.Started(stateID)) }
+func stepSettled(t *testing.T, c *messages.Client) { eventtest.SettleNext(t, c) }
 func stepLinks(t *testing.T, c *messages.Client) {
-	mustPublishLinks(t, c, eventtest.Links(stateID, 1), lastLinks(t, c))
+	eventtest.PublishLinks(t, c, eventtest.Links(stateID, 1), lastLinks(t, c))
 }
 
 func stepExpiredLinks(t *testing.T, c *messages.Client) {
-	mustPublishLinks(t, c, expiredLinksOf(stateID), lastLinks(t, c))
+	eventtest.PublishLinks(t, c, expiredLinksOf(stateID), lastLinks(t, c))
 }
 
 func stepDeadLetter(t *testing.T, c *messages.Client) {
@@ -98,7 +98,7 @@ func TestStateHangsOnTheTimeAsked(t *testing.T) {
 	client := newClient(t)
 	e := eventtest.Links("a", 1)
 	e.Data.ExpiresAt = eventtest.Noon
-	mustPublishLinks(t, client, e, 0)
+	eventtest.PublishLinks(t, client, e, 0)
 	for at, want := range map[time.Time]messages.Status{
 		eventtest.Noon.Add(-time.Millisecond): messages.StatusReady,
 		eventtest.Noon.Time:                   messages.StatusExpired,

@@ -263,9 +263,9 @@ func TestConsumersTakeTheirOwnAccountsEvents(t *testing.T) {
 	client := newClient(t)
 	other := eventtest.Started("b")
 	other.Data.Account = "other"
-	mustPublish(t, client, other)
-	mustPublish(t, client, eventtest.Started("a"))
-	if got, want := settleNext(t, client).Subject(), eventtest.Conversation("a").EventSubject(); got != want {
+	eventtest.Publish(t, client, other)
+	eventtest.Publish(t, client, eventtest.Started("a"))
+	if got, want := eventtest.SettleNext(t, client).Subject(), eventtest.Conversation("a").EventSubject(); got != want {
 		t.Errorf("subject: got %q, want %q", got, want)
 	}
 	wantMessages(t, client, messages.ConversationsStream, 1)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/brokertest"
 	"roomlink/internal/eventtest"
@@ -54,12 +53,6 @@ func encode[T messages.Data](tb testing.TB, e messages.Event[T]) json.RawMessage
 	return data
 }
 
-// mustPublish publishes an event that must be accepted.
-func mustPublish(tb testing.TB, client *messages.Client, e messages.Event[messages.Started]) {
-	tb.Helper()
-	wantOutcome(tb, client, e, messages.Accepted)
-}
-
 func wantOutcome(
 	tb testing.TB, client *messages.Client, e messages.Event[messages.Started], want messages.Outcome,
 ) {
@@ -70,60 +63,23 @@ func wantOutcome(
 	}
 }
 
-func mustPublishLinks(
-	tb testing.TB, client *messages.Client, e messages.Event[messages.Links], after uint64,
-) uint64 {
-	tb.Helper()
-	sequence, err := client.PublishLinks(waittest.Limited(tb), e, after)
-	if err != nil {
-		tb.Fatalf("publishing the links of %q: %v", e.Data.InteractionID, err)
-	}
-	return sequence
-}
-
 // mustPublishDeadLetter stores a dead letter and reads it back.
 func mustPublishDeadLetter(
 	tb testing.TB, client *messages.Client, e messages.Event[messages.DeadLetter],
 ) messages.Stored[messages.DeadLetter] {
 	tb.Helper()
-	named := e.Data.Conversation()
-	if err := client.PublishDeadLetter(waittest.Limited(tb), e, named.Token()); err != nil {
-		tb.Fatalf("publishing the dead letter of %q: %v", e.Data.InteractionID, err)
-	}
-	stored, err := client.DeadLetter(waittest.Limited(tb), named, messages.Leader)
+	eventtest.PublishDeadLetter(tb, client, e)
+	stored, err := client.DeadLetter(waittest.Limited(tb), e.Data.Conversation(), messages.Leader)
 	if err != nil {
 		tb.Fatalf("reading the dead letter of %q: %v", e.Data.InteractionID, err)
 	}
 	return stored
 }
 
-// settleNext takes the next event of the account out of the queue, as a worker
-// does, and returns it.
-func settleNext(tb testing.TB, client *messages.Client) jetstream.Msg {
-	tb.Helper()
-	ctx := waittest.Limited(tb)
-	consumer, err := messages.ProvisionConsumer(ctx, client.JetStream(), account)
-	if err != nil {
-		tb.Fatalf("providing the consumer: %v", err)
-	}
-	msg, err := consumer.Next(jetstream.FetchContext(ctx))
-	if err != nil {
-		tb.Fatalf("pulling an event: %v", err)
-	}
-	if err := msg.DoubleAck(ctx); err != nil {
-		tb.Fatalf("acknowledging an event: %v", err)
-	}
-	return msg
-}
-
 // wantMessages compares how many messages a stream holds.
 func wantMessages(tb testing.TB, client *messages.Client, stream string, want uint64) {
 	tb.Helper()
-	handle, err := client.JetStream().Stream(waittest.Limited(tb), stream)
-	if err != nil {
-		tb.Fatalf("opening stream %q: %v", stream, err)
-	}
-	if got := handle.CachedInfo().State.Msgs; got != want {
+	if got := brokertest.Stream(tb, client, stream).CachedInfo().State.Msgs; got != want {
 		tb.Fatalf("messages in stream %q: got %d, want %d", stream, got, want)
 	}
 }

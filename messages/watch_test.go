@@ -50,23 +50,23 @@ func wantTold(t *testing.T, told <-chan messages.Stored[messages.Links], id stri
 
 func TestWatchFromTheStart(t *testing.T) {
 	client := newClient(t)
-	first := mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
-	mustPublishLinks(t, client, eventtest.Links("b", 1), 0)
-	mustPublishLinks(t, client, eventtest.Links("a", 2), first)
+	first := eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("b", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("a", 2), first)
 	told := watch(t, client, messages.WatchOptions{})
 	wantTold(t, told, "b", 1)
 	wantTold(t, told, "a", 2)
-	mustPublishLinks(t, client, eventtest.Links("c", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("c", 1), 0)
 	wantTold(t, told, "c", 1)
 }
 
 func TestWatchFromNow(t *testing.T) {
 	client := newClient(t)
-	mustPublishLinks(t, client, eventtest.Links("before", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("before", 1), 0)
 	begun := consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
 	told := watch(t, client, messages.WatchOptions{FromNow: true})
 	waittest.Receive(t, begun, "the consumer that tells where the stream ends")
-	mustPublishLinks(t, client, eventtest.Links("after", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("after", 1), 0)
 	wantTold(t, told, "after", 1)
 }
 
@@ -74,11 +74,11 @@ func TestWatchPassesOverOthersAndTheUnreadable(t *testing.T) {
 	client := newClient(t)
 	other := eventtest.Links("a", 1)
 	other.Data.Account = "other"
-	mustPublishLinks(t, client, other, 0)
+	eventtest.PublishLinks(t, client, other, 0)
 	if _, err := client.JetStream().Publish(waittest.Limited(t), eventtest.Conversation("x").LinksSubject(), []byte("{}")); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
-	mustPublishLinks(t, client, eventtest.Links("b", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("b", 1), 0)
 	wantTold(t, watch(t, client, messages.WatchOptions{}), "b", 1)
 }
 
@@ -97,7 +97,7 @@ func TestWatchSurvivesItsConsumer(t *testing.T) {
 				waittest.Receive(t, begun, "the watch's consumer")
 				deleteConsumers(t, client.JetStream(), messages.LinksStream)
 				id := fmt.Sprintf("a-%d", generation)
-				mustPublishLinks(t, client, eventtest.Links(id, 1), 0)
+				eventtest.PublishLinks(t, client, eventtest.Links(id, 1), 0)
 				wantTold(t, told, id, 1)
 			}
 		})
@@ -124,7 +124,7 @@ func deleteConsumers(t *testing.T, js jetstream.JetStream, stream string) {
 
 func TestWatchEnds(t *testing.T) {
 	client := newClient(t)
-	mustPublishLinks(t, client, eventtest.Links("a", 1), 0)
+	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
 	enough := errors.New("enough")
 	err := client.Watch(waittest.Limited(t), account, messages.WatchOptions{},
 		func(messages.Stored[messages.Links]) error { return enough })

@@ -95,9 +95,7 @@ func TestCustomerLinkOutlivesARenewal(t *testing.T) {
 	}
 	renewed := old.Data
 	renewed.Generation, renewed.ExpiresAt, renewed.TicketURL = 2, later, "https://video.example/t/second-ticket"
-	if _, err := s.client.PublishLinks(waittest.Limited(t), messages.NewEvent(eventtest.Noon, renewed), old.Sequence); err != nil {
-		t.Fatalf("publishing links: %v", err)
-	}
+	eventtest.PublishLinks(t, s.client, messages.NewEvent(eventtest.Noon, renewed), old.Sequence)
 	s.do(t, http.MethodPost, address).wantRedirect(t, http.StatusSeeOther, "https://video.example/t/second-ticket")
 }
 

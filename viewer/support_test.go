@@ -157,13 +157,10 @@ func (s *site) run(tb testing.TB, feed *messages.Feed, listener net.Listener, ha
 // generation.
 func (s *site) start(tb testing.TB, named messages.Conversation, renews int) {
 	tb.Helper()
-	outcome, err := s.client.Publish(waittest.Limited(tb), messages.NewEvent(eventtest.Noon, messages.Started{
+	eventtest.Publish(tb, s.client, messages.NewEvent(eventtest.Noon, messages.Started{
 		Account: named.Account, InteractionID: named.InteractionID, CustomerID: "contact-1",
 		Channel: messages.ChannelVoice, Source: messages.SourceAutomation, ReceivedAt: eventtest.Noon, Renews: renews,
 	}))
-	if err != nil || outcome != messages.Accepted {
-		tb.Fatalf("publishing the event of %q: got %v and error %v, want it accepted", named.InteractionID, outcome, err)
-	}
 }
 
 // links stores links, changed by the edits, as the first of a conversation.
@@ -177,9 +174,7 @@ func (s *site) links(tb testing.TB, named messages.Conversation, edits ...func(*
 	for _, edit := range edits {
 		edit(&data)
 	}
-	if _, err := s.client.PublishLinks(waittest.Limited(tb), messages.NewEvent(eventtest.Noon, data), 0); err != nil {
-		tb.Fatalf("publishing the links of %q: %v", named.InteractionID, err)
-	}
+	eventtest.PublishLinks(tb, s.client, messages.NewEvent(eventtest.Noon, data), 0)
 }
 
 // renewed stores links in place of those that a conversation has.
@@ -195,9 +190,7 @@ func (s *site) renewed(tb testing.TB, named messages.Conversation, edits ...func
 	for _, edit := range edits {
 		edit(&data)
 	}
-	if _, err := s.client.PublishLinks(waittest.Limited(tb), messages.NewEvent(eventtest.Noon, data), old.Sequence); err != nil {
-		tb.Fatalf("publishing the links of %q: %v", named.InteractionID, err)
-	}
+	eventtest.PublishLinks(tb, s.client, messages.NewEvent(eventtest.Noon, data), old.Sequence)
 }
 
 func expired(l *messages.Links) { l.ExpiresAt = messages.At(eventtest.Noon.AddDate(-20, 0, 0)) }
@@ -205,13 +198,10 @@ func expired(l *messages.Links) { l.ExpiresAt = messages.At(eventtest.Noon.AddDa
 // fail stores a dead letter.
 func (s *site) fail(tb testing.TB, named messages.Conversation, reason string) {
 	tb.Helper()
-	err := s.client.PublishDeadLetter(waittest.Limited(tb), messages.NewEvent(eventtest.Noon, messages.DeadLetter{
+	eventtest.PublishDeadLetter(tb, s.client, messages.NewEvent(eventtest.Noon, messages.DeadLetter{
 		Account: named.Account, InteractionID: named.InteractionID, Reason: reason, Detail: "invented",
 		Attempts: 1, AcceptedAt: eventtest.Noon, LastAttemptAt: eventtest.Noon, Event: json.RawMessage(`{}`),
-	}), named.Token())
-	if err != nil {
-		tb.Fatalf("publishing the dead letter of %q: %v", named.InteractionID, err)
-	}
+	}))
 }
 
 // statuses stores a conversation in each status that there is, under its name.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/brokertest"
 	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/webhook"
@@ -122,11 +123,7 @@ func TestActionsWaitTogether(t *testing.T) {
 	}
 	s.worker(t, makesRooms)
 	group.Wait()
-	info, err := s.client.JetStream().Stream(waittest.Limited(t), messages.LinksStream)
-	if err != nil {
-		t.Fatalf("opening the stream: %v", err)
-	}
-	if got := info.CachedInfo().State.Consumers; got > 1 {
+	if got := brokertest.Stream(t, s.client, messages.LinksStream).CachedInfo().State.Consumers; got > 1 {
 		t.Errorf("consumers of the links: got %d, want 1", got)
 	}
 }

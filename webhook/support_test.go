@@ -20,6 +20,7 @@ import (
 	"roomlink/internal/access"
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/logtest"
 	"roomlink/internal/secret"
 	"roomlink/internal/waittest"
@@ -31,7 +32,7 @@ import (
 
 // The accounts of the tests, and their invented credentials.
 const (
-	account = "acme"
+	account = eventtest.Account
 	other   = "globex"
 
 	linkKey      = secret.String("an invented link key of these tests")
@@ -292,35 +293,13 @@ func (s *site) stored(tb testing.TB, account, id string) *jetstream.RawStreamMsg
 
 func (s *site) stream(tb testing.TB) jetstream.Stream {
 	tb.Helper()
-	stream, err := s.client.JetStream().Stream(waittest.Limited(tb), messages.ConversationsStream)
-	if err != nil {
-		tb.Fatalf("opening the stream: %v", err)
-	}
-	return stream
+	return brokertest.Stream(tb, s.client, messages.ConversationsStream)
 }
 
 func (s *site) wantStored(tb testing.TB, want uint64) {
 	tb.Helper()
 	if got := s.stream(tb).CachedInfo().State.Msgs; got != want {
 		tb.Errorf("events in the queue: got %d, want %d", got, want)
-	}
-}
-
-// settleNext takes the next event of the account out of the queue, as a worker
-// does.
-func (s *site) settleNext(tb testing.TB) {
-	tb.Helper()
-	ctx := waittest.Limited(tb)
-	consumer, err := messages.ProvisionConsumer(ctx, s.client.JetStream(), account)
-	if err != nil {
-		tb.Fatalf("providing the consumer: %v", err)
-	}
-	msg, err := consumer.Next(jetstream.FetchContext(ctx))
-	if err != nil {
-		tb.Fatalf("pulling an event: %v", err)
-	}
-	if err := msg.DoubleAck(ctx); err != nil {
-		tb.Fatalf("acknowledging an event: %v", err)
 	}
 }
 

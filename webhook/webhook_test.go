@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
+	"roomlink/internal/eventtest"
 	"roomlink/internal/webtest"
 	"roomlink/messages"
 	"roomlink/webhook"
@@ -209,7 +210,7 @@ func TestDuplicates(t *testing.T) {
 		t.Errorf("stored event: got %s, want the first", event.Data)
 	}
 
-	s.settleNext(t)
+	eventtest.SettleNext(t, s.client)
 	s.post(t, eventsPath, automation("a")).wantStatus(t, http.StatusOK, "duplicate")
 	s.wantStored(t, 0)
 }
@@ -373,7 +374,7 @@ func TestFullQueue(t *testing.T) {
 	s.post(t, eventsPath, automation("conversation-0")).wantStatus(t, http.StatusOK, "duplicate")
 	s.wantStored(t, uint64(accepted))
 
-	s.settleNext(t)
+	eventtest.SettleNext(t, s.client)
 	s.post(t, eventsPath, automation("another")).wantStatus(t, http.StatusAccepted, "accepted")
 	if got := s.events(t, account, "unavailable"); got != 4 {
 		t.Errorf("calls counted as unavailable: got %v, want 4", got)

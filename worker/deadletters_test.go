@@ -322,13 +322,10 @@ func TestReplay(t *testing.T) {
 // bury stores a dead letter.
 func (h *house) bury(id string, original []byte) {
 	h.tb.Helper()
-	letter := messages.NewEvent(eventtest.Noon, messages.DeadLetter{
+	eventtest.PublishDeadLetter(h.tb, h.client, messages.NewEvent(eventtest.Noon, messages.DeadLetter{
 		Account: account, InteractionID: id, Reason: messages.ReasonRejected, Attempts: 1,
 		AcceptedAt: eventtest.Noon, LastAttemptAt: eventtest.Noon, Event: original,
-	})
-	if err := h.client.PublishDeadLetter(waittest.Limited(h.tb), letter, eventtest.Conversation(id).Token()); err != nil {
-		h.tb.Fatalf("publishing a dead letter: %v", err)
-	}
+	}))
 }
 
 func encoded[T messages.Data](tb testing.TB, e messages.Event[T]) []byte {

@@ -76,13 +76,10 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatalf("reading what the broker says of the event: %v", err)
 	}
-	letter := messages.NewEvent(messages.At(time.Now()), messages.DeadLetter{
+	eventtest.PublishDeadLetter(t, h.client, messages.NewEvent(messages.At(time.Now()), messages.DeadLetter{
 		Account: account, InteractionID: "call-1", Reason: messages.ReasonRejected, Attempts: 1,
 		AcceptedAt: messages.At(meta.Timestamp), LastAttemptAt: messages.At(time.Now()), Event: msg.Data(),
-	})
-	if err := h.client.PublishDeadLetter(waittest.Limited(t), letter, eventtest.Conversation("call-1").Token()); err != nil {
-		t.Fatalf("publishing a dead letter: %v", err)
-	}
+	}))
 	stored, err := h.client.DeadLetter(waittest.Limited(t), eventtest.Conversation("call-1"), messages.Leader)
 	if err != nil {
 		t.Fatalf("reading the dead letter: %v", err)

@@ -182,11 +182,7 @@ func simulated(f worker.Facade) worker.Account {
 // publish stores an event, which must be accepted.
 func (h *house) publish(e messages.Event[messages.Started]) {
 	h.tb.Helper()
-	got, err := h.client.Publish(waittest.Limited(h.tb), e)
-	if err != nil || got != messages.Accepted {
-		h.tb.Fatalf("publishing the event of %q: got %v and error %v, want %v",
-			e.Data.InteractionID, got, err, messages.Accepted)
-	}
+	eventtest.Publish(h.tb, h.client, e)
 }
 
 // publishRaw stores what may be no event of ours. Its subject ends in a token.
@@ -201,11 +197,7 @@ func (h *house) publishRaw(token string, data []byte) {
 // sequence.
 func (h *house) publishLinks(e messages.Event[messages.Links], after uint64) uint64 {
 	h.tb.Helper()
-	sequence, err := h.client.PublishLinks(waittest.Limited(h.tb), e, after)
-	if err != nil {
-		h.tb.Fatalf("publishing the links of %q: %v", e.Data.InteractionID, err)
-	}
-	return sequence
+	return eventtest.PublishLinks(h.tb, h.client, e, after)
 }
 
 // next waits for the next message of a stream on a subject, and begins with the
@@ -355,11 +347,7 @@ func (h *house) await(what string, holds func() bool) {
 // wantMessages compares how many messages a stream holds.
 func (h *house) wantMessages(stream string, want uint64) {
 	h.tb.Helper()
-	handle, err := h.client.JetStream().Stream(waittest.Limited(h.tb), stream)
-	if err != nil {
-		h.tb.Fatalf("opening stream %q: %v", stream, err)
-	}
-	if got := handle.CachedInfo().State.Msgs; got != want {
+	if got := brokertest.Stream(h.tb, h.client, stream).CachedInfo().State.Msgs; got != want {
 		h.tb.Errorf("messages in stream %q: got %d, want %d", stream, got, want)
 	}
 }

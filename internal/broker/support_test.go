@@ -95,9 +95,7 @@ func publishLinks(t *testing.T, client *messages.Client, account, id string) {
 	t.Helper()
 	links := eventtest.Links(id, 1)
 	links.Data.Account = account
-	if _, err := client.PublishLinks(waittest.Limited(t), links, 0); err != nil {
-		t.Fatalf("publishing the links of %q: %v", id, err)
-	}
+	eventtest.PublishLinks(t, client, links, 0)
 }
 
 // publishDeadLetter stores the dead letter of an event.
@@ -109,10 +107,7 @@ func publishDeadLetter(t *testing.T, client *messages.Client, account, id string
 	if err != nil {
 		t.Fatalf("encoding: %v", err)
 	}
-	e := messages.NewEvent(eventtest.Noon, messages.DeadLetter{
+	eventtest.PublishDeadLetter(t, client, messages.NewEvent(eventtest.Noon, messages.DeadLetter{
 		Account: account, InteractionID: id, Reason: messages.ReasonRejected, Attempts: 1, Event: original,
-	})
-	if err := client.PublishDeadLetter(waittest.Limited(t), e, conversation(account, id).Token()); err != nil {
-		t.Fatalf("publishing the dead letter of %q: %v", id, err)
-	}
+	}))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
+	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -54,4 +55,14 @@ func Connect(tb testing.TB, b *broker.Broker) jetstream.JetStream {
 func Client(tb testing.TB, b *broker.Broker) *messages.Client {
 	tb.Helper()
 	return messages.NewClient(Connect(tb, b))
+}
+
+// Stream opens a stream.
+func Stream(tb testing.TB, client *messages.Client, name string) jetstream.Stream {
+	tb.Helper()
+	stream, err := client.JetStream().Stream(waittest.Limited(tb), name)
+	if err != nil {
+		tb.Fatalf("opening stream %q: %v", name, err)
+	}
+	return stream
 }

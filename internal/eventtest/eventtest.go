@@ -1,5 +1,5 @@
-// Package eventtest gives tests invented conversations, and what the streams hold of
-// them. It is for tests alone.
+// Package eventtest gives tests invented conversations, and stores what the streams
+// hold of them. It is for tests alone.
 package eventtest
 
 import (
@@ -38,7 +38,7 @@ func Renewal(id string, generation int) messages.Event[messages.Started] {
 	return e
 }
 
-// Links never expire.
+// Links are those of a conversation, which never expire.
 func Links(id string, generation int) messages.Event[messages.Links] {
 	return messages.NewEvent(Noon, messages.Links{
 		Account:       Account,

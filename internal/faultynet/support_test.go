@@ -22,6 +22,7 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/broker"
+	"roomlink/internal/brokertest"
 	"roomlink/internal/logtest"
 	"roomlink/internal/networktest"
 	"roomlink/internal/secret"
@@ -428,11 +429,7 @@ func (s *site) await(what string, holds func() bool) {
 
 func (s *site) streamState(name string) jetstream.StreamState {
 	s.tb.Helper()
-	stream, err := s.observer.JetStream().Stream(waittest.Limited(s.tb), name)
-	if err != nil {
-		s.tb.Fatalf("opening stream %q: %v", name, err)
-	}
-	return stream.CachedInfo().State
+	return brokertest.Stream(s.tb, s.observer, name).CachedInfo().State
 }
 
 func (s *site) messagesIn(stream string) uint64 { return s.streamState(stream).Msgs }
