@@ -13,29 +13,6 @@ import (
 	"roomlink/messages"
 )
 
-// watch runs a watch until the test ends, and returns what it tells.
-func watch(
-	t *testing.T, client *messages.Client, options messages.WatchOptions,
-) <-chan messages.Stored[messages.Links] {
-	t.Helper()
-	told := make(chan messages.Stored[messages.Links], 64)
-	ctx, cancel := context.WithCancel(waittest.Limited(t))
-	done := make(chan error, 1)
-	go func() {
-		done <- client.Watch(ctx, account, options, func(links messages.Stored[messages.Links]) error {
-			told <- links
-			return nil
-		})
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("end of the watch: got %v, want %v", err, context.Canceled)
-		}
-	})
-	return told
-}
-
 func wantTold(t *testing.T, told <-chan messages.Stored[messages.Links], id string, generation int) {
 	t.Helper()
 	links := waittest.Receive(t, told, "links of "+id)
@@ -53,7 +30,7 @@ func TestWatchFromTheStart(t *testing.T) {
 	first := eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
 	eventtest.PublishLinks(t, client, eventtest.Links("b", 1), 0)
 	eventtest.PublishLinks(t, client, eventtest.Links("a", 2), first)
-	told := watch(t, client, messages.WatchOptions{})
+	told := eventtest.Watch(t, client, messages.WatchOptions{})
 	wantTold(t, told, "b", 1)
 	wantTold(t, told, "a", 2)
 	eventtest.PublishLinks(t, client, eventtest.Links("c", 1), 0)
@@ -64,7 +41,7 @@ func TestWatchFromNow(t *testing.T) {
 	client := newClient(t)
 	eventtest.PublishLinks(t, client, eventtest.Links("before", 1), 0)
 	begun := consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
-	told := watch(t, client, messages.WatchOptions{FromNow: true})
+	told := eventtest.Watch(t, client, messages.WatchOptions{FromNow: true})
 	waittest.Receive(t, begun, "the consumer that tells where the stream ends")
 	eventtest.PublishLinks(t, client, eventtest.Links("after", 1), 0)
 	wantTold(t, told, "after", 1)
@@ -79,7 +56,7 @@ func TestWatchPassesOverOthersAndTheUnreadable(t *testing.T) {
 		t.Fatalf("publishing: %v", err)
 	}
 	eventtest.PublishLinks(t, client, eventtest.Links("b", 1), 0)
-	wantTold(t, watch(t, client, messages.WatchOptions{}), "b", 1)
+	wantTold(t, eventtest.Watch(t, client, messages.WatchOptions{}), "b", 1)
 }
 
 // The broker may forget a watch's consumer; what is stored before the client
@@ -89,7 +66,7 @@ func TestWatchSurvivesItsConsumer(t *testing.T) {
 		t.Run(fmt.Sprintf("%+v", options), func(t *testing.T) {
 			client := newClient(t)
 			begun := consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
-			told := watch(t, client, options)
+			told := eventtest.Watch(t, client, options)
 			if options.FromNow {
 				waittest.Receive(t, begun, "the consumer that tells where the stream ends")
 			}

@@ -1,7 +1,6 @@
 package broker_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -125,39 +124,18 @@ func TestSubscriberWatchesFromNow(t *testing.T) {
 	if err != nil {
 		t.Fatalf("subscribing to advisories: %v", err)
 	}
-	told := watch(t, subscriber.Client, messages.WatchOptions{FromNow: true})
+	told := eventtest.Watch(t, subscriber.Client, messages.WatchOptions{FromNow: true})
 	waittest.Receive(t, begun, "the watch's consumer")
 	publishLinks(t, h.parts, "acme", "after")
-	if got := waittest.Receive(t, told, "links"); got != "after" {
+	if got := waittest.Receive(t, told, "links").Data.InteractionID; got != "after" {
 		t.Errorf("watched: got %q, want %q", got, "after")
 	}
-}
-
-// watch tells the ids of the links of an account until the test ends.
-func watch(t *testing.T, client *messages.Client, options messages.WatchOptions) <-chan string {
-	t.Helper()
-	told := make(chan string, 64)
-	ctx, cancel := context.WithCancel(waittest.Limited(t))
-	done := make(chan error, 1)
-	go func() {
-		done <- client.Watch(ctx, "acme", options, func(links messages.Stored[messages.Links]) error {
-			told <- links.Data.InteractionID
-			return nil
-		})
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("end of the watch: got %v, want %v", err, context.Canceled)
-		}
-	})
-	return told
 }
 
 func TestSubscribersWatchSurvivesARestart(t *testing.T) {
 	h := newHouse(t, "acme")
 	publishLinks(t, h.parts, "acme", "before")
-	told := watch(t, h.user(t, broker.SubscriberUser).Client, messages.WatchOptions{})
+	told := eventtest.Watch(t, h.user(t, broker.SubscriberUser).Client, messages.WatchOptions{})
 	waittest.Receive(t, told, "the first links")
 	address := strings.TrimPrefix(h.Address(), "nats://")
 	h.Close()
@@ -169,7 +147,7 @@ func TestSubscribersWatchSurvivesARestart(t *testing.T) {
 		t.Fatalf("connecting: %v", err)
 	}
 	publishLinks(t, messages.NewClient(js), "acme", "after")
-	if got := waittest.Receive(t, told, "the links after the restart"); got != "after" {
+	if got := waittest.Receive(t, told, "the links after the restart").Data.InteractionID; got != "after" {
 		t.Errorf("watched: got %q, want %q", got, "after")
 	}
 }
@@ -331,7 +309,7 @@ func TestSubscriberCannotHaveAConsumerDoIt(t *testing.T) {
 	}
 	// By the time that a consumer of the right kind has told of both, so have they.
 	publishLinks(t, h.parts, "acme", "b")
-	told := watch(t, subscriber.Client, messages.WatchOptions{})
+	told := eventtest.Watch(t, subscriber.Client, messages.WatchOptions{})
 	for range 2 {
 		waittest.Receive(t, told, "links")
 	}

@@ -1,6 +1,8 @@
 package eventtest
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -56,4 +58,27 @@ func SettleNext(tb testing.TB, client *messages.Client) jetstream.Msg {
 		tb.Fatalf("acknowledging an event: %v", err)
 	}
 	return msg
+}
+
+// Watch tells of the links of [Account] until the test ends.
+func Watch(
+	tb testing.TB, client *messages.Client, options messages.WatchOptions,
+) <-chan messages.Stored[messages.Links] {
+	tb.Helper()
+	told := make(chan messages.Stored[messages.Links], 64)
+	ctx, cancel := context.WithCancel(waittest.Limited(tb))
+	done := make(chan error, 1)
+	go func() {
+		done <- client.Watch(ctx, Account, options, func(links messages.Stored[messages.Links]) error {
+			told <- links
+			return nil
+		})
+	}()
+	tb.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			tb.Errorf("end of the watch: got %v, want %v", err, context.Canceled)
+		}
+	})
+	return told
 }
