@@ -22,6 +22,7 @@ import (
 	"roomlink/internal/brokertest"
 	"roomlink/internal/eventtest"
 	"roomlink/internal/logtest"
+	"roomlink/internal/metrictest"
 	"roomlink/internal/secret"
 	"roomlink/internal/waittest"
 	"roomlink/internal/web"
@@ -306,23 +307,5 @@ func (s *site) wantStored(tb testing.TB, want uint64) {
 // events reads the counter of calls by outcome.
 func (s *site) events(tb testing.TB, account, outcome string) float64 {
 	tb.Helper()
-	families, err := s.registry.Gather()
-	if err != nil {
-		tb.Fatalf("gathering metrics: %v", err)
-	}
-	for _, family := range families {
-		if family.GetName() != "roomlink_events_total" {
-			continue
-		}
-		for _, metric := range family.GetMetric() {
-			labels := map[string]string{}
-			for _, pair := range metric.GetLabel() {
-				labels[pair.GetName()] = pair.GetValue()
-			}
-			if labels["account"] == account && labels["outcome"] == outcome {
-				return metric.GetCounter().GetValue()
-			}
-		}
-	}
-	return 0
+	return metrictest.Sum(tb, s.registry, "roomlink_events_total", "account", account, "outcome", outcome)
 }

@@ -21,6 +21,7 @@ import (
 	"roomlink/internal/brokertest"
 	"roomlink/internal/eventtest"
 	"roomlink/internal/logtest"
+	"roomlink/internal/metrictest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
 	"roomlink/internal/waittest"
@@ -352,35 +353,11 @@ func (h *house) wantMessages(stream string, want uint64) {
 	}
 }
 
-// metric returns the sum of a metric over the series that have these labels,
-// given as name and value in turn. A histogram's is its count.
+// metric is the sum of a metric over the series that have these labels, given as
+// name and value in turn.
 func (r *running) metric(name string, labels ...string) float64 {
 	r.house.tb.Helper()
-	families, err := r.registry.Gather()
-	if err != nil {
-		r.house.tb.Fatalf("gathering metrics: %v", err)
-	}
-	sum := 0.0
-	for _, family := range families {
-		if family.GetName() != name {
-			continue
-		}
-		for _, series := range family.GetMetric() {
-			matching := 0
-			for _, pair := range series.GetLabel() {
-				for i := 0; i < len(labels); i += 2 {
-					if pair.GetName() == labels[i] && pair.GetValue() == labels[i+1] {
-						matching += 2
-					}
-				}
-			}
-			if matching == len(labels) {
-				sum += series.GetCounter().GetValue() + series.GetGauge().GetValue() +
-					float64(series.GetHistogram().GetSampleCount())
-			}
-		}
-	}
-	return sum
+	return metrictest.Sum(r.house.tb, r.registry, name, labels...)
 }
 
 // wantMetric compares a metric.

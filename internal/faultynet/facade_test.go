@@ -82,7 +82,7 @@ func TestFacadeNetwork(t *testing.T) {
 			s.awaitLinks(ids...)
 			before := map[string]float64{}
 			for _, outcome := range []string{created, notDone, unknownOutcome} {
-				before[outcome] = s.metric("roomlink_facade_calls_total", outcome)
+				before[outcome] = s.metric("roomlink_facade_calls_total", "outcome", outcome)
 			}
 
 			if test.cut {
@@ -98,7 +98,7 @@ func TestFacadeNetwork(t *testing.T) {
 			}
 			s.awaitCalls(test.outcome, before[test.outcome]+4)
 			for _, outcome := range test.never {
-				if got := s.metric("roomlink_facade_calls_total", outcome); got != before[outcome] {
+				if got := s.metric("roomlink_facade_calls_total", "outcome", outcome); got != before[outcome] {
 					t.Errorf("calls that ended as %s: got %v, want none", outcome, got-before[outcome])
 				}
 			}
@@ -125,7 +125,7 @@ func TestUnknownOutcomesEnd(t *testing.T) {
 	stored, _ := s.flood("while", events, events)
 	s.await("dead letters", func() bool { return s.messagesIn(messages.DeadLettersStream) == events })
 	s.await("an empty queue", func() bool { return s.messagesIn(messages.ConversationsStream) == 0 })
-	if got := s.metric("roomlink_orphans_possible_total", unknownOutcome); got != events*(retries+1) {
+	if got := s.metric("roomlink_orphans_possible_total", "cause", unknownOutcome); got != events*(retries+1) {
 		t.Errorf("possible orphans: got %v, want one for each call: %d", got, events*(retries+1))
 	}
 	for _, id := range stored {

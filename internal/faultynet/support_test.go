@@ -24,6 +24,7 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/brokertest"
 	"roomlink/internal/logtest"
+	"roomlink/internal/metrictest"
 	"roomlink/internal/networktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
@@ -436,30 +437,11 @@ func (s *site) messagesIn(stream string) uint64 { return s.streamState(stream).M
 
 func (s *site) lastSequence(stream string) uint64 { return s.streamState(stream).LastSeq }
 
-// metric sums a counter over the series that have a label of this value, or over
-// all.
-func (s *site) metric(name string, values ...string) float64 {
+// metric is the sum of a metric over the series that have these labels, given as
+// name and value in turn.
+func (s *site) metric(name string, labels ...string) float64 {
 	s.tb.Helper()
-	families, err := s.registry.Gather()
-	if err != nil {
-		s.tb.Fatalf("gathering metrics: %v", err)
-	}
-	sum := 0.0
-	for _, family := range families {
-		if family.GetName() != name {
-			continue
-		}
-		for _, series := range family.GetMetric() {
-			matching := len(values) == 0
-			for _, pair := range series.GetLabel() {
-				matching = matching || pair.GetValue() == values[0]
-			}
-			if matching {
-				sum += series.GetCounter().GetValue()
-			}
-		}
-	}
-	return sum
+	return metrictest.Sum(s.tb, s.registry, name, labels...)
 }
 
 // awaitCalls waits until facade calls with an outcome have ended. A line of the
@@ -469,14 +451,14 @@ func (s *site) awaitCalls(outcome string, count float64) {
 	ctx := waittest.Limited(s.tb)
 	for {
 		line := s.log.Next()
-		if s.metric("roomlink_facade_calls_total", outcome) >= count {
+		if s.metric("roomlink_facade_calls_total", "outcome", outcome) >= count {
 			return
 		}
 		select {
 		case <-line:
 		case <-ctx.Done():
 			s.tb.Fatalf("calls that ended as %s: got %v, want %v", outcome,
-				s.metric("roomlink_facade_calls_total", outcome), count)
+				s.metric("roomlink_facade_calls_total", "outcome", outcome), count)
 		}
 	}
 }
