@@ -50,9 +50,10 @@ func Unless(trouble func() error) Option { return func(c *Client) { c.trouble = 
 
 // NewClient returns a client on a connection. The connection stays the caller's.
 func NewClient(js jetstream.JetStream, options ...Option) *Client {
-	c := &Client{js: js, nc: js.Conn(), direct: map[string]*lookups{}}
-	for _, stream := range []string{LinksStream, DeadLettersStream} {
-		c.direct[stream] = newLookups(c.nc, stream)
+	c := &Client{js: js, nc: js.Conn()}
+	c.direct = map[string]*lookups{
+		LinksStream:       newLookups(c.nc, LinksStream, 0),
+		DeadLettersStream: newLookups(c.nc, DeadLettersStream, gatherDeadLetters),
 	}
 	for _, option := range options {
 		option(c)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,14 +18,18 @@ const (
 	// mostLookupBytes bounds the answer to a group, in bytes. What does not fit is
 	// read by itself.
 	mostLookupBytes = 4 << 20
+	// gatherDeadLetters is how long look-ups of dead letters gather: a worker makes one
+	// for each event whose links are stored already, and nobody waits for it.
+	gatherDeadLetters = 4 * time.Millisecond
 )
 
 // lookups reads the last messages of subjects in groups: what gathers while one
 // read is under way is the next, as one request. A caller who finds nothing under
-// way reads for itself at once.
+// way reads for itself at once, unless each group is to gather for a while.
 type lookups struct {
 	nc     *nats.Conn
 	stream string
+	gather time.Duration
 
 	mu      sync.Mutex
 	waiting []*lookup
@@ -46,7 +51,9 @@ type found struct {
 	err     error
 }
 
-func newLookups(nc *nats.Conn, stream string) *lookups { return &lookups{nc: nc, stream: stream} }
+func newLookups(nc *nats.Conn, stream string, gather time.Duration) *lookups {
+	return &lookups{nc: nc, stream: stream, gather: gather}
+}
 
 // last reads the last message of a subject, as [readDirect] does.
 func (l *lookups) last(ctx context.Context, subject string) (raw, error) {
@@ -67,17 +74,24 @@ func (l *lookups) last(ctx context.Context, subject string) (raw, error) {
 func (l *lookups) join(subject string) *lookup {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.busy {
-		l.busy = true
+	first := !l.busy
+	l.busy = true
+	if first && l.gather == 0 {
 		return nil
 	}
 	waiting := &lookup{subject: subject, done: make(chan found, 1)}
 	l.waiting = append(l.waiting, waiting)
+	if first {
+		l.running.Go(l.next)
+	}
 	return waiting
 }
 
-// next has those read who wait, now that a read has ended.
+// next has those read who wait, now that nothing is being read.
 func (l *lookups) next() {
+	if l.gather > 0 {
+		<-time.After(l.gather)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.waiting) == 0 {
