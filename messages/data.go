@@ -204,27 +204,31 @@ func At(t time.Time) Time {
 
 // String is the time as in JSON; "" for the zero time.
 func (t Time) String() string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(timeLayout)
+	var room [len("2006-01-02T15:04:05.000Z")]byte
+	return string(t.appendText(room[:0]))
 }
 
-// timeLayout is RFC 3339 with milliseconds, as many digits as they may be.
-const timeLayout = "2006-01-02T15:04:05.000Z07:00"
+// appendText appends the time as RFC 3339 with three digits of a second; nothing for
+// the zero time.
+func (t Time) appendText(text []byte) []byte {
+	if t.IsZero() {
+		return text
+	}
+	// A layout that package time formats in a way of its own, five times as fast.
+	text = t.UTC().AppendFormat(text, time.RFC3339)
+	ms := t.Nanosecond() / int(time.Millisecond)
+	return append(text[:len(text)-1], '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10), 'Z')
+}
 
 // MarshalJSON implements [json.Marshaler].
 func (t Time) MarshalJSON() ([]byte, error) {
-	return append(append([]byte{'"'}, t.String()...), '"'), nil // no character of it is escaped
+	return append(t.appendText([]byte{'"'}), '"'), nil // no character of it is escaped
 }
 
 // MarshalJSONTo is [Time.MarshalJSON] for an encoder that takes it without a copy.
 func (t Time) MarshalJSONTo(encoder *jsontext.Encoder) error {
 	quoted := append(encoder.AvailableBuffer(), '"')
-	if !t.IsZero() {
-		quoted = t.UTC().AppendFormat(quoted, timeLayout)
-	}
-	return encoder.WriteValue(append(quoted, '"'))
+	return encoder.WriteValue(append(t.appendText(quoted), '"'))
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]. It returns an error that wraps
