@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -100,10 +101,10 @@ func withDefaults(config Account) Account {
 
 // run pulls until ctx ends, and returns when all that it pulled is settled and
 // its facade is closed.
-func (a *account) run(ctx, held context.Context) {
+func (a *account) run(ctx, held context.Context, crew *crew) {
 	defer a.close()
-	crew := newCrew()
-	defer crew.close()
+	var working sync.WaitGroup
+	defer working.Wait()
 	defer close(a.quiet)
 	consumer := a.bind(ctx)
 	for consumer != nil && ctx.Err() == nil {
@@ -118,7 +119,9 @@ func (a *account) run(ctx, held context.Context) {
 		}
 		err := a.pull(consumer, count, func(msg jetstream.Msg) {
 			a.allowed-- // without a rate nobody looks at it
+			working.Add(1)
 			crew.do(func() {
+				defer working.Done()
 				defer a.free(1)
 				a.handle(ctx, held, msg)
 			})

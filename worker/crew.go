@@ -2,8 +2,9 @@ package worker
 
 import "sync"
 
-// mostIdle bounds the goroutines of a crew that wait for something to do.
-const mostIdle = 16
+// mostIdle bounds the goroutines of a crew that wait for something to do. It is twice
+// what one pull brings.
+const mostIdle = 2 * pullMost
 
 // crew works on events, each in a goroutine. One that has finished takes on the next
 // event, as its stack has grown to what the work needs.

@@ -109,6 +109,7 @@ type Worker struct {
 type running struct {
 	// ctx ends the pulling, held the work on what was pulled.
 	ctx, held context.Context //nolint:containedctx // that of Run, for accounts that come later
+	crew      *crew
 	group     sync.WaitGroup
 }
 
@@ -190,7 +191,7 @@ func (w *Worker) launch(a *account) {
 	a.stop = stop
 	r.group.Go(func() {
 		defer stop()
-		a.run(ctx, r.held)
+		a.run(ctx, r.held, r.crew)
 	})
 }
 
@@ -209,7 +210,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	beating, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
 	var hearts sync.WaitGroup
 	hearts.Go(func() { w.hearts.run(beating) })
-	r := &running{ctx: ctx, held: held}
+	r := &running{ctx: ctx, held: held, crew: newCrew()}
 	w.mu.Lock()
 	w.running = r
 	for _, a := range w.accounts {
@@ -222,6 +223,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.running = nil
 	w.mu.Unlock()
 	r.group.Wait()
+	r.crew.close()
 	stopBeating()
 	hearts.Wait()
 	return nil
