@@ -19,13 +19,14 @@ const (
 
 const (
 	// lookEvery is how often the waits for a processor are looked at.
-	lookEvery = time.Second
+	lookEvery = 250 * time.Millisecond
 	// long is a wait for a processor that hardly any is with time to spare. If more
 	// than one in longPart is, the processors are busy.
 	long     = time.Millisecond
 	longPart = 20
-	// calmAfter is after how many looks that did not find them busy they are calm.
-	calmAfter = 10
+	// calmAfter is after how many looks that did not find them busy they are calm: ten
+	// seconds.
+	calmAfter = 40
 )
 
 // Run decides until the context ends, and then gives back what was decided before. It
