@@ -6,7 +6,7 @@ import "sync"
 // what one pull brings.
 const mostIdle = 2 * pullMost
 
-// crew works on events, each in a goroutine. One that has finished takes on the next
+// crew works on the events of all accounts, each in a goroutine. One that has finished takes on the next
 // event, as its stack has grown to what the work needs.
 type crew struct {
 	events chan func()

@@ -86,7 +86,7 @@ func (p *process) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var group errgroup.Group
-	for _, part := range append(p.parts, p.paceHeap) {
+	for _, part := range append(p.parts, heap.Run) {
 		group.Go(func() error {
 			defer stop()
 			return part(ctx)
@@ -96,18 +96,6 @@ func (p *process) run(ctx context.Context) error {
 	err := group.Wait()
 	p.log.Info().Msg("stopped")
 	return err
-}
-
-// paceHeap has the heap grow as is good at a time, unless the environment has decided
-// that (Go, package runtime).
-func (p *process) paceHeap(ctx context.Context) error {
-	for _, variable := range []string{"GOGC", "GOMEMLIMIT"} {
-		if value, _ := p.world.lookup(variable); value != "" {
-			<-ctx.Done()
-			return nil
-		}
-	}
-	return heap.Run(ctx)
 }
 
 func (p *process) close() {

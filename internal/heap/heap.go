@@ -6,6 +6,7 @@ package heap
 
 import (
 	"context"
+	"math"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -30,8 +31,12 @@ const (
 )
 
 // Run decides until the context ends, and then gives back what was decided before. It
-// returns nil.
+// decides nothing where GOGC or GOMEMLIMIT has (Go, package runtime). It returns nil.
 func Run(ctx context.Context) error {
+	if decided() {
+		<-ctx.Done()
+		return nil
+	}
 	percent := calmPercent
 	before := debug.SetGCPercent(percent)
 	defer debug.SetGCPercent(before)
@@ -50,6 +55,15 @@ func Run(ctx context.Context) error {
 			debug.SetGCPercent(percent)
 		}
 	}
+}
+
+// decided reports whether something has set what Go begins with otherwise.
+func decided() bool {
+	const goPercent = 100
+	percent := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+	metrics.Read(percent)
+	set := percent[0].Value.Kind() == metrics.KindUint64 && percent[0].Value.Uint64() != goPercent
+	return set || debug.SetMemoryLimit(-1) != math.MaxInt64 // -1 only asks
 }
 
 // pace is how many looks in a row are to find the processors busy still, if they were.

@@ -2,6 +2,7 @@ package heap
 
 import (
 	"context"
+	"math"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -78,16 +79,39 @@ func TestBusyProcessors(t *testing.T) {
 	}
 }
 
-func TestRunGivesBack(t *testing.T) {
-	const before = 123
-	original := debug.SetGCPercent(before)
-	defer debug.SetGCPercent(original)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := Run(ctx); err != nil {
-		t.Errorf("running: got error %v, want none", err)
+func TestRunDecides(t *testing.T) {
+	for _, test := range []struct {
+		percent int
+		limit   int64
+		want    int
+	}{
+		{100, math.MaxInt64, calmPercent},
+		{123, math.MaxInt64, 123},
+		{100, 1 << 40, 100},
+	} {
+		percent, limit := debug.SetGCPercent(test.percent), debug.SetMemoryLimit(test.limit)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- Run(ctx) }()
+		for deadline := time.Now().Add(time.Minute); gcPercent() != test.want; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatalf("with %d percent and a limit of %d: got %d, want %d", test.percent, test.limit, gcPercent(), test.want)
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("running: got error %v, want none", err)
+		}
+		if got := debug.SetGCPercent(percent); got != test.percent {
+			t.Errorf("afterwards: got %d percent, want %d", got, test.percent)
+		}
+		debug.SetMemoryLimit(limit)
 	}
-	if got := debug.SetGCPercent(before); got != before {
-		t.Errorf("afterwards: got %d percent, want %d", got, before)
-	}
+}
+
+// gcPercent is what is set.
+func gcPercent() int {
+	sample := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+	metrics.Read(sample)
+	return int(sample[0].Value.Uint64())
 }
