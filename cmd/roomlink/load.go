@@ -199,8 +199,7 @@ func (t *loadTest) measureWhole(ctx context.Context) (result load.Result, err er
 			return load.Result{}, err
 		}
 	}
-	// What is under test outlives a stop, which ends the requests alone.
-	s, err := t.start(context.WithoutCancel(ctx), t.workerLater())
+	s, err := t.start(ctx, t.workerLater())
 	if err != nil {
 		return load.Result{}, err
 	}

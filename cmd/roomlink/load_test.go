@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -304,4 +305,18 @@ func TestLoadStops(t *testing.T) {
 		t.Error("got no requests, want those before the stop")
 	}
 	wantConversations(t, r.Reconciliation, r.Requests.Sent)
+}
+
+// TestLoadStopsWhileItStarts ends a load test that waits for a broker.
+func TestLoadStopsWhileItStarts(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	code := run(ctx, []string{"load", "--nats-url=nats://127.0.0.1:1", "--duration=1s"}, world{
+		lookup: func(string) (string, bool) { return "", false }, environ: os.Environ,
+		stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard,
+	})
+	if code == exitUsage {
+		t.Errorf("exit code: got %d, want that of a stop", code)
+	}
 }

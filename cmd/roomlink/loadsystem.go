@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -193,9 +194,9 @@ func (t *loadTest) writeAccounts(s *loadSystem) error {
 func writePrivate(path string, data []byte) error { return os.WriteFile(path, data, 0o600) }
 
 // start starts the whole path, if asked to without its worker, and returns once it
-// is ready.
-func (t *loadTest) start(ctx context.Context, workerLater bool) (*loadSystem, error) {
-	s, ctx, err := t.newSystem(ctx)
+// is ready. It outlives the caller's context, whose end only breaks the start off.
+func (t *loadTest) start(caller context.Context, workerLater bool) (*loadSystem, error) {
+	s, ctx, err := t.newSystem(caller)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +210,12 @@ func (t *loadTest) start(ctx context.Context, workerLater bool) (*loadSystem, er
 	}}
 	s.target.Shared = t.NatsURL != ""
 	s.target.OrphansAllowed = s.orphansAllowed
-	if err := t.startParts(ctx, s); err != nil {
+	goOn := context.AfterFunc(caller, s.stopParts)
+	err = t.startParts(ctx, s)
+	if !goOn() {
+		err = cmp.Or(err, caller.Err())
+	}
+	if err != nil {
 		_ = s.stop() // it fails for the same reason
 		return nil, fmt.Errorf("starting what is to be tested: %w", err)
 	}
@@ -255,7 +261,9 @@ func (t *loadTest) startInProcess(ctx context.Context, s *loadSystem) error {
 		}
 		return "", false // the rest is in the accounts' file
 	}
-	p, err := startProcess(ctx, w, serve.logSettings, serve.build)
+	starting, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	p, err := startProcess(starting, w, serve.logSettings, serve.build)
 	if err != nil {
 		return err
 	}
