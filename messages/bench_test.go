@@ -6,13 +6,12 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
 func BenchmarkEncode(b *testing.B) {
-	e := eventtest.Links("7f0c2f0e-66a1-4c59-9a25-0d8f1f3f2b11", 1)
+	e := roomlinktest.Links("7f0c2f0e-66a1-4c59-9a25-0d8f1f3f2b11", 1)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := e.Encode(); err != nil {
@@ -22,7 +21,7 @@ func BenchmarkEncode(b *testing.B) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	data := encode(b, eventtest.Links("7f0c2f0e-66a1-4c59-9a25-0d8f1f3f2b11", 1))
+	data := encode(b, roomlinktest.Links("7f0c2f0e-66a1-4c59-9a25-0d8f1f3f2b11", 1))
 	b.ReportAllocs()
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
@@ -38,7 +37,7 @@ func BenchmarkPublish(b *testing.B) {
 	client := newClient(b)
 	ctx := b.Context()
 	for i := 0; b.Loop(); i++ {
-		outcome, err := client.Publish(ctx, eventtest.Started(strconv.Itoa(i)))
+		outcome, err := client.Publish(ctx, roomlinktest.Started(strconv.Itoa(i)))
 		if err != nil || outcome != messages.Accepted {
 			b.Fatalf("publishing: got %v and error %v, want %v", outcome, err, messages.Accepted)
 		}
@@ -47,10 +46,10 @@ func BenchmarkPublish(b *testing.B) {
 
 func BenchmarkState(b *testing.B) {
 	client := newClient(b)
-	eventtest.PublishLinks(b, client, eventtest.Links("a", 1), 0)
+	roomlinktest.PublishLinks(b, client, roomlinktest.Links("a", 1), 0)
 	ctx, now := b.Context(), time.Now()
 	for b.Loop() {
-		if _, err := client.State(ctx, eventtest.Conversation("a"), now); err != nil {
+		if _, err := client.State(ctx, roomlinktest.Conversation("a"), now); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -61,13 +60,13 @@ func BenchmarkState(b *testing.B) {
 func BenchmarkLookUp(b *testing.B) {
 	for name, options := range map[string][]messages.Option{"leader": nil, "together": {messages.SingleServer()}} {
 		b.Run(name, func(b *testing.B) {
-			client := messages.NewClient(brokertest.Connect(b, brokertest.Start(b, account)), options...)
-			eventtest.PublishLinks(b, client, eventtest.Links("a", 1), 0)
+			client := messages.NewClient(roomlinktest.Connect(b, roomlinktest.StartBroker(b, account)), options...)
+			roomlinktest.PublishLinks(b, client, roomlinktest.Links("a", 1), 0)
 			b.ReportAllocs()
 			b.SetParallelism(64)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					if _, err := client.Links(b.Context(), eventtest.Conversation("b"), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
+					if _, err := client.Links(b.Context(), roomlinktest.Conversation("b"), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
 						b.Errorf("links: got error %v, want %v", err, messages.ErrNotFound)
 					}
 				}

@@ -11,9 +11,7 @@ import (
 	"time"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -21,9 +19,9 @@ import (
 // queue has a size.
 func newGroup(t *testing.T, maxBytes int64) *messages.Client {
 	t.Helper()
-	b := brokertest.StartWith(t, broker.EmbeddedConfig{Dir: t.TempDir(), Listen: "off"},
+	b := roomlinktest.StartBrokerWith(t, broker.EmbeddedConfig{Dir: t.TempDir(), Listen: "off"},
 		messages.StreamSettings{MaxBytes: maxBytes})
-	client := messages.NewClient(brokertest.Connect(t, b), messages.GroupCommit())
+	client := messages.NewClient(roomlinktest.Connect(t, b), messages.GroupCommit())
 	t.Cleanup(client.Close)
 	return client
 }
@@ -34,7 +32,7 @@ type tally struct{ accepted, duplicates, full atomic.Int64 }
 // publishAll publishes events at once and counts what each was told.
 func publishAll(t *testing.T, client *messages.Client, events []messages.Event[messages.Started]) *tally {
 	t.Helper()
-	ctx, told := waittest.Limited(t), &tally{}
+	ctx, told := roomlinktest.Context(t), &tally{}
 	var group sync.WaitGroup
 	for _, e := range events {
 		group.Go(func() {
@@ -58,7 +56,7 @@ func publishAll(t *testing.T, client *messages.Client, events []messages.Event[m
 func startedOfEach(prefix string, count int) []messages.Event[messages.Started] {
 	events := make([]messages.Event[messages.Started], count)
 	for i := range events {
-		events[i] = eventtest.Started(fmt.Sprintf("%s-%d", prefix, i))
+		events[i] = roomlinktest.Started(fmt.Sprintf("%s-%d", prefix, i))
 	}
 	return events
 }
@@ -73,7 +71,7 @@ func TestGroupsStoreEveryEvent(t *testing.T) {
 	}
 	wantMessages(t, client, messages.ConversationsStream, conversations)
 	for _, e := range events {
-		stored, err := client.Waiting(waittest.Limited(t), e.Data.Conversation())
+		stored, err := client.Waiting(roomlinktest.Context(t), e.Data.Conversation())
 		if err != nil || stored.ID != e.ID {
 			t.Fatalf("event of %q: got %q and error %v, want %q", e.Data.InteractionID, stored.ID, err, e.ID)
 		}
@@ -87,7 +85,7 @@ func TestGroupsTellARefusedEventFromTheOthers(t *testing.T) {
 	client := newGroup(t, 0)
 	other := messages.NewClient(client.JetStream())
 	for i := range 5 { // stored by somebody else: this client cannot know of them
-		eventtest.Publish(t, other, eventtest.Started(fmt.Sprintf("call-%d", i*50)))
+		roomlinktest.Publish(t, other, roomlinktest.Started(fmt.Sprintf("call-%d", i*50)))
 	}
 	told := publishAll(t, client, startedOfEach("call", conversations))
 	if accepted, duplicates := told.accepted.Load(), told.duplicates.Load(); accepted != conversations-5 || duplicates != 5 {
@@ -110,13 +108,13 @@ func TestGroupsFillAQueue(t *testing.T) {
 
 func TestGroupsTellTheSequencesOfLinks(t *testing.T) {
 	const conversations = 200
-	client, ctx := newGroup(t, 0), waittest.Limited(t)
+	client, ctx := newGroup(t, 0), roomlinktest.Context(t)
 	sequences := make([]uint64, conversations)
 	var group sync.WaitGroup
 	for i := range conversations {
 		group.Go(func() {
 			var err error
-			if sequences[i], err = client.PublishLinks(ctx, eventtest.Links(fmt.Sprintf("call-%d", i), 1), 0); err != nil {
+			if sequences[i], err = client.PublishLinks(ctx, roomlinktest.Links(fmt.Sprintf("call-%d", i), 1), 0); err != nil {
 				t.Errorf("publishing links: got error %v, want none", err)
 			}
 		})
@@ -124,11 +122,11 @@ func TestGroupsTellTheSequencesOfLinks(t *testing.T) {
 	group.Wait()
 	for i, sequence := range sequences {
 		id := fmt.Sprintf("call-%d", i)
-		stored, err := client.Links(ctx, eventtest.Conversation(id), messages.Leader)
+		stored, err := client.Links(ctx, roomlinktest.Conversation(id), messages.Leader)
 		if err != nil || stored.Sequence != sequence {
 			t.Fatalf("links of %q: got sequence %d and error %v, want %d", id, stored.Sequence, err, sequence)
 		}
-		_, err = client.PublishLinks(ctx, eventtest.Links(id, 2), sequence+1)
+		_, err = client.PublishLinks(ctx, roomlinktest.Links(id, 2), sequence+1)
 		if !errors.Is(err, messages.ErrSuperseded) {
 			t.Fatalf("publishing after others: got error %v, want %v", err, messages.ErrSuperseded)
 		}
@@ -138,19 +136,19 @@ func TestGroupsTellTheSequencesOfLinks(t *testing.T) {
 // Each caller has a deadline of its own, and none waits for a broker that is gone.
 func TestGroupsEndWithTheirCallers(t *testing.T) {
 	client := newGroup(t, 0)
-	eventtest.Publish(t, client, eventtest.Started("before"))
-	gone, cancel := context.WithCancel(waittest.Limited(t))
+	roomlinktest.Publish(t, client, roomlinktest.Started("before"))
+	gone, cancel := context.WithCancel(roomlinktest.Context(t))
 	cancel()
-	if _, err := client.Publish(gone, eventtest.Started("given up")); !errors.Is(err, context.Canceled) {
+	if _, err := client.Publish(gone, roomlinktest.Started("given up")); !errors.Is(err, context.Canceled) {
 		t.Errorf("publishing for nobody: got error %v, want %v", err, context.Canceled)
 	}
 	client.JetStream().Conn().Close()
-	ctx, cancel := context.WithTimeout(waittest.Limited(t), 10*time.Second)
+	ctx, cancel := context.WithTimeout(roomlinktest.Context(t), 10*time.Second)
 	defer cancel()
 	var group sync.WaitGroup
 	for i := range 50 {
 		group.Go(func() {
-			if _, err := client.Publish(ctx, eventtest.Started(fmt.Sprintf("after-%d", i))); err == nil {
+			if _, err := client.Publish(ctx, roomlinktest.Started(fmt.Sprintf("after-%d", i))); err == nil {
 				t.Error("publishing without a broker: got no error, want one")
 			}
 		})
@@ -165,8 +163,8 @@ func BenchmarkPublishSynced(b *testing.B) {
 	for _, callers := range []int{1, 64, 256} {
 		for name, options := range map[string][]messages.Option{"singly": nil, "grouped": {messages.GroupCommit()}} {
 			b.Run(fmt.Sprintf("%s-%d", name, callers), func(b *testing.B) {
-				embedded := brokertest.StartWith(b, broker.EmbeddedConfig{Dir: b.TempDir(), Listen: "off"}, messages.StreamSettings{})
-				client := messages.NewClient(brokertest.Connect(b, embedded), options...)
+				embedded := roomlinktest.StartBrokerWith(b, broker.EmbeddedConfig{Dir: b.TempDir(), Listen: "off"}, messages.StreamSettings{})
+				client := messages.NewClient(roomlinktest.Connect(b, embedded), options...)
 				var next atomic.Int64
 				b.ReportAllocs()
 				b.ResetTimer()
@@ -174,7 +172,7 @@ func BenchmarkPublishSynced(b *testing.B) {
 				for range callers {
 					group.Go(func() {
 						for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-							if _, err := client.Publish(b.Context(), eventtest.Started(strconv.FormatInt(i, 10))); err != nil {
+							if _, err := client.Publish(b.Context(), roomlinktest.Started(strconv.FormatInt(i, 10))); err != nil {
 								b.Errorf("publishing: %v", err)
 							}
 						}

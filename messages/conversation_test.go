@@ -9,7 +9,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -154,7 +154,7 @@ func TestConversationValidate(t *testing.T) {
 }
 
 func TestSplitSubject(t *testing.T) {
-	c := eventtest.Conversation("two words")
+	c := roomlinktest.Conversation("two words")
 	for _, subject := range []string{c.EventSubject(), c.LinksSubject(), c.DeadLetterSubject()} {
 		account, token, err := messages.SplitSubject(subject)
 		if err != nil || account != c.Account || token != c.Token() {

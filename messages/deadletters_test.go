@@ -8,8 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -17,7 +16,7 @@ import (
 func listed(t *testing.T, client *messages.Client, account string) []string {
 	t.Helper()
 	var ids []string
-	err := client.DeadLetters(waittest.Limited(t), account, func(letter messages.Stored[messages.DeadLetter]) error {
+	err := client.DeadLetters(roomlinktest.Context(t), account, func(letter messages.Stored[messages.DeadLetter]) error {
 		ids = append(ids, letter.Data.Account+"/"+letter.Data.InteractionID)
 		return nil
 	})
@@ -34,7 +33,7 @@ func TestDeadLettersOfAnAccountAndOfAll(t *testing.T) {
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
 	mustPublishDeadLetter(t, client, other)
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "c"))
-	if _, err := client.JetStream().Publish(waittest.Limited(t), eventtest.Conversation("x").DeadLetterSubject(), []byte("{}")); err != nil {
+	if _, err := client.JetStream().Publish(roomlinktest.Context(t), roomlinktest.Conversation("x").DeadLetterSubject(), []byte("{}")); err != nil {
 		t.Fatalf("publishing what breaks the contract: %v", err)
 	}
 	for account, want := range map[string][]string{
@@ -51,7 +50,7 @@ func TestDeadLettersOfAnAccountAndOfAll(t *testing.T) {
 
 func TestManyDeadLetters(t *testing.T) {
 	const count = 600 // More than two batches.
-	client, ctx := newClient(t), waittest.Limited(t)
+	client, ctx := newClient(t), roomlinktest.Context(t)
 	for i := range count {
 		e := deadLetterOf(t, fmt.Sprintf("a-%d", i))
 		if err := client.PublishDeadLetter(ctx, e, e.Data.Conversation().Token()); err != nil {
@@ -65,7 +64,7 @@ func TestManyDeadLetters(t *testing.T) {
 
 // A replayed event may fail again before the list ends.
 func TestDeadLettersEndWithThoseThatWereThere(t *testing.T) {
-	client, ctx := newClient(t), waittest.Limited(t)
+	client, ctx := newClient(t), roomlinktest.Context(t)
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "b"))
 	calls := 0
@@ -85,14 +84,14 @@ func TestDeadLettersStopEarly(t *testing.T) {
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "b"))
 	enough := errors.New("enough")
 	calls := 0
-	err := client.DeadLetters(waittest.Limited(t), "", func(messages.Stored[messages.DeadLetter]) error {
+	err := client.DeadLetters(roomlinktest.Context(t), "", func(messages.Stored[messages.DeadLetter]) error {
 		calls++
 		return enough
 	})
 	if !errors.Is(err, enough) || calls != 1 {
 		t.Errorf("stopping: got %d calls and error %v, want 1 and %v", calls, err, enough)
 	}
-	ctx, cancel := context.WithCancel(waittest.Limited(t))
+	ctx, cancel := context.WithCancel(roomlinktest.Context(t))
 	err = client.DeadLetters(ctx, "", func(messages.Stored[messages.DeadLetter]) error {
 		cancel()
 		return nil
@@ -100,18 +99,18 @@ func TestDeadLettersStopEarly(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelling: got error %v, want %v", err, context.Canceled)
 	}
-	if err := client.DeadLetters(waittest.Limited(t), "A B", nil); !errors.Is(err, messages.ErrInvalid) {
+	if err := client.DeadLetters(roomlinktest.Context(t), "A B", nil); !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("bad account: got error %v, want %v", err, messages.ErrInvalid)
 	}
 }
 
 func TestReplay(t *testing.T) {
 	client := newClient(t)
-	original := eventtest.Started("a")
+	original := roomlinktest.Started("a")
 	original.TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	original.Data.Replays = 1
-	eventtest.Publish(t, client, original)
-	eventtest.SettleNext(t, client)
+	roomlinktest.Publish(t, client, original)
+	roomlinktest.SettleNext(t, client)
 	e := deadLetterOf(t, "a")
 	e.Data.Event = encode(t, original)
 	letter := mustPublishDeadLetter(t, client, e)
@@ -119,7 +118,7 @@ func TestReplay(t *testing.T) {
 	// The message id of the original is still in the window, and must not stop it.
 	wantReplay(t, client, letter, messages.Accepted)
 	wantMessages(t, client, messages.DeadLettersStream, 0)
-	waiting, err := client.Waiting(waittest.Limited(t), eventtest.Conversation("a"))
+	waiting, err := client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a"))
 	if err != nil {
 		t.Fatalf("reading the event: %v", err)
 	}
@@ -127,7 +126,7 @@ func TestReplay(t *testing.T) {
 		t.Errorf("event: got %d replays, id %q, trace %q, want 2, another than %q, %q",
 			waiting.Data.Replays, waiting.ID, waiting.TraceParent, original.ID, original.TraceParent)
 	}
-	msg := eventtest.SettleNext(t, client)
+	msg := roomlinktest.SettleNext(t, client)
 	want := fmt.Sprintf("acme/a/1/%d", letter.Sequence)
 	if got := msg.Headers().Get("Nats-Msg-Id"); got != want {
 		t.Errorf("message id: got %q, want %q", got, want)
@@ -138,7 +137,7 @@ func wantReplay(
 	t *testing.T, client *messages.Client, letter messages.Stored[messages.DeadLetter], want messages.Outcome,
 ) {
 	t.Helper()
-	got, err := client.Replay(waittest.Limited(t), letter)
+	got, err := client.Replay(roomlinktest.Context(t), letter)
 	if err != nil || got != want {
 		t.Fatalf("replaying: got %v and error %v, want %v", got, err, want)
 	}
@@ -150,7 +149,7 @@ func TestReplayIsSafeToRepeat(t *testing.T) {
 	wantReplay(t, client, letter, messages.Accepted)
 	wantReplay(t, client, letter, messages.Duplicate)
 	wantMessages(t, client, messages.ConversationsStream, 1)
-	eventtest.SettleNext(t, client)
+	roomlinktest.SettleNext(t, client)
 	wantReplay(t, client, letter, messages.Duplicate)
 	wantMessages(t, client, messages.ConversationsStream, 0)
 }
@@ -162,7 +161,7 @@ func TestReplayFinishesWhatWasCutOff(t *testing.T) {
 	wantReplay(t, client, letter, messages.Accepted)
 	again := mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
 	wantReplay(t, client, letter, messages.Duplicate)
-	kept, err := client.DeadLetter(waittest.Limited(t), eventtest.Conversation("a"), messages.Leader)
+	kept, err := client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.Leader)
 	if err != nil || kept.Sequence != again.Sequence {
 		t.Errorf("newer dead letter: got %d and error %v, want %d", kept.Sequence, err, again.Sequence)
 	}
@@ -171,9 +170,9 @@ func TestReplayFinishesWhatWasCutOff(t *testing.T) {
 func TestReplayOfARenewalReplacesItsGeneration(t *testing.T) {
 	client := newClient(t)
 	e := deadLetterOf(t, "a")
-	e.Data.Event = encode(t, eventtest.Renewal("a", 3))
+	e.Data.Event = encode(t, roomlinktest.Renewal("a", 3))
 	wantReplay(t, client, mustPublishDeadLetter(t, client, e), messages.Accepted)
-	waiting, err := client.Waiting(waittest.Limited(t), eventtest.Conversation("a"))
+	waiting, err := client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a"))
 	if err != nil || waiting.Data.Renews != 3 {
 		t.Errorf("event: got renews %d and error %v, want 3", waiting.Data.Renews, err)
 	}
@@ -188,7 +187,7 @@ func TestReplayOfAnUnreadableOriginal(t *testing.T) {
 			e := deadLetterOf(t, "a")
 			e.Data.Event = event
 			letter := mustPublishDeadLetter(t, client, e)
-			if _, err := client.Replay(waittest.Limited(t), letter); !errors.Is(err, messages.ErrInvalid) {
+			if _, err := client.Replay(roomlinktest.Context(t), letter); !errors.Is(err, messages.ErrInvalid) {
 				t.Errorf("replaying: got error %v, want %v", err, messages.ErrInvalid)
 			}
 			wantMessages(t, client, messages.DeadLettersStream, 1)
@@ -211,7 +210,7 @@ func TestDiscard(t *testing.T) {
 		{"the one that is there", newer, []string{"acme/b"}},
 		{"one that is gone", newer, []string{"acme/b"}},
 	} {
-		if err := client.Discard(waittest.Limited(t), test.letter); err != nil {
+		if err := client.Discard(roomlinktest.Context(t), test.letter); err != nil {
 			t.Errorf("discarding %s: got error %v, want none", test.what, err)
 		}
 		if got := listed(t, client, account); !slices.Equal(got, test.want) {
@@ -226,10 +225,10 @@ func TestDeadLetterOnTheTokenOfItsEvent(t *testing.T) {
 	token := messages.Token("two words")
 	e := deadLetterOf(t, "unreadable")
 	e.Data.Event = json.RawMessage(`"no JSON"`)
-	if err := client.PublishDeadLetter(waittest.Limited(t), e, token); err != nil {
+	if err := client.PublishDeadLetter(roomlinktest.Context(t), e, token); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
-	stored, err := client.DeadLetter(waittest.Limited(t), eventtest.Conversation("two words"), messages.Leader)
+	stored, err := client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("two words"), messages.Leader)
 	if err != nil || stored.ID != e.ID {
 		t.Errorf("dead letter: got %q and error %v, want %q", stored.ID, err, e.ID)
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -282,17 +282,17 @@ func TestDecodeRefusesTheOtherTypes(t *testing.T) {
 }
 
 func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
-	started, links, letter := eventtest.Started("a"), eventtest.Links("a", 1), deadLetterOf(t, "a")
+	started, links, letter := roomlinktest.Started("a"), roomlinktest.Links("a", 1), deadLetterOf(t, "a")
 	started.Data.CustomerID = ""
 	links.Data.Generation = 0
 	letter.Data.Event = nil
-	withoutID := eventtest.Started("a")
+	withoutID := roomlinktest.Started("a")
 	withoutID.ID = ""
-	withoutTime := eventtest.Started("a")
+	withoutTime := roomlinktest.Started("a")
 	withoutTime.Time = messages.Time{}
 	for what, e := range map[string]interface{ Encode() ([]byte, error) }{
 		"no customer": started, "generation 0": links, "no original": letter,
-		"no id": withoutID, "no time": withoutTime, "template": eventtest.Started("{{x}}"), "no interaction": eventtest.Links("", 1),
+		"no id": withoutID, "no time": withoutTime, "template": roomlinktest.Started("{{x}}"), "no interaction": roomlinktest.Links("", 1),
 	} {
 		if data, err := e.Encode(); !errors.Is(err, messages.ErrInvalid) {
 			t.Errorf("%s: got %s and error %v, want %v", what, data, err, messages.ErrInvalid)
@@ -301,13 +301,13 @@ func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
 }
 
 func TestNewEventHasAnIDOfItsOwn(t *testing.T) {
-	if a, b := eventtest.Started("a"), eventtest.Started("a"); a.ID == "" || a.ID == b.ID {
+	if a, b := roomlinktest.Started("a"), roomlinktest.Started("a"); a.ID == "" || a.ID == b.ID {
 		t.Errorf("ids: got %q and %q, want two", a.ID, b.ID)
 	}
 }
 
 func TestMessageHasHeaders(t *testing.T) {
-	e := eventtest.Started("a")
+	e := roomlinktest.Started("a")
 	msg, err := e.Message("some.subject")
 	if err != nil {
 		t.Fatalf("making a message: %v", err)
@@ -332,7 +332,7 @@ func TestMessageHasHeaders(t *testing.T) {
 
 func TestAnExplicitZeroIsKept(t *testing.T) {
 	zero := int64(0)
-	e := eventtest.Started("a")
+	e := roomlinktest.Started("a")
 	e.Data.TicketExpirationSeconds = &zero
 	back, err := messages.Decode[messages.Started](encode(t, e))
 	if err != nil {
@@ -356,24 +356,24 @@ func TestDeadLetterHoldsItsEvent(t *testing.T) {
 }
 
 func TestGeneration(t *testing.T) {
-	if got := eventtest.Started("a").Data.Generation(); got != 1 {
+	if got := roomlinktest.Started("a").Data.Generation(); got != 1 {
 		t.Errorf("first: got %d, want 1", got)
 	}
-	if got := eventtest.Renewal("a", 3).Data.Generation(); got != 4 {
+	if got := roomlinktest.Renewal("a", 3).Data.Generation(); got != 4 {
 		t.Errorf("renewal of 3: got %d, want 4", got)
 	}
 }
 
 func TestLinksExpired(t *testing.T) {
-	links := eventtest.Links("a", 1).Data
-	if links.Expired(eventtest.Noon.Add(1e9 * time.Second)) {
+	links := roomlinktest.Links("a", 1).Data
+	if links.Expired(roomlinktest.Noon.Add(1e9 * time.Second)) {
 		t.Error("links of unknown expiry: got expired, want not")
 	}
-	links.ExpiresAt = eventtest.Noon
+	links.ExpiresAt = roomlinktest.Noon
 	for _, test := range []struct {
 		at   time.Time
 		want bool
-	}{{eventtest.Noon.Add(-1), false}, {eventtest.Noon.Time, true}, {eventtest.Noon.Add(1), true}} {
+	}{{roomlinktest.Noon.Add(-1), false}, {roomlinktest.Noon.Time, true}, {roomlinktest.Noon.Add(1), true}} {
 		if got := links.Expired(test.at); got != test.want {
 			t.Errorf("expired at %v: got %t, want %t", test.at, got, test.want)
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/messages"
 )
@@ -37,7 +37,7 @@ func exampleBroker(ctx context.Context) (address, dir string, stop func()) {
 	if err := messages.Provision(ctx, js, messages.StreamSettings{}); err != nil {
 		log.Fatal(err)
 	}
-	if _, err := messages.NewClient(js).PublishLinks(ctx, eventtest.Links("conversation-17", 1), 0); err != nil {
+	if _, err := messages.NewClient(js).PublishLinks(ctx, roomlinktest.Links("conversation-17", 1), 0); err != nil {
 		log.Fatal(err)
 	}
 	return b.Address(), dir, func() {

@@ -7,8 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -35,7 +34,7 @@ func bystand(t *testing.T, feed *messages.Feed) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- feed.Follow(ctx, eventtest.Conversation("bystander"), 0, func(messages.State) bool { return false })
+		done <- feed.Follow(ctx, roomlinktest.Conversation("bystander"), 0, func(messages.State) bool { return false })
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -54,8 +53,8 @@ func liveFeed(t *testing.T, client *messages.Client) (feed *messages.Feed, links
 	feed = messages.NewFeed(client)
 	startFeed(t, feed)
 	bystand(t, feed)
-	waittest.Receive(t, links, "the consumer of links")
-	waittest.Receive(t, letters, "the consumer of dead letters")
+	roomlinktest.Receive(t, links, "the consumer of links")
+	roomlinktest.Receive(t, letters, "the consumer of dead letters")
 	return feed, links, letters
 }
 
@@ -66,9 +65,9 @@ func follow(
 ) (<-chan messages.State, <-chan error) {
 	t.Helper()
 	states, done := make(chan messages.State, 1024), make(chan error, 1)
-	ctx := waittest.Limited(t)
+	ctx := roomlinktest.Context(t)
 	go func() {
-		done <- feed.Follow(ctx, eventtest.Conversation(id), refresh, func(state messages.State) bool {
+		done <- feed.Follow(ctx, roomlinktest.Conversation(id), refresh, func(state messages.State) bool {
 			states <- state
 			return state.Status == until
 		})
@@ -79,7 +78,7 @@ func follow(
 // wantEnd waits for the end of a follow, and returns the state it ended with.
 func wantEnd(t *testing.T, states <-chan messages.State, done <-chan error, want messages.Status) messages.State {
 	t.Helper()
-	if err := waittest.Receive(t, done, "the end"); err != nil {
+	if err := roomlinktest.Receive(t, done, "the end"); err != nil {
 		t.Fatalf("following: got error %v, want none", err)
 	}
 	var last messages.State
@@ -92,7 +91,7 @@ func wantEnd(t *testing.T, states <-chan messages.State, done <-chan error, want
 
 func TestFollowKnownLinks(t *testing.T) {
 	client := newClient(t)
-	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
 	states, done := follow(t, messages.NewFeed(client), "a", 0, messages.StatusReady)
 	wantEnd(t, states, done, messages.StatusReady)
 }
@@ -100,12 +99,12 @@ func TestFollowKnownLinks(t *testing.T) {
 func TestFollowIsToldOfLinks(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
-	eventtest.Publish(t, client, eventtest.Started("a"))
+	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
 	states, done := follow(t, feed, "a", 0, messages.StatusReady)
-	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusPending)
-	e := eventtest.Links("a", 1)
-	eventtest.PublishLinks(t, client, eventtest.Links("another", 1), 0)
-	eventtest.PublishLinks(t, client, e, 0)
+	wantState(t, roomlinktest.Receive(t, states, "the first state"), messages.StatusPending)
+	e := roomlinktest.Links("a", 1)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("another", 1), 0)
+	roomlinktest.PublishLinks(t, client, e, 0)
 	if last := wantEnd(t, states, done, messages.StatusReady); last.Links == nil || last.Links.ID != e.ID {
 		t.Errorf("links: got %+v, want those of id %q", last.Links, e.ID)
 	}
@@ -114,10 +113,10 @@ func TestFollowIsToldOfLinks(t *testing.T) {
 func TestFollowIsToldOfADeadLetter(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
-	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
-	eventtest.Publish(t, client, eventtest.Started("a"))
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
+	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
 	states, done := follow(t, feed, "a", 0, messages.StatusFailed)
-	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusReady)
+	wantState(t, roomlinktest.Receive(t, states, "the first state"), messages.StatusReady)
 	letter := mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
 	last := wantEnd(t, states, done, messages.StatusFailed)
 	if last.DeadLetter == nil || last.DeadLetter.Sequence != letter.Sequence || last.Links == nil {
@@ -131,7 +130,7 @@ func TestFollowIsToldOfADeadLetter(t *testing.T) {
 func TestFollowFromBetweenDeadLetterAndAcknowledgement(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
-	eventtest.Publish(t, client, eventtest.Started("a"))
+	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
 	states, done := follow(t, feed, "a", 0, messages.StatusFailed)
 	wantEnd(t, states, done, messages.StatusFailed)
@@ -141,10 +140,10 @@ func TestFollowIsToldOfARenewal(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
 	e := expiredLinksOf("a")
-	sequence := eventtest.PublishLinks(t, client, e, 0)
+	sequence := roomlinktest.PublishLinks(t, client, e, 0)
 	states, done := follow(t, feed, "a", 0, messages.StatusReady)
-	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusExpired)
-	eventtest.PublishLinks(t, client, eventtest.Links("a", 2), sequence)
+	wantState(t, roomlinktest.Receive(t, states, "the first state"), messages.StatusExpired)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 2), sequence)
 	if last := wantEnd(t, states, done, messages.StatusReady); last.Links.Data.Generation != 2 {
 		t.Errorf("generation: got %d, want 2", last.Links.Data.Generation)
 	}
@@ -154,21 +153,21 @@ func TestManyFollowOneConversation(t *testing.T) {
 	const followers = 50
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
-	ctx := waittest.Limited(t)
+	ctx := roomlinktest.Context(t)
 	errs := make([]error, followers)
 	var begun, group sync.WaitGroup
 	begun.Add(followers)
 	for i := range followers {
 		group.Go(func() {
 			var once sync.Once
-			errs[i] = feed.Follow(ctx, eventtest.Conversation("a"), 0, func(state messages.State) bool {
+			errs[i] = feed.Follow(ctx, roomlinktest.Conversation("a"), 0, func(state messages.State) bool {
 				once.Do(begun.Done)
 				return state.Status == messages.StatusReady
 			})
 		})
 	}
 	begun.Wait()
-	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
 	group.Wait()
 	for i, err := range errs {
 		if err != nil {
@@ -182,8 +181,8 @@ func TestFollowBeforeTheFeedRuns(t *testing.T) {
 	client := newClient(t)
 	feed := messages.NewFeed(client)
 	states, done := follow(t, feed, "a", 0, messages.StatusReady)
-	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusUnknown)
-	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
+	wantState(t, roomlinktest.Receive(t, states, "the first state"), messages.StatusUnknown)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
 	startFeed(t, feed)
 	wantEnd(t, states, done, messages.StatusReady)
 }
@@ -193,21 +192,21 @@ func TestFollowSurvivesTheFeedsConsumers(t *testing.T) {
 	feed, linksConsumers, letterConsumers := liveFeed(t, client)
 	links, linksDone := follow(t, feed, "a", 0, messages.StatusReady)
 	letters, lettersDone := follow(t, feed, "b", 0, messages.StatusFailed)
-	waittest.Receive(t, links, "the first state")
-	waittest.Receive(t, letters, "the first state")
+	roomlinktest.Receive(t, links, "the first state")
+	roomlinktest.Receive(t, letters, "the first state")
 
 	deleteConsumers(t, client.JetStream(), messages.LinksStream)
 	deleteConsumers(t, client.JetStream(), messages.DeadLettersStream)
-	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "b"))
 	wantEnd(t, links, linksDone, messages.StatusReady)
 	wantEnd(t, letters, lettersDone, messages.StatusFailed)
 
-	waittest.Receive(t, linksConsumers, "another consumer of links")
-	waittest.Receive(t, letterConsumers, "another consumer of dead letters")
+	roomlinktest.Receive(t, linksConsumers, "another consumer of links")
+	roomlinktest.Receive(t, letterConsumers, "another consumer of dead letters")
 	states, done := follow(t, feed, "c", 0, messages.StatusReady)
-	waittest.Receive(t, states, "the first state")
-	eventtest.PublishLinks(t, client, eventtest.Links("c", 1), 0)
+	roomlinktest.Receive(t, states, "the first state")
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("c", 1), 0)
 	wantEnd(t, states, done, messages.StatusReady)
 }
 
@@ -216,13 +215,13 @@ func TestFollowReadsAgain(t *testing.T) {
 	client := newClient(t)
 	feed := messages.NewFeed(client)
 	states, done := follow(t, feed, "a", 10*time.Millisecond, messages.StatusPending)
-	wantState(t, waittest.Receive(t, states, "the first state"), messages.StatusUnknown)
-	eventtest.Publish(t, client, eventtest.Started("a"))
+	wantState(t, roomlinktest.Receive(t, states, "the first state"), messages.StatusUnknown)
+	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
 	wantEnd(t, states, done, messages.StatusPending)
 
-	e := eventtest.Links("b", 1)
+	e := roomlinktest.Links("b", 1)
 	e.Data.ExpiresAt = messages.At(time.Now().Add(300 * time.Millisecond))
-	eventtest.PublishLinks(t, client, e, 0)
+	roomlinktest.PublishLinks(t, client, e, 0)
 	states, done = follow(t, feed, "b", 10*time.Millisecond, messages.StatusExpired)
 	wantEnd(t, states, done, messages.StatusExpired)
 }
@@ -230,15 +229,15 @@ func TestFollowReadsAgain(t *testing.T) {
 func TestFollowEndsWithItsContext(t *testing.T) {
 	client := newClient(t)
 	feed := messages.NewFeed(client)
-	ctx, cancel := context.WithCancel(waittest.Limited(t))
-	err := feed.Follow(ctx, eventtest.Conversation("a"), 0, func(messages.State) bool {
+	ctx, cancel := context.WithCancel(roomlinktest.Context(t))
+	err := feed.Follow(ctx, roomlinktest.Conversation("a"), 0, func(messages.State) bool {
 		cancel()
 		return false
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelling: got error %v, want %v", err, context.Canceled)
 	}
-	err = feed.Follow(waittest.Limited(t), eventtest.Conversation("{{x}}"), 0, nil)
+	err = feed.Follow(roomlinktest.Context(t), roomlinktest.Conversation("{{x}}"), 0, nil)
 	if !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("impossible name: got error %v, want %v", err, messages.ErrInvalid)
 	}
@@ -252,10 +251,10 @@ func TestFeedReadsOnlyForFollowers(t *testing.T) {
 	startFeed(t, feed)
 	for range 3 {
 		awaitConsumers(t, client, 0)
-		ctx, leave := context.WithCancel(waittest.Limited(t))
+		ctx, leave := context.WithCancel(roomlinktest.Context(t))
 		left := make(chan error, 1)
 		go func() {
-			left <- feed.Follow(ctx, eventtest.Conversation("a"), 0, func(messages.State) bool { return false })
+			left <- feed.Follow(ctx, roomlinktest.Conversation("a"), 0, func(messages.State) bool { return false })
 		}()
 		awaitConsumers(t, client, 1)
 		leave()
@@ -269,7 +268,7 @@ func TestFeedReadsOnlyForFollowers(t *testing.T) {
 // awaitConsumers waits until each stream that a feed reads has so many consumers.
 func awaitConsumers(t *testing.T, client *messages.Client, want int) {
 	t.Helper()
-	ctx, ticker := waittest.Limited(t), time.NewTicker(10*time.Millisecond)
+	ctx, ticker := roomlinktest.Context(t), time.NewTicker(10*time.Millisecond)
 	defer ticker.Stop()
 	for _, name := range []string{messages.LinksStream, messages.DeadLettersStream} {
 		for got := -1; got != want; {

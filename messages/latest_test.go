@@ -5,8 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -14,11 +13,11 @@ import (
 // links, though the broker still remembers the first.
 func TestRenewAgain(t *testing.T) {
 	client := newClient(t)
-	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
 	var sequence uint64 = 1
 	for generation := 2; generation <= 4; generation++ {
 		for i := range 3 {
-			outcome, err := client.Renew(waittest.Limited(t), eventtest.Conversation("a"), messages.SourceAPI, time.Now())
+			outcome, err := client.Renew(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.SourceAPI, time.Now())
 			want := messages.Accepted
 			if i > 0 {
 				want = messages.Duplicate
@@ -27,11 +26,11 @@ func TestRenewAgain(t *testing.T) {
 				t.Fatalf("renewal %d to generation %d: got %v and error %v, want %v", i, generation, outcome, err, want)
 			}
 		}
-		event, err := messages.Decode[messages.Started](eventtest.SettleNext(t, client).Data())
+		event, err := messages.Decode[messages.Started](roomlinktest.SettleNext(t, client).Data())
 		if err != nil || event.Data.Generation() != generation {
 			t.Fatalf("event: got generation %d and error %v, want %d", event.Data.Generation(), err, generation)
 		}
-		if sequence, err = client.PublishLinks(waittest.Limited(t), eventtest.Links("a", generation), sequence); err != nil {
+		if sequence, err = client.PublishLinks(roomlinktest.Context(t), roomlinktest.Links("a", generation), sequence); err != nil {
 			t.Fatalf("publishing links: %v", err)
 		}
 	}
@@ -40,7 +39,7 @@ func TestRenewAgain(t *testing.T) {
 
 func TestRenewWithoutLinks(t *testing.T) {
 	client := newClient(t)
-	_, err := client.Renew(waittest.Limited(t), eventtest.Conversation("a"), messages.SourceAPI, time.Now())
+	_, err := client.Renew(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.SourceAPI, time.Now())
 	if !errors.Is(err, messages.ErrNotFound) {
 		t.Errorf("renewing what has no links: got error %v, want %v", err, messages.ErrNotFound)
 	}
@@ -50,15 +49,15 @@ func TestRenewWithoutLinks(t *testing.T) {
 // After a dead letter, the same event is taken anew: once for all who saw it.
 func TestPublishAfterADeadLetter(t *testing.T) {
 	client := newClient(t)
-	eventtest.Publish(t, client, eventtest.Started("a"))
-	eventtest.SettleNext(t, client)
+	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
+	roomlinktest.SettleNext(t, client)
 	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
-	known, err := client.Latest(waittest.Limited(t), eventtest.Conversation("a"))
+	known, err := client.Latest(roomlinktest.Context(t), roomlinktest.Conversation("a"))
 	if err != nil || known.DeadLetter == nil || known.Links != nil {
 		t.Fatalf("latest: got links %v, dead letter %v and error %v, want the dead letter alone", known.Links, known.DeadLetter, err)
 	}
 	for _, want := range []messages.Outcome{messages.Accepted, messages.Duplicate} {
-		outcome, err := client.PublishAfter(waittest.Limited(t), eventtest.Started("a"), known)
+		outcome, err := client.PublishAfter(roomlinktest.Context(t), roomlinktest.Started("a"), known)
 		if err != nil || outcome != want {
 			t.Errorf("publishing: got %v and error %v, want %v", outcome, err, want)
 		}
@@ -68,7 +67,7 @@ func TestPublishAfterADeadLetter(t *testing.T) {
 
 func TestAnswered(t *testing.T) {
 	links := func(generation int) *messages.Stored[messages.Links] {
-		return &messages.Stored[messages.Links]{Event: eventtest.Links("a", generation)}
+		return &messages.Stored[messages.Links]{Event: roomlinktest.Links("a", generation)}
 	}
 	letter := func(sequence uint64) *messages.Stored[messages.DeadLetter] {
 		return &messages.Stored[messages.DeadLetter]{Sequence: sequence}

@@ -8,17 +8,15 @@ import (
 	"time"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
 func TestPublishStoresAnEvent(t *testing.T) {
 	client := newClient(t)
-	e := eventtest.Started("two words")
-	eventtest.Publish(t, client, e)
-	stored, err := client.Waiting(waittest.Limited(t), eventtest.Conversation("two words"))
+	e := roomlinktest.Started("two words")
+	roomlinktest.Publish(t, client, e)
+	stored, err := client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("two words"))
 	if err != nil {
 		t.Fatalf("reading the event: %v", err)
 	}
@@ -33,7 +31,7 @@ func TestPublishStoresAnEvent(t *testing.T) {
 
 func TestPublishRefusesWhatBreaksTheContract(t *testing.T) {
 	client := newClient(t)
-	_, err := client.Publish(waittest.Limited(t), eventtest.Started("{{interaction_id}}"))
+	_, err := client.Publish(roomlinktest.Context(t), roomlinktest.Started("{{interaction_id}}"))
 	if !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("publishing a template: got error %v, want %v", err, messages.ErrInvalid)
 	}
@@ -43,56 +41,56 @@ func TestPublishRefusesWhatBreaksTheContract(t *testing.T) {
 func TestPublishUnlessThereIsTrouble(t *testing.T) {
 	var trouble error
 	client := messages.NewClient(newClient(t).JetStream(), messages.Unless(func() error { return trouble }))
-	eventtest.Publish(t, client, eventtest.Started("before"))
+	roomlinktest.Publish(t, client, roomlinktest.Started("before"))
 	trouble = errors.New("invented")
-	if _, err := client.Publish(waittest.Limited(t), eventtest.Started("meanwhile")); !errors.Is(err, trouble) {
+	if _, err := client.Publish(roomlinktest.Context(t), roomlinktest.Started("meanwhile")); !errors.Is(err, trouble) {
 		t.Errorf("publishing in trouble: got error %v, want %v", err, trouble)
 	}
-	eventtest.PublishLinks(t, client, eventtest.Links("before", 1), 0) // what is begun is tried to the end
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("before", 1), 0) // what is begun is tried to the end
 	trouble = nil
-	eventtest.Publish(t, client, eventtest.Started("after"))
+	roomlinktest.Publish(t, client, roomlinktest.Started("after"))
 	wantMessages(t, client, messages.ConversationsStream, 2)
 }
 
 func TestPublishKnowsDuplicates(t *testing.T) {
 	t.Run("of an id while the event waits", func(t *testing.T) {
 		client := newClient(t)
-		eventtest.Publish(t, client, eventtest.Started("a"))
-		wantOutcome(t, client, eventtest.Started("a"), messages.Duplicate)
+		roomlinktest.Publish(t, client, roomlinktest.Started("a"))
+		wantOutcome(t, client, roomlinktest.Started("a"), messages.Duplicate)
 	})
 	t.Run("of an id after it was done", func(t *testing.T) {
 		client := newClient(t)
-		eventtest.Publish(t, client, eventtest.Started("a"))
-		eventtest.SettleNext(t, client)
-		wantOutcome(t, client, eventtest.Started("a"), messages.Duplicate)
+		roomlinktest.Publish(t, client, roomlinktest.Started("a"))
+		roomlinktest.SettleNext(t, client)
+		wantOutcome(t, client, roomlinktest.Started("a"), messages.Duplicate)
 		wantMessages(t, client, messages.ConversationsStream, 0)
 	})
 	t.Run("of a place while another event waits", func(t *testing.T) {
 		client := newClient(t)
-		eventtest.Publish(t, client, eventtest.Started("a"))
-		wantOutcome(t, client, eventtest.Renewal("a", 1), messages.Duplicate)
+		roomlinktest.Publish(t, client, roomlinktest.Started("a"))
+		wantOutcome(t, client, roomlinktest.Renewal("a", 1), messages.Duplicate)
 		wantMessages(t, client, messages.ConversationsStream, 1)
 	})
 	t.Run("of a place that is free again", func(t *testing.T) {
 		client := newClient(t)
-		eventtest.Publish(t, client, eventtest.Started("a"))
-		wantOutcome(t, client, eventtest.Renewal("a", 1), messages.Duplicate)
-		eventtest.SettleNext(t, client)
-		wantOutcome(t, client, eventtest.Renewal("a", 1), messages.Accepted)
+		roomlinktest.Publish(t, client, roomlinktest.Started("a"))
+		wantOutcome(t, client, roomlinktest.Renewal("a", 1), messages.Duplicate)
+		roomlinktest.SettleNext(t, client)
+		wantOutcome(t, client, roomlinktest.Renewal("a", 1), messages.Accepted)
 	})
 	t.Run("of a place that something unreadable takes", func(t *testing.T) {
 		client := newClient(t)
-		if _, err := client.JetStream().Publish(waittest.Limited(t), eventtest.Conversation("a").EventSubject(), []byte("x")); err != nil {
+		if _, err := client.JetStream().Publish(roomlinktest.Context(t), roomlinktest.Conversation("a").EventSubject(), []byte("x")); err != nil {
 			t.Fatalf("publishing something unreadable: %v", err)
 		}
-		wantOutcome(t, client, eventtest.Started("a"), messages.Duplicate)
+		wantOutcome(t, client, roomlinktest.Started("a"), messages.Duplicate)
 	})
 }
 
 func TestPublishWhileTheEventIsWorkedOn(t *testing.T) {
 	client := newClient(t)
-	eventtest.Publish(t, client, eventtest.Started("a"))
-	consumer, err := messages.ProvisionConsumer(waittest.Limited(t), client.JetStream(), account)
+	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
+	consumer, err := messages.ProvisionConsumer(roomlinktest.Context(t), client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
@@ -100,45 +98,45 @@ func TestPublishWhileTheEventIsWorkedOn(t *testing.T) {
 	if err != nil {
 		t.Fatalf("pulling the event: %v", err)
 	}
-	wantOutcome(t, client, eventtest.Renewal("a", 1), messages.Duplicate)
-	if err := msg.DoubleAck(waittest.Limited(t)); err != nil {
+	wantOutcome(t, client, roomlinktest.Renewal("a", 1), messages.Duplicate)
+	if err := msg.DoubleAck(roomlinktest.Context(t)); err != nil {
 		t.Fatalf("acknowledging: %v", err)
 	}
-	wantOutcome(t, client, eventtest.Renewal("a", 1), messages.Accepted)
+	wantOutcome(t, client, roomlinktest.Renewal("a", 1), messages.Accepted)
 }
 
 func TestAccountsDoNotMeet(t *testing.T) {
 	client := newClient(t)
-	eventtest.Publish(t, client, eventtest.Started("a"))
-	other := eventtest.Started("a")
+	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
+	other := roomlinktest.Started("a")
 	other.Data.Account = "other"
-	eventtest.Publish(t, client, other)
+	roomlinktest.Publish(t, client, other)
 	wantMessages(t, client, messages.ConversationsStream, 2)
 }
 
 // A full queue is refused with the same code as a duplicate; taken for one, the
 // event would be lost.
 func TestPublishToAFullQueue(t *testing.T) {
-	client := brokertest.Client(t, brokertest.StartWith(t,
+	client := roomlinktest.Client(t, roomlinktest.StartBrokerWith(t,
 		broker.EmbeddedConfig{Dir: t.TempDir(), Sync: time.Minute}, messages.StreamSettings{MaxBytes: 4096}))
 	accepted := fill(t, client)
 	for i := range 10 {
-		outcome, err := client.Publish(waittest.Limited(t), eventtest.Started(fmt.Sprintf("late-%d", i)))
+		outcome, err := client.Publish(roomlinktest.Context(t), roomlinktest.Started(fmt.Sprintf("late-%d", i)))
 		if !errors.Is(err, messages.ErrQueueFull) || outcome == messages.Duplicate {
 			t.Fatalf("publishing to a full queue: got %v and error %v, want %v", outcome, err, messages.ErrQueueFull)
 		}
 	}
-	wantOutcome(t, client, eventtest.Started("early-0"), messages.Duplicate)
+	wantOutcome(t, client, roomlinktest.Started("early-0"), messages.Duplicate)
 	wantMessages(t, client, messages.ConversationsStream, uint64(accepted))
-	eventtest.SettleNext(t, client)
-	eventtest.Publish(t, client, eventtest.Started("late-0"))
+	roomlinktest.SettleNext(t, client)
+	roomlinktest.Publish(t, client, roomlinktest.Started("late-0"))
 }
 
 // fill publishes until the queue is full, and returns how many it took.
 func fill(t *testing.T, client *messages.Client) int {
 	t.Helper()
 	for i := range 100 {
-		outcome, err := client.Publish(waittest.Limited(t), eventtest.Started(fmt.Sprintf("early-%d", i)))
+		outcome, err := client.Publish(roomlinktest.Context(t), roomlinktest.Started(fmt.Sprintf("early-%d", i)))
 		if errors.Is(err, messages.ErrQueueFull) && i > 0 {
 			return i
 		}
@@ -152,8 +150,8 @@ func fill(t *testing.T, client *messages.Client) int {
 
 func TestConcurrentPublishesOfOneConversation(t *testing.T) {
 	for name, event := range map[string]func(int) messages.Event[messages.Started]{
-		"with one message id": func(int) messages.Event[messages.Started] { return eventtest.Started("a") },
-		"each with its own":   func(i int) messages.Event[messages.Started] { return eventtest.Renewal("a", i) },
+		"with one message id": func(int) messages.Event[messages.Started] { return roomlinktest.Started("a") },
+		"each with its own":   func(i int) messages.Event[messages.Started] { return roomlinktest.Renewal("a", i) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			const publishers = 100
@@ -180,7 +178,7 @@ func publishAtOnce(
 	t *testing.T, client *messages.Client, publishers int, event func(int) messages.Event[messages.Started],
 ) []messages.Outcome {
 	t.Helper()
-	ctx := waittest.Limited(t)
+	ctx := roomlinktest.Context(t)
 	start := make(chan struct{})
 	outcomes := make([]messages.Outcome, publishers)
 	var group sync.WaitGroup
@@ -200,30 +198,30 @@ func publishAtOnce(
 
 func TestPublishLinksExpectsTheLastOnes(t *testing.T) {
 	client := newClient(t)
-	first := eventtest.Links("a", 1)
-	sequence := eventtest.PublishLinks(t, client, first, 0)
+	first := roomlinktest.Links("a", 1)
+	sequence := roomlinktest.PublishLinks(t, client, first, 0)
 	for what, after := range map[string]uint64{"none": 0, "later ones": sequence + 1} {
-		if _, err := client.PublishLinks(waittest.Limited(t), eventtest.Links("a", 2), after); !errors.Is(err, messages.ErrSuperseded) {
+		if _, err := client.PublishLinks(roomlinktest.Context(t), roomlinktest.Links("a", 2), after); !errors.Is(err, messages.ErrSuperseded) {
 			t.Errorf("publishing after %s: got error %v, want %v", what, err, messages.ErrSuperseded)
 		}
 	}
 	wantLinks(t, client, "a", first.ID)
-	second := eventtest.Links("a", 2)
-	if got := eventtest.PublishLinks(t, client, second, sequence); got <= sequence {
+	second := roomlinktest.Links("a", 2)
+	if got := roomlinktest.PublishLinks(t, client, second, sequence); got <= sequence {
 		t.Errorf("sequence: got %d, want more than %d", got, sequence)
 	}
 	wantLinks(t, client, "a", second.ID)
 	wantMessages(t, client, messages.LinksStream, 1)
-	eventtest.PublishLinks(t, client, eventtest.Links("b", 1), 0)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("b", 1), 0)
 }
 
 // After a lost PubAck the same event is refused like another's would be; the
 // leader tells whose links are there.
 func TestPublishLinksAgain(t *testing.T) {
 	client := newClient(t)
-	e := eventtest.Links("a", 1)
-	eventtest.PublishLinks(t, client, e, 0)
-	if _, err := client.PublishLinks(waittest.Limited(t), e, 0); !errors.Is(err, messages.ErrSuperseded) {
+	e := roomlinktest.Links("a", 1)
+	roomlinktest.PublishLinks(t, client, e, 0)
+	if _, err := client.PublishLinks(roomlinktest.Context(t), e, 0); !errors.Is(err, messages.ErrSuperseded) {
 		t.Errorf("publishing again: got error %v, want %v", err, messages.ErrSuperseded)
 	}
 	wantLinks(t, client, "a", e.ID)
@@ -232,11 +230,11 @@ func TestPublishLinksAgain(t *testing.T) {
 
 func TestConcurrentPublishesOfLinks(t *testing.T) {
 	const workers = 20
-	client, ctx := newClient(t), waittest.Limited(t)
+	client, ctx := newClient(t), roomlinktest.Context(t)
 	errs := make([]error, workers)
 	var group sync.WaitGroup
 	for i := range workers {
-		group.Go(func() { _, errs[i] = client.PublishLinks(ctx, eventtest.Links("a", 1), 0) })
+		group.Go(func() { _, errs[i] = client.PublishLinks(ctx, roomlinktest.Links("a", 1), 0) })
 	}
 	group.Wait()
 	won := 0
@@ -255,40 +253,40 @@ func TestConcurrentPublishesOfLinks(t *testing.T) {
 func wantLinks(t *testing.T, client *messages.Client, id, want string) {
 	t.Helper()
 	for _, from := range []messages.Consistency{messages.Any, messages.Leader} {
-		stored, err := client.Links(waittest.Limited(t), eventtest.Conversation(id), from)
+		stored, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation(id), from)
 		if err != nil || stored.ID != want {
 			t.Errorf("links of %q from %v: got %q and error %v, want %q", id, from, stored.ID, err, want)
 		}
-		if stored.Subject != eventtest.Conversation(id).LinksSubject() || stored.StoredAt.IsZero() {
+		if stored.Subject != roomlinktest.Conversation(id).LinksSubject() || stored.StoredAt.IsZero() {
 			t.Errorf("links of %q from %v: got %q stored at %v, want %q", id, from,
-				stored.Subject, stored.StoredAt, eventtest.Conversation(id).LinksSubject())
+				stored.Subject, stored.StoredAt, roomlinktest.Conversation(id).LinksSubject())
 		}
 	}
 }
 
 func TestReadingWhatIsNotThere(t *testing.T) {
-	client, ctx := newClient(t), waittest.Limited(t)
+	client, ctx := newClient(t), roomlinktest.Context(t)
 	for _, from := range []messages.Consistency{messages.Any, messages.Leader} {
-		_, linksErr := client.Links(ctx, eventtest.Conversation("a"), from)
-		_, letterErr := client.DeadLetter(ctx, eventtest.Conversation("a"), from)
-		_, waitingErr := client.Waiting(ctx, eventtest.Conversation("a"))
+		_, linksErr := client.Links(ctx, roomlinktest.Conversation("a"), from)
+		_, letterErr := client.DeadLetter(ctx, roomlinktest.Conversation("a"), from)
+		_, waitingErr := client.Waiting(ctx, roomlinktest.Conversation("a"))
 		for what, err := range map[string]error{"links": linksErr, "dead letter": letterErr, "event": waitingErr} {
 			if !errors.Is(err, messages.ErrNotFound) {
 				t.Errorf("%s: got error %v, want %v", what, err, messages.ErrNotFound)
 			}
 		}
-		if _, err := client.Links(ctx, eventtest.Conversation(""), from); !errors.Is(err, messages.ErrInvalid) {
+		if _, err := client.Links(ctx, roomlinktest.Conversation(""), from); !errors.Is(err, messages.ErrInvalid) {
 			t.Errorf("links of no id: got error %v, want %v", err, messages.ErrInvalid)
 		}
 	}
 }
 
 func TestReadingWhatBreaksTheContract(t *testing.T) {
-	client, ctx := newClient(t), waittest.Limited(t)
-	if _, err := client.JetStream().Publish(ctx, eventtest.Conversation("a").LinksSubject(), []byte("{}")); err != nil {
+	client, ctx := newClient(t), roomlinktest.Context(t)
+	if _, err := client.JetStream().Publish(ctx, roomlinktest.Conversation("a").LinksSubject(), []byte("{}")); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
-	if _, err := client.Links(ctx, eventtest.Conversation("a"), messages.Any); !errors.Is(err, messages.ErrInvalid) {
+	if _, err := client.Links(ctx, roomlinktest.Conversation("a"), messages.Any); !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("links: got error %v, want %v", err, messages.ErrInvalid)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -95,23 +95,23 @@ func TestFixturesKeepTheSchema(t *testing.T) {
 // The least that Encode takes, and values at the edge.
 func TestEncodedMessagesKeepTheSchema(t *testing.T) {
 	zero := int64(0)
-	full := eventtest.Renewal("διάλογος", 2)
+	full := roomlinktest.Renewal("διάλογος", 2)
 	full.TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-	full.Data.StartedAt, full.Data.Replays = eventtest.Noon, 1
+	full.Data.StartedAt, full.Data.Replays = roomlinktest.Noon, 1
 	full.Data.RoomOptions = messages.RoomOptions{"app", "standalone", "org", &zero, "https://video.example"}
 	text := deadLetterOf(t, "a")
 	text.Data.Event = json.RawMessage(`"no JSON"`)
 	keepsSchema(t, messages.TypeStarted, full)
-	keepsSchema(t, messages.TypeStarted, messages.NewEvent(eventtest.Noon, messages.Started{
+	keepsSchema(t, messages.TypeStarted, messages.NewEvent(roomlinktest.Noon, messages.Started{
 		Account: account, InteractionID: strings.Repeat("x", messages.MaxInteractionID), CustomerID: "c",
 	}))
 	keepsSchema(t, messages.TypeLinks, expiredLinksOf("a.b"))
-	keepsSchema(t, messages.TypeLinks, messages.NewEvent(eventtest.Noon, messages.Links{
+	keepsSchema(t, messages.TypeLinks, messages.NewEvent(roomlinktest.Noon, messages.Links{
 		Account: account, InteractionID: "a", AgentURL: "a", TicketURL: "t", Generation: 1,
 	}))
 	keepsSchema(t, messages.TypeDeadLetter, deadLetterOf(t, "{id}"))
 	keepsSchema(t, messages.TypeDeadLetter, text)
-	keepsSchema(t, messages.TypeDeadLetter, messages.NewEvent(eventtest.Noon, messages.DeadLetter{
+	keepsSchema(t, messages.TypeDeadLetter, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
 		Account: account, InteractionID: "a", Reason: "r", Event: json.RawMessage(`{}`),
 	}))
 }

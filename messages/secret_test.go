@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -17,12 +17,12 @@ const ticket = "https://video.example/t/invented-ticket"
 
 func TestSecretNeverPrints(t *testing.T) {
 	secret := messages.Secret(ticket)
-	links := eventtest.Links("a", 1).Data
+	links := roomlinktest.Links("a", 1).Data
 	for _, value := range []any{
 		secret, &secret,
 		[]messages.Secret{secret},
 		map[string]messages.Secret{"k": secret},
-		links, &links, eventtest.Links("a", 1),
+		links, &links, roomlinktest.Links("a", 1),
 		struct{ Inner any }{secret},
 	} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%#q", "%d", "%t", "%10.3s", "%-9v", "%c", "%U", "%e"} {
@@ -77,7 +77,7 @@ func TestSecretReveals(t *testing.T) {
 
 // An error about a message must not quote it.
 func TestDecodeErrorsHoldNoTicket(t *testing.T) {
-	whole := string(encode(t, eventtest.Links("a", 1)))
+	whole := string(encode(t, roomlinktest.Links("a", 1)))
 	for _, broken := range []string{
 		whole[:len(whole)-1],
 		strings.Replace(whole, `"generation":1`, `"generation":"`+ticket+`"`, 1),

@@ -7,30 +7,28 @@ import (
 	"sync"
 	"testing"
 
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
 // What was acknowledged is read at once, and what is not there is told so.
 func TestSingleServerReadsWhatIsStored(t *testing.T) {
-	client := messages.NewClient(brokertest.Connect(t, brokertest.Start(t, account)), messages.SingleServer())
-	if _, err := client.Links(waittest.Limited(t), eventtest.Conversation("a"), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
+	client := messages.NewClient(roomlinktest.Connect(t, roomlinktest.StartBroker(t, account)), messages.SingleServer())
+	if _, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
 		t.Errorf("links of nobody: got error %v, want %v", err, messages.ErrNotFound)
 	}
 	sequence := uint64(0)
 	for generation := 1; generation <= 50; generation++ {
-		e := eventtest.Links("a", generation)
-		sequence = eventtest.PublishLinks(t, client, e, sequence)
-		stored, err := client.Links(waittest.Limited(t), eventtest.Conversation("a"), messages.Leader)
+		e := roomlinktest.Links("a", generation)
+		sequence = roomlinktest.PublishLinks(t, client, e, sequence)
+		stored, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.Leader)
 		if err != nil || stored.ID != e.ID || stored.Sequence != sequence {
 			t.Fatalf("links: got generation %d at %d and error %v, want %d at %d",
 				stored.Data.Generation, stored.Sequence, err, generation, sequence)
 		}
 	}
-	eventtest.Publish(t, client, eventtest.Started("b"))
-	if _, err := client.Waiting(waittest.Limited(t), eventtest.Conversation("b")); err != nil {
+	roomlinktest.Publish(t, client, roomlinktest.Started("b"))
+	if _, err := client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("b")); err != nil {
 		t.Errorf("event: got error %v, want it", err)
 	}
 }
@@ -38,14 +36,14 @@ func TestSingleServerReadsWhatIsStored(t *testing.T) {
 // Reads at the same time go together, and each has its own answer: that nothing is
 // there, or what is, be it more than one answer holds.
 func TestSingleServerReadsTogether(t *testing.T) {
-	client := messages.NewClient(brokertest.Connect(t, brokertest.Start(t, account)), messages.SingleServer())
+	client := messages.NewClient(roomlinktest.Connect(t, roomlinktest.StartBroker(t, account)), messages.SingleServer())
 	defer client.Close()
 	const readers, each = 64, 20
 	stored := map[string]string{}
 	for reader := range readers {
-		e := eventtest.Links(fmt.Sprint("with links ", reader), 1)
+		e := roomlinktest.Links(fmt.Sprint("with links ", reader), 1)
 		e.Data.RecordingURL = "https://video.example/" + strings.Repeat("r", 100<<10) // 6 MiB for all
-		eventtest.PublishLinks(t, client, e, 0)
+		roomlinktest.PublishLinks(t, client, e, 0)
 		stored[e.Data.InteractionID] = e.ID
 	}
 	var group sync.WaitGroup
@@ -53,12 +51,12 @@ func TestSingleServerReadsTogether(t *testing.T) {
 		group.Go(func() {
 			for n := range each {
 				id := fmt.Sprint("with links ", reader)
-				got, err := client.Links(waittest.Limited(t), eventtest.Conversation(id), messages.Leader)
+				got, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation(id), messages.Leader)
 				if err != nil || got.ID != stored[id] || got.Data.InteractionID != id {
 					t.Errorf("links of %q: got %q of %q and error %v, want %q", id, got.ID, got.Data.InteractionID, err, stored[id])
 				}
 				id = fmt.Sprint("without ", reader, n)
-				if _, err := client.Links(waittest.Limited(t), eventtest.Conversation(id), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
+				if _, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation(id), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
 					t.Errorf("links of nobody: got error %v, want %v", err, messages.ErrNotFound)
 				}
 			}
@@ -70,15 +68,15 @@ func TestSingleServerReadsTogether(t *testing.T) {
 // Links that are replaced again and again while they are read in groups are there at
 // every moment.
 func TestSingleServerReadsTogetherWhatChanges(t *testing.T) {
-	client := messages.NewClient(brokertest.Connect(t, brokertest.Start(t, account)), messages.SingleServer())
+	client := messages.NewClient(roomlinktest.Connect(t, roomlinktest.StartBroker(t, account)), messages.SingleServer())
 	defer client.Close()
-	sequence := eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
+	sequence := roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
 	var group sync.WaitGroup
 	for range 32 {
 		group.Go(func() {
 			last := uint64(0)
 			for range 100 {
-				got, err := client.Links(waittest.Limited(t), eventtest.Conversation("a"), messages.Leader)
+				got, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.Leader)
 				if err != nil || got.Sequence < last {
 					t.Errorf("links: got %d after %d and error %v, want them", got.Sequence, last, err)
 				}
@@ -87,7 +85,7 @@ func TestSingleServerReadsTogetherWhatChanges(t *testing.T) {
 		})
 	}
 	for generation := 2; generation <= 200; generation++ {
-		sequence = eventtest.PublishLinks(t, client, eventtest.Links("a", generation), sequence)
+		sequence = roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", generation), sequence)
 	}
 	group.Wait()
 }

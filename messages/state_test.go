@@ -5,8 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -15,14 +14,16 @@ type step func(*testing.T, *messages.Client)
 
 const stateID = "a"
 
-func stepEvent(t *testing.T, c *messages.Client)   { eventtest.Publish(t, c, eventtest.Started(stateID)) }
-func stepSettled(t *testing.T, c *messages.Client) { eventtest.SettleNext(t, c) }
+func stepEvent(t *testing.T, c *messages.Client) {
+	roomlinktest.Publish(t, c, roomlinktest.Started(stateID))
+}
+func stepSettled(t *testing.T, c *messages.Client) { roomlinktest.SettleNext(t, c) }
 func stepLinks(t *testing.T, c *messages.Client) {
-	eventtest.PublishLinks(t, c, eventtest.Links(stateID, 1), lastLinks(t, c))
+	roomlinktest.PublishLinks(t, c, roomlinktest.Links(stateID, 1), lastLinks(t, c))
 }
 
 func stepExpiredLinks(t *testing.T, c *messages.Client) {
-	eventtest.PublishLinks(t, c, expiredLinksOf(stateID), lastLinks(t, c))
+	roomlinktest.PublishLinks(t, c, expiredLinksOf(stateID), lastLinks(t, c))
 }
 
 func stepDeadLetter(t *testing.T, c *messages.Client) {
@@ -32,7 +33,7 @@ func stepDeadLetter(t *testing.T, c *messages.Client) {
 // lastLinks is the sequence of the links that are there; 0 for none.
 func lastLinks(t *testing.T, c *messages.Client) uint64 {
 	t.Helper()
-	stored, err := c.Links(waittest.Limited(t), eventtest.Conversation(stateID), messages.Leader)
+	stored, err := c.Links(roomlinktest.Context(t), roomlinktest.Conversation(stateID), messages.Leader)
 	if err != nil && !errors.Is(err, messages.ErrNotFound) {
 		t.Fatalf("reading the links: %v", err)
 	}
@@ -70,7 +71,7 @@ func TestState(t *testing.T) {
 			for _, next := range test.steps {
 				next(t, client)
 			}
-			got, err := client.State(waittest.Limited(t), eventtest.Conversation(stateID), time.Now())
+			got, err := client.State(roomlinktest.Context(t), roomlinktest.Conversation(stateID), time.Now())
 			if err != nil {
 				t.Fatalf("reading the state: %v", err)
 			}
@@ -96,14 +97,14 @@ func wantState(t *testing.T, got messages.State, want messages.Status) {
 
 func TestStateHangsOnTheTimeAsked(t *testing.T) {
 	client := newClient(t)
-	e := eventtest.Links("a", 1)
-	e.Data.ExpiresAt = eventtest.Noon
-	eventtest.PublishLinks(t, client, e, 0)
+	e := roomlinktest.Links("a", 1)
+	e.Data.ExpiresAt = roomlinktest.Noon
+	roomlinktest.PublishLinks(t, client, e, 0)
 	for at, want := range map[time.Time]messages.Status{
-		eventtest.Noon.Add(-time.Millisecond): messages.StatusReady,
-		eventtest.Noon.Time:                   messages.StatusExpired,
+		roomlinktest.Noon.Add(-time.Millisecond): messages.StatusReady,
+		roomlinktest.Noon.Time:                   messages.StatusExpired,
 	} {
-		got, err := client.State(waittest.Limited(t), eventtest.Conversation("a"), at)
+		got, err := client.State(roomlinktest.Context(t), roomlinktest.Conversation("a"), at)
 		if err != nil || got.Status != want {
 			t.Errorf("state at %v: got %q and error %v, want %q", at, got.Status, err, want)
 		}
@@ -111,7 +112,7 @@ func TestStateHangsOnTheTimeAsked(t *testing.T) {
 }
 
 func TestStateOfAnImpossibleName(t *testing.T) {
-	_, err := newClient(t).State(waittest.Limited(t), eventtest.Conversation("{{x}}"), time.Now())
+	_, err := newClient(t).State(roomlinktest.Context(t), roomlinktest.Conversation("{{x}}"), time.Now())
 	if !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("state: got error %v, want %v", err, messages.ErrInvalid)
 	}

@@ -10,26 +10,24 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
 // bareBroker returns a connection to a broker without our streams.
 func bareBroker(t *testing.T) jetstream.JetStream {
 	t.Helper()
-	b, err := broker.Embed(waittest.Limited(t), broker.EmbeddedConfig{Dir: t.TempDir(), Sync: time.Minute})
+	b, err := broker.Embed(roomlinktest.Context(t), broker.EmbeddedConfig{Dir: t.TempDir(), Sync: time.Minute})
 	if err != nil {
 		t.Fatalf("embedding a broker: %v", err)
 	}
 	t.Cleanup(b.Close)
-	return brokertest.Connect(t, b)
+	return roomlinktest.Connect(t, b)
 }
 
 func provision(t *testing.T, js jetstream.JetStream, settings messages.StreamSettings) {
 	t.Helper()
-	if err := messages.Provision(waittest.Limited(t), js, settings); err != nil {
+	if err := messages.Provision(roomlinktest.Context(t), js, settings); err != nil {
 		t.Fatalf("provisioning: %v", err)
 	}
 }
@@ -37,7 +35,7 @@ func provision(t *testing.T, js jetstream.JetStream, settings messages.StreamSet
 // streamConfig is what the broker says of a stream.
 func streamConfig(t *testing.T, js jetstream.JetStream, name string) jetstream.StreamConfig {
 	t.Helper()
-	stream, err := js.Stream(waittest.Limited(t), name)
+	stream, err := js.Stream(roomlinktest.Context(t), name)
 	if err != nil {
 		t.Fatalf("opening stream %q: %v", name, err)
 	}
@@ -123,7 +121,7 @@ func streamsUpdated(t *testing.T, js jetstream.JetStream) (count func() int) {
 		t.Fatalf("subscribing to updates: %v", err)
 	}
 	return func() int {
-		if err := js.Conn().FlushWithContext(waittest.Limited(t)); err != nil {
+		if err := js.Conn().FlushWithContext(roomlinktest.Context(t)); err != nil {
 			t.Fatalf("waiting for updates: %v", err)
 		}
 		pending, _, err := sub.Pending()
@@ -135,7 +133,7 @@ func streamsUpdated(t *testing.T, js jetstream.JetStream) (count func() int) {
 }
 
 func TestProvisionFromManyProcesses(t *testing.T) {
-	js, ctx := bareBroker(t), waittest.Limited(t)
+	js, ctx := bareBroker(t), roomlinktest.Context(t)
 	errs := make([]error, 8)
 	var group sync.WaitGroup
 	for i := range errs {
@@ -191,7 +189,7 @@ func TestProvisionBringsAManagedStreamBack(t *testing.T) {
 	provision(t, js, messages.StreamSettings{})
 	config := streamConfig(t, js, messages.LinksStream)
 	config.Description, config.AllowDirect, config.MaxMsgsPerSubject, config.MaxBytes = "mine", false, 5, 1<<20
-	if _, err := js.UpdateStream(waittest.Limited(t), config); err != nil {
+	if _, err := js.UpdateStream(roomlinktest.Context(t), config); err != nil {
 		t.Fatalf("changing the stream: %v", err)
 	}
 	provision(t, js, messages.StreamSettings{})
@@ -211,7 +209,7 @@ func TestProvisionLeavesAnAdministratorsStreamAlone(t *testing.T) {
 		Name: messages.LinksStream, Subjects: []string{"roomlink.links.*.*"}, MaxAge: time.Hour,
 		Storage: jetstream.MemoryStorage, Description: "mine",
 	}
-	if _, err := js.CreateStream(waittest.Limited(t), own); err != nil {
+	if _, err := js.CreateStream(roomlinktest.Context(t), own); err != nil {
 		t.Fatalf("creating a stream: %v", err)
 	}
 	want := streamConfig(t, js, messages.LinksStream)
@@ -228,7 +226,7 @@ func TestProvisionConsumer(t *testing.T) {
 	js := bareBroker(t)
 	provision(t, js, messages.StreamSettings{})
 	for range 2 {
-		consumer, err := messages.ProvisionConsumer(waittest.Limited(t), js, account)
+		consumer, err := messages.ProvisionConsumer(roomlinktest.Context(t), js, account)
 		if err != nil {
 			t.Fatalf("providing the consumer: %v", err)
 		}
@@ -246,13 +244,13 @@ func TestProvisionConsumer(t *testing.T) {
 			t.Errorf("consumer: got %+v, want %+v", got, want)
 		}
 	}
-	if _, err := messages.ProvisionConsumer(waittest.Limited(t), js, "other"); err != nil {
+	if _, err := messages.ProvisionConsumer(roomlinktest.Context(t), js, "other"); err != nil {
 		t.Errorf("another account's consumer: got error %v, want none", err)
 	}
 }
 
 func TestProvisionConsumerWithoutStreams(t *testing.T) {
-	_, err := messages.ProvisionConsumer(waittest.Limited(t), bareBroker(t), account)
+	_, err := messages.ProvisionConsumer(roomlinktest.Context(t), bareBroker(t), account)
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		t.Errorf("providing the consumer: got error %v, want %v", err, jetstream.ErrStreamNotFound)
 	}
@@ -261,11 +259,11 @@ func TestProvisionConsumerWithoutStreams(t *testing.T) {
 // The consumers of two accounts work side by side on the work queue.
 func TestConsumersTakeTheirOwnAccountsEvents(t *testing.T) {
 	client := newClient(t)
-	other := eventtest.Started("b")
+	other := roomlinktest.Started("b")
 	other.Data.Account = "other"
-	eventtest.Publish(t, client, other)
-	eventtest.Publish(t, client, eventtest.Started("a"))
-	if got, want := eventtest.SettleNext(t, client).Subject(), eventtest.Conversation("a").EventSubject(); got != want {
+	roomlinktest.Publish(t, client, other)
+	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
+	if got, want := roomlinktest.SettleNext(t, client).Subject(), roomlinktest.Conversation("a").EventSubject(); got != want {
 		t.Errorf("subject: got %q, want %q", got, want)
 	}
 	wantMessages(t, client, messages.ConversationsStream, 1)

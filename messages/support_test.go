@@ -7,40 +7,38 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
 // account is the one that the tests speak of.
-const account = eventtest.Account
+const account = roomlinktest.Account
 
 // newClient returns a client on a broker of its own.
 func newClient(tb testing.TB) *messages.Client {
 	tb.Helper()
-	return brokertest.Client(tb, brokertest.Start(tb, account))
+	return roomlinktest.Client(tb, roomlinktest.StartBroker(tb, account))
 }
 
 // expiredLinksOf have expired long before the tests run.
 func expiredLinksOf(id string) messages.Event[messages.Links] {
-	e := eventtest.Links(id, 1)
+	e := roomlinktest.Links(id, 1)
 	e.Data.ExpiresAt = messages.At(time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC))
 	return e
 }
 
 func deadLetterOf(tb testing.TB, id string) messages.Event[messages.DeadLetter] {
 	tb.Helper()
-	return messages.NewEvent(eventtest.Noon, messages.DeadLetter{
+	return messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
 		Account:       account,
 		InteractionID: id,
 		Reason:        messages.ReasonRejected,
 		Detail:        "auvious answered 422",
 		HTTPStatus:    422,
 		Attempts:      1,
-		AcceptedAt:    eventtest.Noon,
-		LastAttemptAt: eventtest.Noon,
-		Event:         encode(tb, eventtest.Started(id)),
+		AcceptedAt:    roomlinktest.Noon,
+		LastAttemptAt: roomlinktest.Noon,
+		Event:         encode(tb, roomlinktest.Started(id)),
 	})
 }
 
@@ -57,7 +55,7 @@ func wantOutcome(
 	tb testing.TB, client *messages.Client, e messages.Event[messages.Started], want messages.Outcome,
 ) {
 	tb.Helper()
-	got, err := client.Publish(waittest.Limited(tb), e)
+	got, err := client.Publish(roomlinktest.Context(tb), e)
 	if err != nil || got != want {
 		tb.Fatalf("publishing the event of %q: got %v and error %v, want %v", e.Data.InteractionID, got, err, want)
 	}
@@ -68,8 +66,8 @@ func mustPublishDeadLetter(
 	tb testing.TB, client *messages.Client, e messages.Event[messages.DeadLetter],
 ) messages.Stored[messages.DeadLetter] {
 	tb.Helper()
-	eventtest.PublishDeadLetter(tb, client, e)
-	stored, err := client.DeadLetter(waittest.Limited(tb), e.Data.Conversation(), messages.Leader)
+	roomlinktest.PublishDeadLetter(tb, client, e)
+	stored, err := client.DeadLetter(roomlinktest.Context(tb), e.Data.Conversation(), messages.Leader)
 	if err != nil {
 		tb.Fatalf("reading the dead letter of %q: %v", e.Data.InteractionID, err)
 	}
@@ -79,7 +77,7 @@ func mustPublishDeadLetter(
 // wantMessages compares how many messages a stream holds.
 func wantMessages(tb testing.TB, client *messages.Client, stream string, want uint64) {
 	tb.Helper()
-	if got := brokertest.Stream(tb, client, stream).CachedInfo().State.Msgs; got != want {
+	if got := roomlinktest.Stream(tb, client, stream).CachedInfo().State.Msgs; got != want {
 		tb.Fatalf("messages in stream %q: got %d, want %d", stream, got, want)
 	}
 }
@@ -101,7 +99,7 @@ func consumersCreated(tb testing.TB, nc *nats.Conn, stream string) <-chan string
 		tb.Fatalf("subscribing to advisories: %v", err)
 	}
 	tb.Cleanup(func() { _ = sub.Unsubscribe() })
-	if err := nc.FlushWithContext(waittest.Limited(tb)); err != nil {
+	if err := nc.FlushWithContext(roomlinktest.Context(tb)); err != nil {
 		tb.Fatalf("subscribing to advisories: %v", err)
 	}
 	return names

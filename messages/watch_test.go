@@ -8,55 +8,54 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
 func wantTold(t *testing.T, told <-chan messages.Stored[messages.Links], id string, generation int) {
 	t.Helper()
-	links := waittest.Receive(t, told, "links of "+id)
+	links := roomlinktest.Receive(t, told, "links of "+id)
 	if links.Data.InteractionID != id || links.Data.Generation != generation {
 		t.Errorf("told: got %q, generation %d, want %q, generation %d",
 			links.Data.InteractionID, links.Data.Generation, id, generation)
 	}
-	if links.Sequence == 0 || links.StoredAt.IsZero() || links.Subject != eventtest.Conversation(id).LinksSubject() {
+	if links.Sequence == 0 || links.StoredAt.IsZero() || links.Subject != roomlinktest.Conversation(id).LinksSubject() {
 		t.Errorf("told: got %q at %d, stored %v, want all of it", links.Subject, links.Sequence, links.StoredAt)
 	}
 }
 
 func TestWatchFromTheStart(t *testing.T) {
 	client := newClient(t)
-	first := eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
-	eventtest.PublishLinks(t, client, eventtest.Links("b", 1), 0)
-	eventtest.PublishLinks(t, client, eventtest.Links("a", 2), first)
-	told := eventtest.Watch(t, client, messages.WatchOptions{})
+	first := roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("b", 1), 0)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 2), first)
+	told := roomlinktest.Watch(t, client, messages.WatchOptions{})
 	wantTold(t, told, "b", 1)
 	wantTold(t, told, "a", 2)
-	eventtest.PublishLinks(t, client, eventtest.Links("c", 1), 0)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("c", 1), 0)
 	wantTold(t, told, "c", 1)
 }
 
 func TestWatchFromNow(t *testing.T) {
 	client := newClient(t)
-	eventtest.PublishLinks(t, client, eventtest.Links("before", 1), 0)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("before", 1), 0)
 	begun := consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
-	told := eventtest.Watch(t, client, messages.WatchOptions{FromNow: true})
-	waittest.Receive(t, begun, "the consumer that tells where the stream ends")
-	eventtest.PublishLinks(t, client, eventtest.Links("after", 1), 0)
+	told := roomlinktest.Watch(t, client, messages.WatchOptions{FromNow: true})
+	roomlinktest.Receive(t, begun, "the consumer that tells where the stream ends")
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("after", 1), 0)
 	wantTold(t, told, "after", 1)
 }
 
 func TestWatchPassesOverOthersAndTheUnreadable(t *testing.T) {
 	client := newClient(t)
-	other := eventtest.Links("a", 1)
+	other := roomlinktest.Links("a", 1)
 	other.Data.Account = "other"
-	eventtest.PublishLinks(t, client, other, 0)
-	if _, err := client.JetStream().Publish(waittest.Limited(t), eventtest.Conversation("x").LinksSubject(), []byte("{}")); err != nil {
+	roomlinktest.PublishLinks(t, client, other, 0)
+	if _, err := client.JetStream().Publish(roomlinktest.Context(t), roomlinktest.Conversation("x").LinksSubject(), []byte("{}")); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
-	eventtest.PublishLinks(t, client, eventtest.Links("b", 1), 0)
-	wantTold(t, eventtest.Watch(t, client, messages.WatchOptions{}), "b", 1)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("b", 1), 0)
+	wantTold(t, roomlinktest.Watch(t, client, messages.WatchOptions{}), "b", 1)
 }
 
 // The broker may forget a watch's consumer; what is stored before the client
@@ -66,15 +65,15 @@ func TestWatchSurvivesItsConsumer(t *testing.T) {
 		t.Run(fmt.Sprintf("%+v", options), func(t *testing.T) {
 			client := newClient(t)
 			begun := consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
-			told := eventtest.Watch(t, client, options)
+			told := roomlinktest.Watch(t, client, options)
 			if options.FromNow {
-				waittest.Receive(t, begun, "the consumer that tells where the stream ends")
+				roomlinktest.Receive(t, begun, "the consumer that tells where the stream ends")
 			}
 			for generation := 1; generation <= 3; generation++ {
-				waittest.Receive(t, begun, "the watch's consumer")
+				roomlinktest.Receive(t, begun, "the watch's consumer")
 				deleteConsumers(t, client.JetStream(), messages.LinksStream)
 				id := fmt.Sprintf("a-%d", generation)
-				eventtest.PublishLinks(t, client, eventtest.Links(id, 1), 0)
+				roomlinktest.PublishLinks(t, client, roomlinktest.Links(id, 1), 0)
 				wantTold(t, told, id, 1)
 			}
 		})
@@ -84,13 +83,13 @@ func TestWatchSurvivesItsConsumer(t *testing.T) {
 // deleteConsumers takes the consumers of a stream away, as the broker may.
 func deleteConsumers(t *testing.T, js jetstream.JetStream, stream string) {
 	t.Helper()
-	handle, err := js.Stream(waittest.Limited(t), stream)
+	handle, err := js.Stream(roomlinktest.Context(t), stream)
 	if err != nil {
 		t.Fatalf("opening stream %q: %v", stream, err)
 	}
-	names := handle.ConsumerNames(waittest.Limited(t))
+	names := handle.ConsumerNames(roomlinktest.Context(t))
 	for name := range names.Name() {
-		if err := handle.DeleteConsumer(waittest.Limited(t), name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if err := handle.DeleteConsumer(roomlinktest.Context(t), name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 			t.Fatalf("deleting consumer %q: %v", name, err)
 		}
 	}
@@ -101,14 +100,14 @@ func deleteConsumers(t *testing.T, js jetstream.JetStream, stream string) {
 
 func TestWatchEnds(t *testing.T) {
 	client := newClient(t)
-	eventtest.PublishLinks(t, client, eventtest.Links("a", 1), 0)
+	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
 	enough := errors.New("enough")
-	err := client.Watch(waittest.Limited(t), account, messages.WatchOptions{},
+	err := client.Watch(roomlinktest.Context(t), account, messages.WatchOptions{},
 		func(messages.Stored[messages.Links]) error { return enough })
 	if !errors.Is(err, enough) {
 		t.Errorf("stopping: got error %v, want %v", err, enough)
 	}
-	if err := client.Watch(waittest.Limited(t), "A B", messages.WatchOptions{}, nil); !errors.Is(err, messages.ErrInvalid) {
+	if err := client.Watch(roomlinktest.Context(t), "A B", messages.WatchOptions{}, nil); !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("bad account: got error %v, want %v", err, messages.ErrInvalid)
 	}
 	cancelled, cancel := context.WithCancel(t.Context())

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -63,7 +63,7 @@ func TestBrowserFollowsNoScript(t *testing.T) {
 	browser := newTab(t, look{})
 	browser.goTo(s.pagesOf("a").Card)
 	browser.untilStatus("unknown")
-	s.links(t, eventtest.Conversation("a"), func(l *messages.Links) {
+	s.links(t, roomlinktest.Conversation("a"), func(l *messages.Links) {
 		l.AgentURL, l.RecordingURL = "javascript:ran=1", "javascript:ran=1"
 	})
 	for _, when := range []string{"live", "at first"} {

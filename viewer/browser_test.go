@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -202,7 +202,7 @@ func TestBrowserJoins(t *testing.T) {
 	browser := newTab(t, look{})
 	browser.goTo(p.pages(t, "a").Card)
 	browser.click("#join")
-	if got := waittest.Receive(t, visits, "the agent"); got != "GET /agent " {
+	if got := roomlinktest.Receive(t, visits, "the agent"); got != "GET /agent " {
 		t.Errorf("visit: got %q, want the agent's without a referrer", got)
 	}
 	browser.untilStatus("ready") // in a tab of its own, so the card is still there
@@ -221,7 +221,7 @@ func TestBrowserTakesTheAgentOn(t *testing.T) {
 	browser.untilText("h1", textWaiting)
 	release()
 	browser.untilText("h1", "In the room")
-	if got := waittest.Receive(t, visits, "the agent"); got != "GET /agent " {
+	if got := roomlinktest.Receive(t, visits, "the agent"); got != "GET /agent " {
 		t.Errorf("visit: got %q, want the agent's without a referrer", got)
 	}
 	browser.wantQuiet(p.url, site)
@@ -247,7 +247,7 @@ func TestBrowserTakesTheCustomerOn(t *testing.T) {
 	}
 	browser.click("button")
 	browser.untilText("h1", "In the room")
-	if got := waittest.Receive(t, visits, "the customer"); got != "GET /ticket " {
+	if got := roomlinktest.Receive(t, visits, "the customer"); got != "GET /ticket " {
 		t.Errorf("visit: got %q, want the customer's without a referrer", got)
 	}
 	browser.wantQuiet(p.url, site)

@@ -9,8 +9,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -74,7 +73,7 @@ func TestCardTellsWhyItFailed(t *testing.T) {
 		messages.ReasonUnknownOutcome: "did not answer in time", messages.ReasonExpired: "could not be reached",
 		messages.ReasonBadEvent: "What Talkdesk sent", "a_reason_to_come": "tell your administrator",
 	} {
-		s.fail(t, eventtest.Conversation("by "+reason), reason)
+		s.fail(t, roomlinktest.Conversation("by "+reason), reason)
 		got := s.do(t, http.MethodGet, s.pagesOf("by "+reason).Card)
 		got.wantPage(t, http.StatusOK, want)
 		for _, code := range []string{`<code id="reason">` + reason + "</code>", "<code>by " + reason + "</code>"} {
@@ -103,7 +102,7 @@ func TestCardQR(t *testing.T) {
 	}
 	asCard := strings.Replace(pages.Customer, "/open/", "/card/", 1)
 	s.do(t, http.MethodGet, asCard+"/qr.svg").WantError(t, http.StatusNotFound, "bad_token")
-	old := s.pages.For(eventtest.Conversation("a"), time.Now().Add(-2*time.Hour))
+	old := s.pages.For(roomlinktest.Conversation("a"), time.Now().Add(-2*time.Hour))
 	s.do(t, http.MethodGet, old.Card+"/qr.svg").WantError(t, http.StatusGone, "bad_token")
 	// The longest id there is still fits.
 	long := s.pagesOf(strings.Repeat("x", 256)).Card
@@ -114,7 +113,7 @@ func TestCardQR(t *testing.T) {
 
 func TestCardEvents(t *testing.T) {
 	s := newSite(t)
-	s.start(t, eventtest.Conversation("a"), 0)
+	s.start(t, roomlinktest.Conversation("a"), 0)
 	events := s.follow(t, s.pagesOf("a").Card)
 	first := events.wantNext(t, messages.StatusPending)
 	if first["agentUrl"]+first["recordingUrl"]+first["expiresAt"]+first["reason"] != "" {
@@ -123,7 +122,7 @@ func TestCardEvents(t *testing.T) {
 	if _, err := time.Parse(time.RFC3339, first["since"]); err != nil || first["since"] > first["now"] {
 		t.Errorf("pending since %q at %q: got error %v, want since when it waits", first["since"], first["now"], err)
 	}
-	s.links(t, eventtest.Conversation("a"))
+	s.links(t, roomlinktest.Conversation("a"))
 	got := events.wantNext(t, messages.StatusReady)
 	want := map[string]string{
 		"status": "ready", "agentUrl": agentURL, "recordingUrl": recordingURL, "expiresAt": later.String(), "reason": "",
@@ -143,7 +142,7 @@ func TestCardEvents(t *testing.T) {
 	}
 	s.do(t, http.MethodPost, got["customerUrl"]).wantRedirect(t, http.StatusSeeOther, ticketURL)
 
-	s.fail(t, eventtest.Conversation("a"), messages.ReasonExpired)
+	s.fail(t, roomlinktest.Conversation("a"), messages.ReasonExpired)
 	failed := events.wantNext(t, messages.StatusFailed)
 	if failed["reason"] != messages.ReasonExpired || failed["agentUrl"] != agentURL {
 		t.Errorf("failed renewal: got %v, want its reason beside the old links", failed)
@@ -168,14 +167,14 @@ func TestCardEventsOfTheUnknown(t *testing.T) {
 	s := newSite(t)
 	events := s.follow(t, s.pagesOf("a").Card)
 	events.wantNext(t, messages.StatusUnknown)
-	s.fail(t, eventtest.Conversation("a"), messages.ReasonRejected)
+	s.fail(t, roomlinktest.Conversation("a"), messages.ReasonRejected)
 	events.wantNext(t, messages.StatusFailed)
 }
 
 func TestCardsOfTwoAccounts(t *testing.T) {
 	s := newSite(t)
 	theirs := messages.Conversation{Account: other, InteractionID: "a"}
-	s.start(t, eventtest.Conversation("a"), 0)
+	s.start(t, roomlinktest.Conversation("a"), 0)
 	s.start(t, theirs, 0)
 	ourEvents := s.follow(t, s.pagesOf("a").Card)
 	theirEvents := s.follow(t, s.pages.For(theirs, time.Now()).Card)
@@ -186,7 +185,7 @@ func TestCardsOfTwoAccounts(t *testing.T) {
 	if got := theirEvents.wantNext(t, messages.StatusReady); got["agentUrl"] != "https://video.example/theirs" {
 		t.Errorf("their card: got %v, want their links", got)
 	}
-	s.links(t, eventtest.Conversation("a"))
+	s.links(t, roomlinktest.Conversation("a"))
 	if got := ourEvents.wantNext(t, messages.StatusReady); got["agentUrl"] != agentURL {
 		t.Errorf("our card: got %v, want our links", got)
 	}
@@ -200,17 +199,17 @@ func TestCardEventsEndWhenTheServerStops(t *testing.T) {
 	if state, ok := events.next(t); ok || events.lines.Err() != nil {
 		t.Errorf("after the stop: got %v and error %v, want the end", state, events.lines.Err())
 	}
-	waittest.Receive(t, s.done, "the end")
+	roomlinktest.Receive(t, s.done, "the end")
 }
 
 // A card that comes again to another server has missed nothing.
 func TestCardEventsAfterARestart(t *testing.T) {
 	s := newSite(t)
-	s.start(t, eventtest.Conversation("a"), 0)
+	s.start(t, roomlinktest.Conversation("a"), 0)
 	card := s.pagesOf("a").Card
 	s.follow(t, card).wantNext(t, messages.StatusPending)
 	s.halt(t)
-	s.links(t, eventtest.Conversation("a"))
+	s.links(t, roomlinktest.Conversation("a"))
 	s.restart(t)
 	s.follow(t, card).wantNext(t, messages.StatusReady)
 }
@@ -221,7 +220,7 @@ func TestCardEventsEndWithTheirAddress(t *testing.T) {
 	pages := s.pages
 	for seconds := 2; ; seconds *= 2 { // a slow machine may come too late
 		pages.Lifetime = time.Duration(seconds) * time.Second
-		answer := open(t, http.MethodGet, pages.For(eventtest.Conversation("a"), time.Now()).Card+"/events")
+		answer := open(t, http.MethodGet, pages.For(roomlinktest.Conversation("a"), time.Now()).Card+"/events")
 		events := newStream(answer)
 		if _, ok := events.next(t); !ok {
 			_ = events.close()
@@ -237,7 +236,7 @@ func TestCardEventsEndWithTheirAddress(t *testing.T) {
 
 func TestCardEventsWithBadTokens(t *testing.T) {
 	s := newSite(t)
-	s.links(t, eventtest.Conversation("a"))
+	s.links(t, roomlinktest.Conversation("a"))
 	pages := s.pagesOf("a")
 	tokenOf := func(address string) string { return address[strings.LastIndexByte(address, '/')+1:] }
 	bearer := s.pages.Keys.Sign(access.Claims{Purpose: access.PurposeAccess, Account: account, Subject: "a", Expires: time.Now().Add(time.Hour)})
@@ -250,7 +249,7 @@ func TestCardEventsWithBadTokens(t *testing.T) {
 		"customer's": {tokenOf(pages.Customer), 404},
 		"access":     {bearer, 404},
 		"none":       {"x", 404},
-		"expired":    {tokenOf(s.pages.For(eventtest.Conversation("a"), time.Now().Add(-2*time.Hour)).Card), 410},
+		"expired":    {tokenOf(s.pages.For(roomlinktest.Conversation("a"), time.Now().Add(-2*time.Hour)).Card), 410},
 	} {
 		got := s.do(t, http.MethodGet, "/card/"+test.token+"/events")
 		got.WantError(t, test.status, "bad_token")

@@ -18,7 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"roomlink/internal/programtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 )
 
 // The sites that show the card in a frame. Chromium takes them from a server of
@@ -115,7 +115,7 @@ func newTab(tb testing.TB, how look) *tab {
 	if err := chromedp.Do(ctx); err != nil {
 		tb.Fatalf("opening a tab: %v", err)
 	}
-	limit, end := context.WithTimeout(ctx, waittest.Within)
+	limit, end := context.WithTimeout(ctx, roomlinktest.Timeout)
 	t.ctx = limit
 	tb.Cleanup(func() {
 		end()

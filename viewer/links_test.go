@@ -10,8 +10,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -34,7 +33,7 @@ func (r reply) wantStatus(tb testing.TB, want messages.Status) map[string]string
 func TestLinks(t *testing.T) {
 	s := newSite(t)
 	s.statuses(t)
-	long, past := later.String(), messages.At(eventtest.Noon.AddDate(-20, 0, 0)).String()
+	long, past := later.String(), messages.At(roomlinktest.Noon.AddDate(-20, 0, 0)).String()
 	for _, test := range []struct {
 		id string
 		// want are the fields besides the id and the pages.
@@ -52,7 +51,7 @@ func TestLinks(t *testing.T) {
 	} {
 		t.Run(test.id, func(t *testing.T) {
 			got := s.ask(t, "/links/"+strings.ReplaceAll(test.id, " ", "%20")).wantStatus(t, messages.Status(test.status))
-			s.wantPages(t, got, eventtest.Conversation(test.id))
+			s.wantPages(t, got, roomlinktest.Conversation(test.id))
 			want := map[string]string{
 				"status": test.status, "interactionId": test.id, "agentUrl": test.agent, "recordingUrl": test.recording,
 				"ticketUrl": test.ticket, "expiresAt": test.expires, "reason": test.reason,
@@ -91,7 +90,7 @@ func TestLinksOfOddIDs(t *testing.T) {
 		"%C3%A9": "é", "%F0%9F%91%A9%E2%80%8D%F0%9F%9A%80": "👩‍🚀", "%2A": "*", ">": ">", "%3Cscript%3E": "<script>",
 		"a%252Fb": "a%2Fb", "a;b=c": "a;b=c", "%3Fwait=4s": "?wait=4s", strings.Repeat("x", 256): strings.Repeat("x", 256),
 	} {
-		s.links(t, eventtest.Conversation(id))
+		s.links(t, roomlinktest.Conversation(id))
 		got := s.ask(t, "/links/"+path).wantStatus(t, messages.StatusReady)
 		if got["interactionId"] != id {
 			t.Errorf("%s: got interactionId %q, want %q", path, got["interactionId"], id)
@@ -144,7 +143,7 @@ func TestLinksOfTwoAccounts(t *testing.T) {
 	s.start(t, messages.Conversation{Account: other, InteractionID: "b"}, 0)
 	for _, id := range []string{"a", "b"} {
 		got := s.ask(t, "/links/"+id).wantStatus(t, messages.StatusUnknown)
-		s.wantPages(t, got, eventtest.Conversation(id))
+		s.wantPages(t, got, roomlinktest.Conversation(id))
 	}
 	got := s.do(t, http.MethodGet, "/links/a", withKey(otherKey)).wantStatus(t, messages.StatusReady)
 	s.wantPages(t, got, theirs)
@@ -158,7 +157,7 @@ func TestWaitForWhatIsThere(t *testing.T) {
 		"renewing%20early": messages.StatusReady, "renewal%20failed": messages.StatusFailed,
 	} {
 		named, _ := url.PathUnescape(id)
-		reads := s.reads(t, eventtest.Conversation(named))
+		reads := s.reads(t, roomlinktest.Conversation(named))
 		s.ask(t, "/links/"+id+"?wait=20s").wantStatus(t, want)
 		if got := len(reads); got > 1 { // awaitFollower says why
 			t.Errorf("%s: got %d reads, want the answer at once", id, got)
@@ -184,7 +183,7 @@ func TestWaitIsOver(t *testing.T) {
 // waiting asks for links in the background, and returns once the viewer waits.
 func (s *site) waiting(t *testing.T, id string) <-chan reply {
 	t.Helper()
-	reads, replies := s.reads(t, eventtest.Conversation(id)), make(chan reply, 1)
+	reads, replies := s.reads(t, roomlinktest.Conversation(id)), make(chan reply, 1)
 	go func() { replies <- s.ask(t, "/links/"+id+"?wait=20s") }()
 	awaitFollower(t, reads)
 	return replies
@@ -192,13 +191,13 @@ func (s *site) waiting(t *testing.T, id string) <-chan reply {
 
 func TestWaitUntilReady(t *testing.T) {
 	s := newSite(t)
-	s.start(t, eventtest.Conversation("a"), 0)
+	s.start(t, roomlinktest.Conversation("a"), 0)
 	replies := s.waiting(t, "a")
 	// Neither another conversation nor another account's ends the wait.
-	s.links(t, eventtest.Conversation("b"))
+	s.links(t, roomlinktest.Conversation("b"))
 	s.links(t, messages.Conversation{Account: other, InteractionID: "a"})
-	s.links(t, eventtest.Conversation("a"))
-	got := waittest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusReady)
+	s.links(t, roomlinktest.Conversation("a"))
+	got := roomlinktest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusReady)
 	if got["agentUrl"] != agentURL || got["ticketUrl"] != ticketURL {
 		t.Errorf("got %v, want the links", got)
 	}
@@ -208,17 +207,17 @@ func TestWaitUntilReady(t *testing.T) {
 func TestWaitForTheUnknown(t *testing.T) {
 	s := newSite(t)
 	replies := s.waiting(t, "a")
-	s.start(t, eventtest.Conversation("a"), 0)
-	s.links(t, eventtest.Conversation("a"))
-	waittest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusReady)
+	s.start(t, roomlinktest.Conversation("a"), 0)
+	s.links(t, roomlinktest.Conversation("a"))
+	roomlinktest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusReady)
 }
 
 func TestWaitUntilFailed(t *testing.T) {
 	s := newSite(t)
-	s.start(t, eventtest.Conversation("a"), 0)
+	s.start(t, roomlinktest.Conversation("a"), 0)
 	replies := s.waiting(t, "a")
-	s.fail(t, eventtest.Conversation("a"), messages.ReasonBadAnswer)
-	got := waittest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusFailed)
+	s.fail(t, roomlinktest.Conversation("a"), messages.ReasonBadAnswer)
+	got := roomlinktest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusFailed)
 	if got["reason"] != messages.ReasonBadAnswer {
 		t.Errorf("reason: got %q, want %q", got["reason"], messages.ReasonBadAnswer)
 	}
@@ -226,11 +225,11 @@ func TestWaitUntilFailed(t *testing.T) {
 
 func TestWaitEndsWhenTheServerStops(t *testing.T) {
 	s := newSite(t)
-	s.start(t, eventtest.Conversation("a"), 0)
+	s.start(t, roomlinktest.Conversation("a"), 0)
 	replies := s.waiting(t, "a")
 	s.stop()
-	waittest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusPending)
-	waittest.Receive(t, s.done, "the end")
+	roomlinktest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusPending)
+	roomlinktest.Receive(t, s.done, "the end")
 }
 
 func TestManyWait(t *testing.T) {
@@ -240,16 +239,16 @@ func TestManyWait(t *testing.T) {
 	for i := range callers {
 		go func() { replies <- s.ask(t, fmt.Sprintf("/links/a?wait=%ds", 15+i%5)) }()
 	}
-	s.start(t, eventtest.Conversation("a"), 0)
-	s.links(t, eventtest.Conversation("a"))
+	s.start(t, roomlinktest.Conversation("a"), 0)
+	s.links(t, roomlinktest.Conversation("a"))
 	for range callers {
-		waittest.Receive(t, replies, "an answer").wantStatus(t, messages.StatusReady)
+		roomlinktest.Receive(t, replies, "an answer").wantStatus(t, messages.StatusReady)
 	}
 }
 
 func TestLinksWithoutBroker(t *testing.T) {
 	s := newSite(t)
-	s.links(t, eventtest.Conversation("a"))
+	s.links(t, roomlinktest.Conversation("a"))
 	s.broker.Close()
 	for _, path := range []string{"/links/a", "/links/a?wait=1s"} {
 		got := s.ask(t, path)

@@ -17,9 +17,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"roomlink/internal/eventtest"
 	"roomlink/internal/programtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -91,7 +90,7 @@ func each(n int, do func(i int)) {
 func awaitGeneration(tb testing.TB, card <-chan heard, want string) heard {
 	tb.Helper()
 	for {
-		if got := waittest.Receive(tb, card, "links of generation "+want); got.generation == want {
+		if got := roomlinktest.Receive(tb, card, "links of generation "+want); got.generation == want {
 			return got
 		}
 	}
@@ -165,7 +164,7 @@ func dial(tb testing.TB, address string) *net.TCPConn {
 	if err != nil {
 		tb.Fatalf("reading an address: %v", err)
 	}
-	conn, err := new(net.Dialer).DialContext(waittest.Limited(tb), "tcp", parsed.Host)
+	conn, err := new(net.Dialer).DialContext(roomlinktest.Context(tb), "tcp", parsed.Host)
 	if err != nil {
 		tb.Fatalf("connecting: %v", err)
 	}
@@ -201,7 +200,7 @@ func TestSlowCardIsDropped(t *testing.T) {
 			})
 		}
 	})
-	s.links(t, eventtest.Conversation("a"))
+	s.links(t, roomlinktest.Conversation("a"))
 	card := s.pagesOf("a").Card
 	slow := dial(t, card+"/events?slow")
 	if err := slow.SetReadBuffer(2 << 10); err != nil {
@@ -214,14 +213,14 @@ func TestSlowCardIsDropped(t *testing.T) {
 	quick.wantNext(t, messages.StatusReady)
 	for generation := 2; generation <= 6; generation++ {
 		large := fmt.Sprintf("https://video.example/%d?%s", generation, strings.Repeat("x", 40<<10))
-		s.renewed(t, eventtest.Conversation("a"), func(l *messages.Links) { l.AgentURL = large })
+		s.renewed(t, roomlinktest.Conversation("a"), func(l *messages.Links) { l.AgentURL = large })
 		if got := quick.wantNext(t, messages.StatusReady); got["agentUrl"] != large {
 			t.Fatalf("quick card: got generation %s, want %d", got["generation"], generation)
 		}
 	}
-	if got := waittest.Receive(t, ended, "the end of the slow one"); got != "slow" {
+	if got := roomlinktest.Receive(t, ended, "the end of the slow one"); got != "slow" {
 		t.Errorf("ended: got the answer to %q, want that to the slow card", got)
 	}
-	s.renewed(t, eventtest.Conversation("a"))
+	s.renewed(t, roomlinktest.Conversation("a"))
 	quick.wantNext(t, messages.StatusReady)
 }

@@ -7,8 +7,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -28,7 +27,7 @@ const (
 
 // pagesOf are the addresses of the pages of a conversation in [account].
 func (s *site) pagesOf(id string) access.Addresses {
-	return s.pages.For(eventtest.Conversation(id), time.Now())
+	return s.pages.For(roomlinktest.Conversation(id), time.Now())
 }
 
 func TestOpenAsAgent(t *testing.T) {
@@ -87,21 +86,21 @@ func TestCustomerLinkOutlivesARenewal(t *testing.T) {
 	s := newSite(t)
 	address := s.pagesOf("a").Customer
 	s.do(t, http.MethodPost, address).wantPage(t, http.StatusOK, textUnknown)
-	s.links(t, eventtest.Conversation("a"), expired)
+	s.links(t, roomlinktest.Conversation("a"), expired)
 	s.do(t, http.MethodPost, address).wantPage(t, http.StatusOK, textEnded)
-	old, err := s.client.Links(waittest.Limited(t), eventtest.Conversation("a"), messages.Leader)
+	old, err := s.client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.Leader)
 	if err != nil {
 		t.Fatalf("reading the links: %v", err)
 	}
 	renewed := old.Data
 	renewed.Generation, renewed.ExpiresAt, renewed.TicketURL = 2, later, "https://video.example/t/second-ticket"
-	eventtest.PublishLinks(t, s.client, messages.NewEvent(eventtest.Noon, renewed), old.Sequence)
+	roomlinktest.PublishLinks(t, s.client, messages.NewEvent(roomlinktest.Noon, renewed), old.Sequence)
 	s.do(t, http.MethodPost, address).wantRedirect(t, http.StatusSeeOther, "https://video.example/t/second-ticket")
 }
 
 func TestJoinFromOtherSites(t *testing.T) {
 	s := newSite(t)
-	s.links(t, eventtest.Conversation("a"))
+	s.links(t, roomlinktest.Conversation("a"))
 	address := s.pagesOf("a").Customer
 	for _, test := range []struct {
 		name  string
@@ -134,13 +133,13 @@ func TestJoinFromOtherSites(t *testing.T) {
 
 func TestOpenWithBadTokens(t *testing.T) {
 	s := newSite(t)
-	s.links(t, eventtest.Conversation("a"))
-	pages, old := s.pagesOf("a"), s.pages.For(eventtest.Conversation("a"), time.Now().Add(-2*time.Hour))
+	s.links(t, roomlinktest.Conversation("a"))
+	pages, old := s.pagesOf("a"), s.pages.For(roomlinktest.Conversation("a"), time.Now().Add(-2*time.Hour))
 	keys, err := access.NewKeys("another invented key of 32 bytes or more")
 	if err != nil {
 		t.Fatalf("making keys: %v", err)
 	}
-	foreign := access.Pages{Keys: keys, BaseURL: s.url, Lifetime: time.Hour}.For(eventtest.Conversation("a"), time.Now())
+	foreign := access.Pages{Keys: keys, BaseURL: s.url, Lifetime: time.Hour}.For(roomlinktest.Conversation("a"), time.Now())
 	bearer := s.pages.Keys.Sign(access.Claims{Purpose: access.PurposeAccess, Account: account, Subject: "a", Expires: time.Now().Add(time.Hour)})
 	asOpen := func(address string) string { return strings.Replace(address, "/card/", "/open/", 1) }
 	asCard := func(address string) string { return strings.Replace(address, "/open/", "/card/", 1) }
@@ -221,9 +220,9 @@ func TestOpenEvents(t *testing.T) {
 				}
 			}
 			want("unknown")
-			s.fail(t, eventtest.Conversation(as.id), messages.ReasonRejected)
+			s.fail(t, roomlinktest.Conversation(as.id), messages.ReasonRejected)
 			want("failed")
-			s.links(t, eventtest.Conversation(as.id))
+			s.links(t, roomlinktest.Conversation(as.id))
 			want(as.ready)
 		})
 	}
@@ -231,7 +230,7 @@ func TestOpenEvents(t *testing.T) {
 
 func TestOpenEventsWithBadTokens(t *testing.T) {
 	s := newSite(t)
-	pages, old := s.pagesOf("a"), s.pages.For(eventtest.Conversation("a"), time.Now().Add(-2*time.Hour))
+	pages, old := s.pagesOf("a"), s.pages.For(roomlinktest.Conversation("a"), time.Now().Add(-2*time.Hour))
 	s.do(t, http.MethodGet, pages.Context+"x/events").WantError(t, http.StatusNotFound, "bad_token")
 	s.do(t, http.MethodGet, strings.Replace(pages.Card, "/card/", "/open/", 1)+"/events").WantError(t, http.StatusNotFound, "bad_token")
 	s.do(t, http.MethodGet, old.Context+"/events").WantError(t, http.StatusGone, "bad_token")
@@ -247,7 +246,7 @@ func TestHostileLinks(t *testing.T) {
 		"relative": "/open/x", "no scheme": "//evil.example/", "a line end": "https://video.example/\r\nX: y", "ftp": "ftp://video.example/",
 	} {
 		t.Run(name, func(t *testing.T) {
-			s.links(t, eventtest.Conversation(name), func(l *messages.Links) {
+			s.links(t, roomlinktest.Conversation(name), func(l *messages.Links) {
 				l.AgentURL, l.RecordingURL, l.TicketURL = target, target, messages.Secret(target)
 			})
 			pages := s.pagesOf(name)
@@ -272,10 +271,10 @@ func TestHostileLinks(t *testing.T) {
 		})
 	}
 
-	s.links(t, eventtest.Conversation(script), func(l *messages.Links) {
+	s.links(t, roomlinktest.Conversation(script), func(l *messages.Links) {
 		l.AgentURL, l.RecordingURL = "https://video.example/?"+script, "https://video.example/?'"+script
 	})
-	s.fail(t, eventtest.Conversation("failed "+script), script)
+	s.fail(t, roomlinktest.Conversation("failed "+script), script)
 	for _, id := range []string{script, "failed " + script} {
 		for _, address := range []string{s.pagesOf(id).Card, s.pagesOf(id).Customer} {
 			if got := s.do(t, http.MethodGet, address); got.Status != http.StatusOK || strings.Contains(got.Body, "<script>alert") {
@@ -322,7 +321,7 @@ func headerText(header http.Header) string {
 
 func TestPagesWithoutBroker(t *testing.T) {
 	s := newSite(t)
-	s.links(t, eventtest.Conversation("a"))
+	s.links(t, roomlinktest.Conversation("a"))
 	pages := s.pagesOf("a")
 	s.broker.Close()
 	for _, call := range []struct{ method, address string }{

@@ -12,8 +12,8 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/programtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 )
 
 // program is the whole of roomlink as a process, with its broker and a disk of its
@@ -39,7 +39,7 @@ func newProgram(tb testing.TB, settings ...string) *program {
 	}
 	p.auvious.Script(p.answer)
 	p.env = programtest.ServeEnv(tb, p.auvious.URL)
-	p.env["ROOMLINK_FACADE_TIMEOUT"] = waittest.Within.String() // a call that a test holds is not given up
+	p.env["ROOMLINK_FACADE_TIMEOUT"] = roomlinktest.Timeout.String() // a call that a test holds is not given up
 	for _, setting := range settings {
 		name, value, _ := strings.Cut(setting, "=")
 		p.env[name] = value
@@ -177,7 +177,7 @@ func (p *program) until(tb testing.TB, id string, statuses ...string) map[string
 	tb.Helper()
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
-	for end := waittest.Limited(tb); ; {
+	for end := roomlinktest.Context(tb); ; {
 		links := p.links(tb, id)
 		if slices.Contains(statuses, links["status"]) {
 			return links
@@ -185,7 +185,7 @@ func (p *program) until(tb testing.TB, id string, statuses ...string) map[string
 		select {
 		case <-again.C:
 		case <-end.Done():
-			tb.Fatalf("status of %q: got %q after %v, want one of %q", id, links["status"], waittest.Within, statuses)
+			tb.Fatalf("status of %q: got %q after %v, want one of %q", id, links["status"], roomlinktest.Timeout, statuses)
 		}
 	}
 }

@@ -5,19 +5,18 @@ import (
 	"sync"
 	"testing"
 
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
 func TestRenewLinks(t *testing.T) {
 	s := newSite(t)
-	s.links(t, eventtest.Conversation("a"), func(l *messages.Links) { l.OrganizationID = "org-1" })
+	s.links(t, roomlinktest.Conversation("a"), func(l *messages.Links) { l.OrganizationID = "org-1" })
 	got := s.do(t, http.MethodPost, "/links/a/renew", withKey(apiKey))
 	if flat := got.Flat(t); got.Status != http.StatusAccepted || flat["status"] != "accepted" || flat["contextUrl"] == "" {
 		t.Errorf("renewing: got %d %s, want 202 accepted with the addresses", got.Status, got.Body)
 	}
-	event, err := s.client.Waiting(waittest.Limited(t), eventtest.Conversation("a"))
+	event, err := s.client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a"))
 	if err != nil {
 		t.Fatalf("reading the event: %v", err)
 	}
@@ -33,7 +32,7 @@ func TestRenewLinks(t *testing.T) {
 
 func TestRenewLinksAtOnce(t *testing.T) {
 	s := newSite(t)
-	s.links(t, eventtest.Conversation("a"))
+	s.links(t, roomlinktest.Conversation("a"))
 	statuses := make(chan string, 20)
 	var group sync.WaitGroup
 	for range cap(statuses) {
@@ -52,13 +51,13 @@ func TestRenewLinksAtOnce(t *testing.T) {
 
 func TestRenewLinksRefuses(t *testing.T) {
 	s := newSite(t)
-	s.links(t, eventtest.Conversation("a"))
+	s.links(t, roomlinktest.Conversation("a"))
 	s.do(t, http.MethodPost, "/links/a/renew").WantError(t, http.StatusUnauthorized, "unauthorized")
 	s.do(t, http.MethodPost, "/links/nobody/renew", withKey(apiKey)).WantError(t, http.StatusNotFound, "not_found")
 	s.do(t, http.MethodPost, "/links/a/renew", withKey(otherKey)).WantError(t, http.StatusNotFound, "not_found")
 	s.do(t, http.MethodPost, "/links/%00/renew", withKey(apiKey)).WantError(t, http.StatusBadRequest, "bad_interaction_id")
 	s.do(t, http.MethodGet, "/links/a/renew", withKey(apiKey)).WantError(t, http.StatusMethodNotAllowed, "method_not_allowed")
-	if _, err := s.client.Waiting(waittest.Limited(t), eventtest.Conversation("a")); err == nil {
+	if _, err := s.client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a")); err == nil {
 		t.Error("a refused renewal is in the queue")
 	}
 	s.broker.Close()
@@ -71,8 +70,8 @@ func TestRenewLinksRefuses(t *testing.T) {
 
 func TestRenewCard(t *testing.T) {
 	s := newSite(t)
-	s.links(t, eventtest.Conversation("a"))
-	pages := s.pages.For(eventtest.Conversation("a"), eventtest.Noon.AddDate(1000, 0, 0))
+	s.links(t, roomlinktest.Conversation("a"))
+	pages := s.pages.For(roomlinktest.Conversation("a"), roomlinktest.Noon.AddDate(1000, 0, 0))
 	s.do(t, http.MethodPost, pages.Card+"/renew", with("Sec-Fetch-Site", "cross-site")).
 		WantError(t, http.StatusForbidden, "cross_site")
 	s.do(t, http.MethodPost, pages.Context+"/renew").WantError(t, http.StatusNotFound, "not_found")
@@ -81,7 +80,7 @@ func TestRenewCard(t *testing.T) {
 	if flat := got.Flat(t); got.Status != http.StatusAccepted || flat["status"] != "accepted" {
 		t.Errorf("renewing: got %d %s, want 202 accepted", got.Status, got.Body)
 	}
-	event, err := s.client.Waiting(waittest.Limited(t), eventtest.Conversation("a"))
+	event, err := s.client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a"))
 	if err != nil || event.Data.Source != messages.SourceCard {
 		t.Errorf("event: got source %q and error %v, want %q", event.Data.Source, err, messages.SourceCard)
 	}

@@ -15,19 +15,16 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/broker"
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
-	"roomlink/internal/waittest"
 	"roomlink/internal/web"
-	"roomlink/internal/webtest"
 	"roomlink/messages"
 	"roomlink/viewer"
 )
 
 // The accounts of the tests, their invented credentials, and a ticket.
 const (
-	account = eventtest.Account
+	account = roomlinktest.Account
 	other   = "globex"
 
 	linkKey  = secret.String("an invented link key of these tests")
@@ -62,8 +59,8 @@ type site struct {
 
 func newSite(tb testing.TB, edits ...func(*site)) *site {
 	tb.Helper()
-	b := brokertest.Start(tb, account, other)
-	s := &site{broker: b, client: brokertest.Client(tb, b)}
+	b := roomlinktest.StartBroker(tb, account, other)
+	s := &site{broker: b, client: roomlinktest.Client(tb, b)}
 	keys, err := access.NewKeys(linkKey)
 	if err != nil {
 		tb.Fatalf("making keys: %v", err)
@@ -121,7 +118,7 @@ func (s *site) serve(tb testing.TB, listener net.Listener) {
 func (s *site) halt(tb testing.TB) {
 	tb.Helper()
 	s.stop()
-	waittest.Receive(tb, s.done, "the end of the server")
+	roomlinktest.Receive(tb, s.done, "the end of the server")
 }
 
 // restart starts another server where the one before was.
@@ -157,9 +154,9 @@ func (s *site) run(tb testing.TB, feed *messages.Feed, listener net.Listener, ha
 // generation.
 func (s *site) start(tb testing.TB, named messages.Conversation, renews int) {
 	tb.Helper()
-	eventtest.Publish(tb, s.client, messages.NewEvent(eventtest.Noon, messages.Started{
+	roomlinktest.Publish(tb, s.client, messages.NewEvent(roomlinktest.Noon, messages.Started{
 		Account: named.Account, InteractionID: named.InteractionID, CustomerID: "contact-1",
-		Channel: messages.ChannelVoice, Source: messages.SourceAutomation, ReceivedAt: eventtest.Noon, Renews: renews,
+		Channel: messages.ChannelVoice, Source: messages.SourceAutomation, ReceivedAt: roomlinktest.Noon, Renews: renews,
 	}))
 }
 
@@ -169,18 +166,18 @@ func (s *site) links(tb testing.TB, named messages.Conversation, edits ...func(*
 	data := messages.Links{
 		Account: named.Account, InteractionID: named.InteractionID, CustomerID: "contact-1",
 		AgentURL: agentURL, RecordingURL: recordingURL, TicketURL: ticketURL,
-		CreatedAt: eventtest.Noon, ExpiresAt: later, Generation: 1,
+		CreatedAt: roomlinktest.Noon, ExpiresAt: later, Generation: 1,
 	}
 	for _, edit := range edits {
 		edit(&data)
 	}
-	eventtest.PublishLinks(tb, s.client, messages.NewEvent(eventtest.Noon, data), 0)
+	roomlinktest.PublishLinks(tb, s.client, messages.NewEvent(roomlinktest.Noon, data), 0)
 }
 
 // renewed stores links in place of those that a conversation has.
 func (s *site) renewed(tb testing.TB, named messages.Conversation, edits ...func(*messages.Links)) {
 	tb.Helper()
-	old, err := s.client.Links(waittest.Limited(tb), named, messages.Leader)
+	old, err := s.client.Links(roomlinktest.Context(tb), named, messages.Leader)
 	if err != nil {
 		tb.Fatalf("reading the links of %q: %v", named.InteractionID, err)
 	}
@@ -190,41 +187,41 @@ func (s *site) renewed(tb testing.TB, named messages.Conversation, edits ...func
 	for _, edit := range edits {
 		edit(&data)
 	}
-	eventtest.PublishLinks(tb, s.client, messages.NewEvent(eventtest.Noon, data), old.Sequence)
+	roomlinktest.PublishLinks(tb, s.client, messages.NewEvent(roomlinktest.Noon, data), old.Sequence)
 }
 
-func expired(l *messages.Links) { l.ExpiresAt = messages.At(eventtest.Noon.AddDate(-20, 0, 0)) }
+func expired(l *messages.Links) { l.ExpiresAt = messages.At(roomlinktest.Noon.AddDate(-20, 0, 0)) }
 
 // fail stores a dead letter.
 func (s *site) fail(tb testing.TB, named messages.Conversation, reason string) {
 	tb.Helper()
-	eventtest.PublishDeadLetter(tb, s.client, messages.NewEvent(eventtest.Noon, messages.DeadLetter{
+	roomlinktest.PublishDeadLetter(tb, s.client, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
 		Account: named.Account, InteractionID: named.InteractionID, Reason: reason, Detail: "invented",
-		Attempts: 1, AcceptedAt: eventtest.Noon, LastAttemptAt: eventtest.Noon, Event: json.RawMessage(`{}`),
+		Attempts: 1, AcceptedAt: roomlinktest.Noon, LastAttemptAt: roomlinktest.Noon, Event: json.RawMessage(`{}`),
 	}))
 }
 
 // statuses stores a conversation in each status that there is, under its name.
 func (s *site) statuses(tb testing.TB) {
 	tb.Helper()
-	s.start(tb, eventtest.Conversation("pending"), 0)
-	s.links(tb, eventtest.Conversation("ready"))
-	s.links(tb, eventtest.Conversation("endless"), func(l *messages.Links) { l.ExpiresAt, l.RecordingURL = messages.Time{}, "" })
-	s.links(tb, eventtest.Conversation("expired"), expired)
-	s.fail(tb, eventtest.Conversation("failed"), messages.ReasonRejected)
-	s.links(tb, eventtest.Conversation("renewing"), expired)
-	s.start(tb, eventtest.Conversation("renewing"), 1)
-	s.links(tb, eventtest.Conversation("renewing early"))
-	s.start(tb, eventtest.Conversation("renewing early"), 1)
-	s.links(tb, eventtest.Conversation("renewal failed"))
-	s.fail(tb, eventtest.Conversation("renewal failed"), messages.ReasonExpired)
+	s.start(tb, roomlinktest.Conversation("pending"), 0)
+	s.links(tb, roomlinktest.Conversation("ready"))
+	s.links(tb, roomlinktest.Conversation("endless"), func(l *messages.Links) { l.ExpiresAt, l.RecordingURL = messages.Time{}, "" })
+	s.links(tb, roomlinktest.Conversation("expired"), expired)
+	s.fail(tb, roomlinktest.Conversation("failed"), messages.ReasonRejected)
+	s.links(tb, roomlinktest.Conversation("renewing"), expired)
+	s.start(tb, roomlinktest.Conversation("renewing"), 1)
+	s.links(tb, roomlinktest.Conversation("renewing early"))
+	s.start(tb, roomlinktest.Conversation("renewing early"), 1)
+	s.links(tb, roomlinktest.Conversation("renewal failed"))
+	s.fail(tb, roomlinktest.Conversation("renewal failed"), messages.ReasonExpired)
 }
 
 // reads tells of each read of a conversation's links.
 func (s *site) reads(tb testing.TB, named messages.Conversation) <-chan struct{} {
 	tb.Helper()
 	seen := make(chan struct{}, 64)
-	nc := brokertest.Connect(tb, s.broker).Conn()
+	nc := roomlinktest.Connect(tb, s.broker).Conn()
 	sub, err := nc.Subscribe("$JS.API.DIRECT.GET."+messages.LinksStream+"."+named.LinksSubject(), func(*nats.Msg) {
 		seen <- struct{}{}
 	})
@@ -232,7 +229,7 @@ func (s *site) reads(tb testing.TB, named messages.Conversation) <-chan struct{}
 		tb.Fatalf("listening for reads: %v", err)
 	}
 	tb.Cleanup(func() { _ = sub.Unsubscribe() })
-	if err := nc.FlushWithContext(waittest.Limited(tb)); err != nil {
+	if err := nc.FlushWithContext(roomlinktest.Context(tb)); err != nil {
 		tb.Fatalf("listening for reads: %v", err)
 	}
 	return seen
@@ -242,12 +239,12 @@ func (s *site) reads(tb testing.TB, named messages.Conversation) <-chan struct{}
 // second read comes after it has joined the feed.
 func awaitFollower(tb testing.TB, reads <-chan struct{}) {
 	tb.Helper()
-	waittest.Receive(tb, reads, "the read of the state")
-	waittest.Receive(tb, reads, "the read of a follower")
+	roomlinktest.Receive(tb, reads, "the read of the state")
+	roomlinktest.Receive(tb, reads, "the read of a follower")
 }
 
 // reply is an answer, with what this package wants of some.
-type reply struct{ webtest.Reply }
+type reply struct{ roomlinktest.Reply }
 
 type edit func(*http.Request)
 
@@ -267,13 +264,13 @@ func (s *site) do(tb testing.TB, method, address string, edits ...edit) reply {
 // call calls a whole address, and follows no redirect.
 func call(tb testing.TB, method, address string, edits ...edit) reply {
 	tb.Helper()
-	return reply{webtest.Read(tb, open(tb, method, address, edits...))}
+	return reply{roomlinktest.ReadReply(tb, open(tb, method, address, edits...))}
 }
 
 // open is call, with the body still to be read.
 func open(tb testing.TB, method, address string, edits ...edit) *http.Response {
 	tb.Helper()
-	r, err := http.NewRequestWithContext(waittest.Limited(tb), method, address, nil)
+	r, err := http.NewRequestWithContext(roomlinktest.Context(tb), method, address, nil)
 	if err != nil {
 		tb.Fatalf("making a request: %v", err)
 	}

@@ -11,8 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"roomlink/internal/brokertest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 	"roomlink/webhook"
 )
@@ -30,7 +29,7 @@ func action(id string) string {
 // answer says what becomes of each.
 func (s *site) worker(tb testing.TB, answer func(messages.Started) (messages.Links, *messages.DeadLetter)) {
 	tb.Helper()
-	consumer, err := messages.ProvisionConsumer(waittest.Limited(tb), s.client.JetStream(), account)
+	consumer, err := messages.ProvisionConsumer(roomlinktest.Context(tb), s.client.JetStream(), account)
 	if err != nil {
 		tb.Fatalf("providing the consumer: %v", err)
 	}
@@ -123,7 +122,7 @@ func TestActionsWaitTogether(t *testing.T) {
 	}
 	s.worker(t, makesRooms)
 	group.Wait()
-	if got := brokertest.Stream(t, s.client, messages.LinksStream).CachedInfo().State.Consumers; got > 1 {
+	if got := roomlinktest.Stream(t, s.client, messages.LinksStream).CachedInfo().State.Consumers; got > 1 {
 		t.Errorf("consumers of the links: got %d, want 1", got)
 	}
 }
@@ -160,7 +159,7 @@ func TestActionRenewsAnExpiredTicket(t *testing.T) {
 	s := newSite(t, setup{})
 	expired := roomOf(messages.Started{Account: account, InteractionID: "a", CustomerID: "c"})
 	expired.ExpiresAt = messages.At(time.Now().Add(-time.Second))
-	if err := s.storeLinks(waittest.Limited(t), expired); err != nil {
+	if err := s.storeLinks(roomlinktest.Context(t), expired); err != nil {
 		t.Fatalf("storing links: %v", err)
 	}
 	s.worker(t, makesRooms)

@@ -16,8 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/access"
-	"roomlink/internal/brokertest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/web"
 	"roomlink/messages"
 	"roomlink/webhook"
@@ -45,7 +44,7 @@ func newHandler(tb testing.TB, client *messages.Client) http.Handler {
 
 // A caller that hung up while its event was stored may never send it again.
 func TestCallerHungUp(t *testing.T) {
-	client := brokertest.Client(t, brokertest.Start(t, account))
+	client := roomlinktest.Client(t, roomlinktest.StartBroker(t, account))
 	handler := newHandler(t, client)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -57,7 +56,7 @@ func TestCallerHungUp(t *testing.T) {
 	if w.Code != http.StatusAccepted {
 		t.Errorf("got %d %s, want 202", w.Code, w.Body)
 	}
-	if _, err := client.Waiting(waittest.Limited(t), messages.Conversation{Account: account, InteractionID: "a"}); err != nil {
+	if _, err := client.Waiting(roomlinktest.Context(t), messages.Conversation{Account: account, InteractionID: "a"}); err != nil {
 		t.Errorf("reading the event: got error %v, want it", err)
 	}
 }
@@ -118,7 +117,7 @@ func FuzzTokenForm(f *testing.F) {
 // BenchmarkEvents measures a delivery up to the broker's acknowledgement, by
 // many at once, on a store that is not synced on every write.
 func BenchmarkEvents(b *testing.B) {
-	handler := newHandler(b, brokertest.Client(b, brokertest.Start(b, account)))
+	handler := newHandler(b, roomlinktest.Client(b, roomlinktest.StartBroker(b, account)))
 	var next atomic.Int64
 	b.ReportAllocs()
 	b.SetParallelism(16)
@@ -130,7 +129,7 @@ func BenchmarkEvents(b *testing.B) {
 }
 
 func BenchmarkDuplicates(b *testing.B) {
-	handler := newHandler(b, brokertest.Client(b, brokertest.Start(b, account)))
+	handler := newHandler(b, roomlinktest.Client(b, roomlinktest.StartBroker(b, account)))
 	deliver(b, handler, automation("a"), http.StatusAccepted)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"roomlink/internal/access"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/web"
 	"roomlink/messages"
 	"roomlink/webhook"
@@ -420,7 +420,7 @@ func TestIdleConnections(t *testing.T) {
 		"POST /talkdesk/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-API-Key: " + apiKey +
 			"\r\nContent-Length: 100\r\n\r\n{",
 	}
-	ctx := waittest.Limited(t)
+	ctx := roomlinktest.Context(t)
 	for i := range idle {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.address)
 		if err != nil {

@@ -19,21 +19,16 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/broker"
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/logtest"
-	"roomlink/internal/metrictest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
-	"roomlink/internal/waittest"
 	"roomlink/internal/web"
-	"roomlink/internal/webtest"
 	"roomlink/messages"
 	"roomlink/webhook"
 )
 
 // The accounts of the tests, and their invented credentials.
 const (
-	account = eventtest.Account
+	account = roomlinktest.Account
 	other   = "globex"
 
 	linkKey      = secret.String("an invented link key of these tests")
@@ -59,7 +54,7 @@ type site struct {
 	client   *messages.Client
 	keys     *access.Keys
 	registry *prometheus.Registry
-	log      *logtest.Logbook
+	log      *roomlinktest.Logbook
 }
 
 // setup is what a test may choose about its site.
@@ -76,15 +71,15 @@ type setup struct {
 
 func newSite(tb testing.TB, s setup) *site {
 	tb.Helper()
-	made := &site{registry: prometheus.NewRegistry(), log: &logtest.Logbook{}}
+	made := &site{registry: prometheus.NewRegistry(), log: &roomlinktest.Logbook{}}
 	if s.on != nil {
 		made.broker = s.on.broker
 	} else {
-		made.broker = brokertest.StartWith(tb, broker.EmbeddedConfig{
+		made.broker = roomlinktest.StartBrokerWith(tb, broker.EmbeddedConfig{
 			Dir: tb.TempDir(), Sync: time.Minute, Accounts: []string{account, other},
 		}, s.streams)
 	}
-	made.client = brokertest.Client(tb, made.broker)
+	made.client = roomlinktest.Client(tb, made.broker)
 	var err error
 	if made.keys, err = access.NewKeys(linkKey); err != nil {
 		tb.Fatalf("making keys: %v", err)
@@ -173,7 +168,7 @@ func (s *site) serve(tb testing.TB, handler *webhook.Webhook) {
 }
 
 // reply is an answer, with what this package wants of some.
-type reply struct{ webtest.Reply }
+type reply struct{ roomlinktest.Reply }
 
 // edit changes a request before it is sent.
 type edit func(*http.Request)
@@ -207,7 +202,7 @@ func (s *site) post(tb testing.TB, path, body string, edits ...edit) reply {
 
 func (s *site) request(tb testing.TB, method, path string, body io.Reader, edits ...edit) *http.Request {
 	tb.Helper()
-	r, err := http.NewRequestWithContext(waittest.Limited(tb), method, s.url+path, body)
+	r, err := http.NewRequestWithContext(roomlinktest.Context(tb), method, s.url+path, body)
 	if err != nil {
 		tb.Fatalf("making a request: %v", err)
 	}
@@ -225,13 +220,13 @@ func (s *site) send(tb testing.TB, r *http.Request) reply {
 	if err != nil {
 		tb.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
 	}
-	return reply{webtest.Read(tb, answer)}
+	return reply{roomlinktest.ReadReply(tb, answer)}
 }
 
 // raw sends bytes as they are and reads one answer.
 func (s *site) raw(tb testing.TB, text string) reply {
 	tb.Helper()
-	conn, err := new(net.Dialer).DialContext(waittest.Limited(tb), "tcp", s.address)
+	conn, err := new(net.Dialer).DialContext(roomlinktest.Context(tb), "tcp", s.address)
 	if err != nil {
 		tb.Fatalf("connecting: %v", err)
 	}
@@ -243,7 +238,7 @@ func (s *site) raw(tb testing.TB, text string) reply {
 	if err != nil {
 		tb.Fatalf("reading an answer: %v", err)
 	}
-	return reply{webtest.Read(tb, answer)}
+	return reply{roomlinktest.ReadReply(tb, answer)}
 }
 
 // wantStatus compares an answer to an event.
@@ -285,7 +280,7 @@ func sample(tb testing.TB, name string) string {
 func (s *site) stored(tb testing.TB, account, id string) *jetstream.RawStreamMsg {
 	tb.Helper()
 	conversation := messages.Conversation{Account: account, InteractionID: id}
-	msg, err := s.stream(tb).GetLastMsgForSubject(waittest.Limited(tb), conversation.EventSubject())
+	msg, err := s.stream(tb).GetLastMsgForSubject(roomlinktest.Context(tb), conversation.EventSubject())
 	if err != nil {
 		tb.Fatalf("reading the event of %q in %q: %v", id, account, err)
 	}
@@ -294,7 +289,7 @@ func (s *site) stored(tb testing.TB, account, id string) *jetstream.RawStreamMsg
 
 func (s *site) stream(tb testing.TB) jetstream.Stream {
 	tb.Helper()
-	return brokertest.Stream(tb, s.client, messages.ConversationsStream)
+	return roomlinktest.Stream(tb, s.client, messages.ConversationsStream)
 }
 
 func (s *site) wantStored(tb testing.TB, want uint64) {
@@ -307,5 +302,5 @@ func (s *site) wantStored(tb testing.TB, want uint64) {
 // events reads the counter of calls by outcome.
 func (s *site) events(tb testing.TB, account, outcome string) float64 {
 	tb.Helper()
-	return metrictest.Sum(tb, s.registry, "roomlink_events_total", "account", account, "outcome", outcome)
+	return roomlinktest.SumMetric(tb, s.registry, "roomlink_events_total", "account", account, "outcome", outcome)
 }

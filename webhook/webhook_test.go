@@ -13,8 +13,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/webtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 	"roomlink/webhook"
 )
@@ -210,7 +209,7 @@ func TestDuplicates(t *testing.T) {
 		t.Errorf("stored event: got %s, want the first", event.Data)
 	}
 
-	eventtest.SettleNext(t, s.client)
+	roomlinktest.SettleNext(t, s.client)
 	s.post(t, eventsPath, automation("a")).wantStatus(t, http.StatusOK, "duplicate")
 	s.wantStored(t, 0)
 }
@@ -228,7 +227,7 @@ func TestConcurrentDeliveries(t *testing.T) {
 				t.Errorf("delivery %d: %v", i, err)
 				return
 			}
-			replies[i] = reply{webtest.Read(t, answer)}
+			replies[i] = reply{roomlinktest.ReadReply(t, answer)}
 		})
 	}
 	group.Wait()
@@ -374,7 +373,7 @@ func TestFullQueue(t *testing.T) {
 	s.post(t, eventsPath, automation("conversation-0")).wantStatus(t, http.StatusOK, "duplicate")
 	s.wantStored(t, uint64(accepted))
 
-	eventtest.SettleNext(t, s.client)
+	roomlinktest.SettleNext(t, s.client)
 	s.post(t, eventsPath, automation("another")).wantStatus(t, http.StatusAccepted, "accepted")
 	if got := s.events(t, account, "unavailable"); got != 4 {
 		t.Errorf("calls counted as unavailable: got %v, want 4", got)

@@ -5,8 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -18,14 +17,14 @@ func BenchmarkWorker(b *testing.B) {
 	began := time.Now()
 	events := make([]messages.Event[messages.Started], b.N)
 	for i := range events {
-		events[i] = eventtest.Started(fmt.Sprintf("call-%d-%d", i, began.UnixNano()))
+		events[i] = roomlinktest.Started(fmt.Sprintf("call-%d-%d", i, began.UnixNano()))
 		h.publish(events[i])
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
 	r := h.startWith(makes())
 	for range events {
-		if got := waittest.Receive(b, acks, "an acknowledgement"); got.kind != "+ACK" {
+		if got := roomlinktest.Receive(b, acks, "an acknowledgement"); got.kind != "+ACK" {
 			b.Errorf("acknowledgement: got %v, want +ACK", got)
 		}
 	}

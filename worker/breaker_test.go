@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -70,7 +69,7 @@ func (r *running) awaitBreaker(state float64) {
 		if r.metric("roomlink_breaker_state", "account", account) == state {
 			return
 		}
-		waittest.Receive(r.house.tb, line, fmt.Sprintf("a breaker in state %v", state))
+		roomlinktest.Receive(r.house.tb, line, fmt.Sprintf("a breaker in state %v", state))
 	}
 }
 
@@ -81,21 +80,21 @@ func TestBreaker(t *testing.T) {
 	const events, threshold = 25, 10
 	h := newHouse(t)
 	for i := range events {
-		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
+		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	f, calls := controlled()
 	// One at a time, so that no call is under way when it opens.
 	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: 1}}})
 	var failed time.Time
 	for range threshold {
-		c := waittest.Receive(t, calls, "a call")
+		c := roomlinktest.Receive(t, calls, "a call")
 		r.wantMetric(closed, "roomlink_breaker_state")
 		failed = time.Now()
 		c.fail()
 	}
 	for _, probeEnds := range []func(call){call.fail, call.succeed} {
 		r.awaitBreaker(open)
-		probe := waittest.Receive(t, calls, "a probe")
+		probe := roomlinktest.Receive(t, calls, "a probe")
 		if got := probe.at.Sub(failed); got < leastDelay {
 			t.Errorf("a probe: got it %v after the failure before, want at least %v", got, leastDelay)
 		}
@@ -106,7 +105,7 @@ func TestBreaker(t *testing.T) {
 	r.awaitBreaker(closed)
 	r.wantMetric(threshold+2, "roomlink_facade_calls_total")
 	for range events - 1 {
-		waittest.Receive(t, calls, "a call").succeed()
+		roomlinktest.Receive(t, calls, "a call").succeed()
 	}
 	h.wantSettled()
 	h.wantMessages(messages.LinksStream, events)
@@ -121,7 +120,7 @@ func TestBreakerProbesSingly(t *testing.T) {
 	const events, slots = 40, 4
 	h := newHouse(t)
 	for i := range events {
-		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
+		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	opened := make(chan struct{})
 	later, calls := controlled()
@@ -139,7 +138,7 @@ func TestBreakerProbesSingly(t *testing.T) {
 	}}})
 	r.awaitBreaker(open)
 	close(opened)
-	probe := waittest.Receive(t, calls, "the probe")
+	probe := roomlinktest.Receive(t, calls, "the probe")
 	r.wantMetric(halfOpen, "roomlink_breaker_state")
 	r.wantMetric(1, "roomlink_events_in_flight")
 	if got := h.consumer().NumWaiting; got != 0 {
@@ -151,7 +150,7 @@ func TestBreakerProbesSingly(t *testing.T) {
 	probe.succeed()
 	r.awaitBreaker(closed)
 	for range events - 1 {
-		waittest.Receive(t, calls, "a call").succeed()
+		roomlinktest.Receive(t, calls, "a call").succeed()
 	}
 	h.wantSettled()
 }
@@ -190,7 +189,7 @@ func TestAccountRefused(t *testing.T) {
 			config.Concurrency = 1
 			r := h.start(worker.Config{Accounts: []worker.Account{config}})
 			for i := range events {
-				h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
+				h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 			}
 			r.awaitBreaker(open) // by the first event alone
 			if got := s.Stats().TokenCalls; got > 2 {
@@ -232,7 +231,7 @@ func TestRefusedEventsKeepTheBreakerClosed(t *testing.T) {
 	h := newHouse(t)
 	r := h.startWith(fails(auvious.ErrRejected))
 	for i := range events {
-		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
+		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	h.wantSettled()
 	h.wantMessages(messages.DeadLettersStream, events)

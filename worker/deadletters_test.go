@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -93,7 +92,7 @@ func TestDeadLetters(t *testing.T) {
 				test.account(&config)
 			}
 			r := h.start(worker.Config{Accounts: []worker.Account{config}})
-			event := eventtest.Started("call-1")
+			event := roomlinktest.Started("call-1")
 			event.Data.ApplicationID = "app-2"
 			began := time.Now()
 			h.publish(event)
@@ -128,7 +127,7 @@ func TestUnknownOutcomesAreCounted(t *testing.T) {
 		{Name: account, Facade: fails(auvious.ErrUnknownOutcome), UnknownRetries: 1},
 	}})
 	acks := h.acks()
-	h.publish(eventtest.Started("call-1"))
+	h.publish(roomlinktest.Started("call-1"))
 	wantAck(t, acks, ack{"-NAK", 1, 1})
 	wantAck(t, acks, ack{"+TERM", 2, 1})
 	h.wantSettled()
@@ -153,10 +152,10 @@ func TestRetriedAndDone(t *testing.T) {
 	acks := h.acksIf(func(a ack) bool { return a.kind == "+ACK" })
 	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
 	for _, status := range statuses {
-		h.publish(eventtest.Started(strconv.Itoa(status)))
+		h.publish(roomlinktest.Started(strconv.Itoa(status)))
 	}
 	for range statuses {
-		if got := waittest.Receive(t, acks, "an acknowledgement"); got.delivery != 2 {
+		if got := roomlinktest.Receive(t, acks, "an acknowledgement"); got.delivery != 2 {
 			t.Errorf("acknowledgement: got %v, want that of delivery 2", got)
 		}
 	}
@@ -175,8 +174,8 @@ func TestRetriedAndDone(t *testing.T) {
 // TestBadEvents become dead letters and hold nothing up.
 func TestBadEvents(t *testing.T) {
 	t.Parallel()
-	good := string(encoded(t, eventtest.Started("call-1")))
-	foreign := eventtest.Started("call-1")
+	good := string(encoded(t, roomlinktest.Started("call-1")))
+	foreign := roomlinktest.Started("call-1")
 	foreign.Data.Account = "other"
 	long := strings.Repeat("x", 300)
 	tests := []struct {
@@ -192,7 +191,7 @@ func TestBadEvents(t *testing.T) {
 		{"a string", "string", `"call-1"`, "string", "not the JSON"},
 		{"null", "null", "null", "null", "specversion"},
 		{"an empty object", "object", "{}", "object", "specversion"},
-		{"another type", "type", string(encoded(t, eventtest.Links("type", 1))), "type", "want \"roomlink.conversation.started.v1\""},
+		{"another type", "type", string(encoded(t, roomlinktest.Links("type", 1))), "type", "want \"roomlink.conversation.started.v1\""},
 		{"another version", "version", strings.ReplaceAll(good, "started.v1", "started.v2"), "version", "type"},
 		{"no id of the event", "no-id", strings.Replace(good, `"id":"`, `"ID_":"`, 1), "no-id", "id is empty"},
 		{"of another conversation than its subject", "call-2", good, "call-1", "another conversation"},
@@ -205,7 +204,7 @@ func TestBadEvents(t *testing.T) {
 	for _, test := range tests {
 		h.publishRaw(test.token, []byte(test.data))
 	}
-	h.publish(eventtest.Started("call-after"))
+	h.publish(roomlinktest.Started("call-after"))
 	acks := h.acks()
 	f, calls := signalled(makes())
 	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: 1}}})
@@ -249,17 +248,17 @@ func TestDeadLetterIsCleared(t *testing.T) {
 	}
 	h := newHouse(t)
 	for _, test := range tests {
-		h.bury(test.id, encoded(t, eventtest.Renewal(test.id, test.of)))
+		h.bury(test.id, encoded(t, roomlinktest.Renewal(test.id, test.of)))
 		if test.linked {
-			h.publishLinks(eventtest.Links(test.id, 1), 0)
+			h.publishLinks(roomlinktest.Links(test.id, 1), 0)
 		}
-		h.publish(eventtest.Renewal(test.id, test.renews))
+		h.publish(roomlinktest.Renewal(test.id, test.renews))
 	}
 	r := h.startWith(makes())
 	h.wantSettled()
 	r.mustStop()
 	for _, test := range tests {
-		_, err := h.client.DeadLetter(waittest.Limited(t), eventtest.Conversation(test.id), messages.Leader)
+		_, err := h.client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation(test.id), messages.Leader)
 		if err != nil && !errors.Is(err, messages.ErrNotFound) {
 			t.Fatalf("reading the dead letter of %q: %v", test.id, err)
 		}
@@ -274,13 +273,13 @@ func TestDeadLetterIsCleared(t *testing.T) {
 func TestUnreadableDeadLetter(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	subject := eventtest.Conversation("call-1").DeadLetterSubject()
-	if _, err := h.client.JetStream().Publish(waittest.Limited(t), subject, []byte("no letter")); err != nil {
+	subject := roomlinktest.Conversation("call-1").DeadLetterSubject()
+	if _, err := h.client.JetStream().Publish(roomlinktest.Context(t), subject, []byte("no letter")); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
 	acks := h.acks()
 	r := h.startWith(makes())
-	h.publish(eventtest.Started("call-1"))
+	h.publish(roomlinktest.Started("call-1"))
 	wantAck(t, acks, ack{"+ACK", 1, 1})
 	h.wantSettled()
 	r.mustStop()
@@ -300,15 +299,15 @@ func TestReplay(t *testing.T) {
 			return auvious.Room{}, &auvious.CallError{Kind: auvious.ErrRejected, Status: 422, Detail: "no"}
 		}
 	}))
-	h.publish(eventtest.Started("call-1"))
+	h.publish(roomlinktest.Started("call-1"))
 	h.deadLetter("call-1")
 	h.wantSettled()
-	letter, err := h.client.DeadLetter(waittest.Limited(t), eventtest.Conversation("call-1"), messages.Leader)
+	letter, err := h.client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), messages.Leader)
 	if err != nil {
 		t.Fatalf("reading the dead letter: %v", err)
 	}
 	close(healthy)
-	if outcome, err := h.client.Replay(waittest.Limited(t), letter); err != nil || outcome != messages.Accepted {
+	if outcome, err := h.client.Replay(roomlinktest.Context(t), letter); err != nil || outcome != messages.Accepted {
 		t.Fatalf("replaying: got %v and error %v, want %v", outcome, err, messages.Accepted)
 	}
 	if got := h.links("call-1").Generation; got != 1 {
@@ -322,9 +321,9 @@ func TestReplay(t *testing.T) {
 // bury stores a dead letter.
 func (h *house) bury(id string, original []byte) {
 	h.tb.Helper()
-	eventtest.PublishDeadLetter(h.tb, h.client, messages.NewEvent(eventtest.Noon, messages.DeadLetter{
+	roomlinktest.PublishDeadLetter(h.tb, h.client, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
 		Account: account, InteractionID: id, Reason: messages.ReasonRejected, Attempts: 1,
-		AcceptedAt: eventtest.Noon, LastAttemptAt: eventtest.Noon, Event: original,
+		AcceptedAt: roomlinktest.Noon, LastAttemptAt: roomlinktest.Noon, Event: original,
 	}))
 }
 

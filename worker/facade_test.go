@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -91,7 +90,7 @@ func TestLyingFacade(t *testing.T) {
 			h := newHouse(t)
 			_, client := front(t, auvious.Config{Timeout: time.Second}, test.answer)
 			r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
-			h.publish(eventtest.Started("call-1"))
+			h.publish(roomlinktest.Started("call-1"))
 			letter := h.deadLetter("call-1")
 			h.wantSettled()
 			r.mustStop()
@@ -136,7 +135,7 @@ func TestRedirectingFacade(t *testing.T) {
 		}
 	})
 	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
-	h.publish(eventtest.Started("call-1"))
+	h.publish(roomlinktest.Started("call-1"))
 	h.links("call-1")
 	h.wantSettled()
 	r.mustStop()
@@ -164,10 +163,10 @@ func TestRefusedStorm(t *testing.T) {
 	config.Concurrency = callers
 	r := h.start(worker.Config{Accounts: []worker.Account{config}})
 	for i := range callers {
-		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
+		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	for range callers {
-		waittest.Receive(t, asked, "a call")
+		roomlinktest.Receive(t, asked, "a call")
 	}
 	close(answer)
 	r.awaitBreaker(open)
@@ -194,13 +193,13 @@ func TestTokenEndpointDown(t *testing.T) {
 	h := newHouse(t)
 	s, client := serve(t, simulator.Config{})
 	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
-	h.publish(eventtest.Started("first"))
+	h.publish(roomlinktest.Started("first"))
 	h.links("first")
 	if err := s.SetFaults(simulator.Faults{TokenStatus: http.StatusServiceUnavailable}); err != nil {
 		t.Fatalf("setting faults: %v", err)
 	}
 	for i := range events {
-		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
+		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	for i := range events {
 		h.links(fmt.Sprintf("call-%d", i))
@@ -211,7 +210,7 @@ func TestTokenEndpointDown(t *testing.T) {
 	}
 
 	s.RevokeTokens()
-	h.publish(eventtest.Started("waits"))
+	h.publish(roomlinktest.Started("waits"))
 	r.awaitBreaker(open)
 	h.wantMessages(messages.ConversationsStream, 1)
 	h.wantMessages(messages.DeadLettersStream, 0)

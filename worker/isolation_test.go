@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -67,7 +66,7 @@ func TestTroubleStaysInItsAccount(t *testing.T) {
 				return float64(s.Stats().TokenCalls)
 			})
 			for i := range others {
-				h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
+				h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 			}
 			for i := range others {
 				h.links(fmt.Sprintf("call-%d", i))
@@ -116,7 +115,7 @@ func TestPoisonStaysInItsAccount(t *testing.T) {
 		{Name: troubled, Facade: choosy, Concurrency: 4}, {Name: account, Facade: makes()},
 	}})
 	for i := range good {
-		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
+		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 		h.publish(of(troubled, fmt.Sprintf("call-%d", i)))
 	}
 	for i := range good {
@@ -158,14 +157,14 @@ func TestRotatedSecret(t *testing.T) {
 	}
 	r := h.start(worker.Config{Accounts: withSecret(simulator.DefaultClientSecret)})
 	for i := range before {
-		h.publish(eventtest.Started(fmt.Sprintf("before-%d", i)))
+		h.publish(roomlinktest.Started(fmt.Sprintf("before-%d", i)))
 	}
 	for i := range before {
 		h.links(fmt.Sprintf("before-%d", i))
 	}
 	s.SetCredentials(simulator.DefaultClientID, "rotated")
 	for i := range while {
-		h.publish(eventtest.Started(fmt.Sprintf("while-%d", i)))
+		h.publish(roomlinktest.Started(fmt.Sprintf("while-%d", i)))
 	}
 	r.awaitBreaker(open)
 	probes := r.metric("roomlink_facade_calls_total", "outcome", "account_refused")
@@ -205,7 +204,7 @@ func faulty(tb testing.TB, s *simulator.Simulator, faults simulator.Faults) (men
 
 // of is an event of another account.
 func of(name, id string) messages.Event[messages.Started] {
-	event := eventtest.Started(id)
+	event := roomlinktest.Started(id)
 	event.Data.Account = name
 	return event
 }
@@ -213,7 +212,7 @@ func of(name, id string) messages.Event[messages.Started] {
 // publishRawFor stores what is no event of ours, for an account.
 func (h *house) publishRawFor(name, token string, data []byte) {
 	h.tb.Helper()
-	if _, err := h.client.JetStream().Publish(waittest.Limited(h.tb), "roomlink.conversations."+name+"."+token, data); err != nil {
+	if _, err := h.client.JetStream().Publish(roomlinktest.Context(h.tb), "roomlink.conversations."+name+"."+token, data); err != nil {
 		h.tb.Fatalf("publishing on %q: %v", token, err)
 	}
 }
@@ -223,10 +222,10 @@ func (h *house) publishRawFor(name, token string, data []byte) {
 func (h *house) wantSettledFor(name string) {
 	h.tb.Helper()
 	h.await("an empty queue", func() bool {
-		stream, err := h.client.JetStream().Stream(waittest.Limited(h.tb), messages.ConversationsStream)
+		stream, err := h.client.JetStream().Stream(roomlinktest.Context(h.tb), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 0
 	})
-	consumer, err := h.client.JetStream().Consumer(waittest.Limited(h.tb), messages.ConversationsStream, messages.ConsumerName(name))
+	consumer, err := h.client.JetStream().Consumer(roomlinktest.Context(h.tb), messages.ConversationsStream, messages.ConsumerName(name))
 	if err != nil {
 		h.tb.Fatalf("reading the consumer of %q: %v", name, err)
 	}

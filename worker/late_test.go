@@ -8,8 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 	"roomlink/worker/auvious"
 )
@@ -38,15 +37,15 @@ func TestDeadLetterAfterLinks(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t)
 			r := h.startWith(facade(func(context.Context, auvious.RoomRequest) (auvious.Room, error) {
-				h.publishLinks(eventtest.Links("call-1", 1), 0)
+				h.publishLinks(roomlinktest.Links("call-1", 1), 0)
 				return auvious.Room{}, &auvious.CallError{Kind: kind, Detail: "invented"}
 			}))
-			h.publish(eventtest.Started("call-1"))
+			h.publish(roomlinktest.Started("call-1"))
 			h.wantSettled()
 			r.mustStop()
 			h.wantMessages(messages.LinksStream, 1)
 			h.wantMessages(messages.DeadLettersStream, 0)
-			state, err := h.client.State(waittest.Limited(t), eventtest.Conversation("call-1"), time.Now())
+			state, err := h.client.State(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), time.Now())
 			if err != nil || state.Status != messages.StatusReady {
 				t.Errorf("state: got %q and error %v, want %q", state.Status, err, messages.StatusReady)
 			}
@@ -63,12 +62,12 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 		t.Skip("a replay takes a dead event for its own yet")
 	}
 	h := newHouse(t)
-	h.publish(eventtest.Started("call-1"))
-	consumer, err := messages.ProvisionConsumer(waittest.Limited(t), h.client.JetStream(), account)
+	h.publish(roomlinktest.Started("call-1"))
+	consumer, err := messages.ProvisionConsumer(roomlinktest.Context(t), h.client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
-	msg, err := consumer.Next(jetstream.FetchContext(waittest.Limited(t)))
+	msg, err := consumer.Next(jetstream.FetchContext(roomlinktest.Context(t)))
 	if err != nil {
 		t.Fatalf("pulling an event: %v", err)
 	}
@@ -76,22 +75,22 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatalf("reading what the broker says of the event: %v", err)
 	}
-	eventtest.PublishDeadLetter(t, h.client, messages.NewEvent(messages.At(time.Now()), messages.DeadLetter{
+	roomlinktest.PublishDeadLetter(t, h.client, messages.NewEvent(messages.At(time.Now()), messages.DeadLetter{
 		Account: account, InteractionID: "call-1", Reason: messages.ReasonRejected, Attempts: 1,
 		AcceptedAt: messages.At(meta.Timestamp), LastAttemptAt: messages.At(time.Now()), Event: msg.Data(),
 	}))
-	stored, err := h.client.DeadLetter(waittest.Limited(t), eventtest.Conversation("call-1"), messages.Leader)
+	stored, err := h.client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), messages.Leader)
 	if err != nil {
 		t.Fatalf("reading the dead letter: %v", err)
 	}
-	if outcome, err := h.client.Replay(waittest.Limited(t), stored); err != nil && !errors.Is(err, messages.ErrWaiting) {
+	if outcome, err := h.client.Replay(roomlinktest.Context(t), stored); err != nil && !errors.Is(err, messages.ErrWaiting) {
 		t.Fatalf("replaying: got %v and error %v, want it done or refused", outcome, err)
 	}
 	if err := msg.TermWithReason(messages.ReasonRejected); err != nil {
 		t.Fatalf("taking the event out: %v", err)
 	}
 	h.await("the end of the delivery", func() bool { return h.consumer().NumAckPending == 0 })
-	state, err := h.client.State(waittest.Limited(t), eventtest.Conversation("call-1"), time.Now())
+	state, err := h.client.State(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), time.Now())
 	if err != nil || state.Status == messages.StatusUnknown {
 		t.Errorf("state: got %q and error %v, want the event waiting or its dead letter: one of the two is lost", state.Status, err)
 	}

@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -23,7 +22,7 @@ func TestLinksOfAConversation(t *testing.T) {
 	s, client := serve(t, simulator.Config{ApplicationID: "app-1"})
 	acks := h.acks()
 	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
-	event := eventtest.Started("call-1")
+	event := roomlinktest.Started("call-1")
 	event.TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	h.publish(event)
 
@@ -108,7 +107,7 @@ func TestCallersOwnFields(t *testing.T) {
 			h := newHouse(t)
 			s, client := serve(t, simulator.Config{})
 			h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
-			event := eventtest.Started("call-1")
+			event := roomlinktest.Started("call-1")
 			event.Data.RoomOptions = test.options
 			h.publish(event)
 			links := h.links("call-1")
@@ -133,7 +132,7 @@ func TestInteractionIDs(t *testing.T) {
 	h := newHouse(t)
 	h.startWith(makes())
 	for _, id := range []string{"call-1", "a.b *>", "Ünïcödé ✓", strings.Repeat("x", 256), "~"} {
-		h.publish(eventtest.Started(id))
+		h.publish(roomlinktest.Started(id))
 		if got := h.links(id).InteractionID; got != id {
 			t.Errorf("interaction id: got %q, want %q", got, id)
 		}
@@ -156,14 +155,14 @@ func TestWorkThatIsDone(t *testing.T) {
 	}
 	h := newHouse(t)
 	for _, test := range tests {
-		h.publishLinks(eventtest.Links(test.id, test.stored), 0)
-		h.publish(eventtest.Renewal(test.id, test.renews))
+		h.publishLinks(roomlinktest.Links(test.id, test.stored), 0)
+		h.publish(roomlinktest.Renewal(test.id, test.renews))
 	}
 	acks := h.acks()
 	f, calls := signalled(makes())
 	r := h.startWith(f)
 	for range tests {
-		if got := waittest.Receive(t, acks, "an acknowledgement"); got.kind != "+ACK" || got.delivery != 1 {
+		if got := roomlinktest.Receive(t, acks, "an acknowledgement"); got.kind != "+ACK" || got.delivery != 1 {
 			t.Errorf("acknowledgement: got %v, want the +ACK of a first delivery", got)
 		}
 	}
@@ -190,7 +189,7 @@ func TestRenewal(t *testing.T) {
 	h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
 	acks := h.acks()
 	for generation := 1; generation <= 3; generation++ {
-		h.publish(eventtest.Renewal("call-1", generation-1))
+		h.publish(roomlinktest.Renewal("call-1", generation-1))
 		wantAck(t, acks, ack{"+ACK", 1, uint64(generation)})
 		h.wantSettled()
 		if got := h.storedLinks("call-1").Data.Generation; got != generation {
@@ -198,7 +197,7 @@ func TestRenewal(t *testing.T) {
 		}
 	}
 	// A second renewal of a generation, with an id that the broker does not know.
-	again := eventtest.Renewal("call-1", 2)
+	again := roomlinktest.Renewal("call-1", 2)
 	data, err := again.Encode()
 	if err != nil {
 		t.Fatalf("encoding: %v", err)
@@ -227,14 +226,14 @@ func TestTwoWorkers(t *testing.T) {
 	var publishing sync.WaitGroup
 	for i := range events {
 		publishing.Go(func() {
-			if _, err := h.client.Publish(t.Context(), eventtest.Started(fmt.Sprintf("call-%d", i))); err != nil {
+			if _, err := h.client.Publish(t.Context(), roomlinktest.Started(fmt.Sprintf("call-%d", i))); err != nil {
 				t.Errorf("publishing: %v", err)
 			}
 		})
 	}
 	publishing.Wait()
 	for range events {
-		if got := waittest.Receive(t, acks, "an acknowledgement"); got.kind != "+ACK" || got.delivery != 1 {
+		if got := roomlinktest.Receive(t, acks, "an acknowledgement"); got.kind != "+ACK" || got.delivery != 1 {
 			t.Errorf("acknowledgement: got %v, want the +ACK of a first delivery", got)
 		}
 	}
@@ -269,13 +268,13 @@ func TestAccountsAreApart(t *testing.T) {
 		{Name: account, Facade: makes()},
 	}})
 	for _, name := range []string{"stuck", "nobodys"} {
-		event := eventtest.Started("call-1")
+		event := roomlinktest.Started("call-1")
 		event.Data.Account = name
 		h.publish(event)
 	}
-	waittest.Receive(t, calls, "the call that stands still")
+	roomlinktest.Receive(t, calls, "the call that stands still")
 	for i := range 20 {
-		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
+		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	for i := range 20 {
 		h.links(fmt.Sprintf("call-%d", i))
@@ -286,7 +285,7 @@ func TestAccountsAreApart(t *testing.T) {
 	close(release)
 	h.next(messages.LinksStream, "roomlink.links.stuck.call-1")
 	h.await("the one event that is nobody's", func() bool {
-		stream, err := h.client.JetStream().Stream(waittest.Limited(t), messages.ConversationsStream)
+		stream, err := h.client.JetStream().Stream(roomlinktest.Context(t), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 1
 	})
 }
@@ -313,11 +312,11 @@ func TestConcurrency(t *testing.T) {
 		return roomOf(request), nil
 	})
 	for i := range events {
-		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
+		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: most}}})
 	for range most {
-		waittest.Receive(t, entered, "a call")
+		roomlinktest.Receive(t, entered, "a call")
 	}
 	if got := h.consumer().NumAckPending; got != most {
 		t.Errorf("events held: got %d, want %d: one is pulled for a free slot alone", got, most)

@@ -21,7 +21,7 @@ import (
 	"github.com/rs/zerolog"
 	"pgregory.net/rapid"
 
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -330,7 +330,7 @@ func (w *world) conversation(of int) messages.Conversation {
 
 // event that starts a conversation.
 func (w *world) event(of int) messages.Event[messages.Started] {
-	event := eventtest.Started(w.id(of))
+	event := roomlinktest.Started(w.id(of))
 	event.Data.Account = w.account
 	return event
 }

@@ -12,10 +12,9 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -103,7 +102,7 @@ func TestOutage(t *testing.T) {
 	stop := h.stream(perSecond)
 
 	for range 3 { // all is well
-		waittest.Receive(t, calls.called, "a call")
+		roomlinktest.Receive(t, calls.called, "a call")
 	}
 	mend := faulty(t, s, simulator.Faults{RoomStatus: http.StatusServiceUnavailable})
 	r.awaitBreaker(open)
@@ -124,7 +123,7 @@ func TestOutage(t *testing.T) {
 	})
 	mend()
 	mended := time.Now()
-	waittest.Receive(t, calls.called, "a probe")
+	roomlinktest.Receive(t, calls.called, "a probe")
 	waited := time.Since(mended)
 	backlog := h.consumer()
 	r.awaitBreaker(closed)
@@ -165,7 +164,7 @@ func (h *house) stream(perSecond rate.Limit) (stop func() int) {
 		limiter, count := rate.NewLimiter(perSecond, 1), 0
 		defer func() { published <- count }()
 		for ; limiter.Wait(ctx) == nil; count++ {
-			if outcome, err := h.client.Publish(context.WithoutCancel(ctx), eventtest.Started(fmt.Sprintf("call-%d", count))); err != nil ||
+			if outcome, err := h.client.Publish(context.WithoutCancel(ctx), roomlinktest.Started(fmt.Sprintf("call-%d", count))); err != nil ||
 				outcome != messages.Accepted {
 				h.tb.Errorf("publishing: got %v and error %v, want %v", outcome, err, messages.Accepted)
 			}
@@ -185,7 +184,7 @@ func (h *house) wantDrained(events int) {
 	const atOnce = 2000 // what is waited for with the patience of one thing
 	for done := 0; done < events; done += atOnce {
 		h.await("links", func() bool {
-			stream, err := h.client.JetStream().Stream(waittest.Limited(h.tb), messages.LinksStream)
+			stream, err := h.client.JetStream().Stream(roomlinktest.Context(h.tb), messages.LinksStream)
 			return err == nil && stream.CachedInfo().State.Msgs >= uint64(done)
 		})
 	}

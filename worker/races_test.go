@@ -10,9 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -35,16 +33,16 @@ func TestRacedLinks(t *testing.T) {
 			h := newHouse(t)
 			before := uint64(0)
 			if test.renews > 0 {
-				before = h.publishLinks(eventtest.Links("call-1", test.renews), 0)
+				before = h.publishLinks(roomlinktest.Links("call-1", test.renews), 0)
 			}
-			foreign := eventtest.Links("call-1", test.meanwhile)
+			foreign := roomlinktest.Links("call-1", test.meanwhile)
 			acks := h.acks()
 			r := h.startWith(facade(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
 				h.publishLinks(foreign, before)
 				return roomOf(request), nil
 			}))
-			h.publish(eventtest.Renewal("call-1", test.renews))
-			if got := waittest.Receive(t, acks, "an acknowledgement"); got.kind != "+ACK" {
+			h.publish(roomlinktest.Renewal("call-1", test.renews))
+			if got := roomlinktest.Receive(t, acks, "an acknowledgement"); got.kind != "+ACK" {
 				t.Errorf("acknowledgement: got %v, want +ACK", got)
 			}
 			h.wantSettled()
@@ -63,10 +61,10 @@ func TestOlderLinksInBetween(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	r := h.startWith(facade(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
-		h.publishLinks(eventtest.Links("call-1", 1), 0)
+		h.publishLinks(roomlinktest.Links("call-1", 1), 0)
 		return roomOf(request), nil
 	}))
-	h.publish(eventtest.Renewal("call-1", 1))
+	h.publish(roomlinktest.Renewal("call-1", 1))
 	h.wantSettled()
 	r.mustStop()
 	got := h.storedLinks("call-1").Data
@@ -82,7 +80,7 @@ func TestOlderLinksInBetween(t *testing.T) {
 func TestLinksGoneInBetween(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.publishLinks(eventtest.Links("call-1", 1), 0)
+	h.publishLinks(roomlinktest.Links("call-1", 1), 0)
 	r := h.startWith(facade(func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
 		stream, err := h.client.JetStream().Stream(ctx, messages.LinksStream)
 		if err == nil {
@@ -93,7 +91,7 @@ func TestLinksGoneInBetween(t *testing.T) {
 		}
 		return roomOf(request), nil
 	}))
-	h.publish(eventtest.Renewal("call-1", 1))
+	h.publish(roomlinktest.Renewal("call-1", 1))
 	h.wantSettled()
 	r.mustStop()
 	if got := h.storedLinks("call-1").Data.Generation; got != 2 {
@@ -108,7 +106,7 @@ func TestLinksGoneInBetween(t *testing.T) {
 func (h *house) fillLinks() (f facade, empty func(), tried <-chan *nats.Msg) {
 	h.tb.Helper()
 	js := h.client.JetStream()
-	stream, err := js.Stream(waittest.Limited(h.tb), messages.LinksStream)
+	stream, err := js.Stream(roomlinktest.Context(h.tb), messages.LinksStream)
 	if err != nil {
 		h.tb.Fatalf("opening the stream of links: %v", err)
 	}
@@ -116,11 +114,11 @@ func (h *house) fillLinks() (f facade, empty func(), tried <-chan *nats.Msg) {
 	full := usual
 	full.MaxBytes, full.Discard = 1, jetstream.DiscardNew
 	attempts := make(chan *nats.Msg, 64)
-	if _, err := js.Conn().ChanSubscribe(eventtest.Conversation("call-1").LinksSubject(), attempts); err != nil {
+	if _, err := js.Conn().ChanSubscribe(roomlinktest.Conversation("call-1").LinksSubject(), attempts); err != nil {
 		h.tb.Fatalf("watching what is published: %v", err)
 	}
 	update := func(config jetstream.StreamConfig) {
-		if _, err := js.UpdateStream(waittest.Limited(h.tb), config); err != nil {
+		if _, err := js.UpdateStream(roomlinktest.Context(h.tb), config); err != nil {
 			h.tb.Errorf("changing the stream of links: %v", err)
 		}
 	}
@@ -138,9 +136,9 @@ func TestLinksWaitForTheirStream(t *testing.T) {
 	h := newHouse(t)
 	f, empty, tried := h.fillLinks()
 	r := h.startWith(f)
-	h.publish(eventtest.Started("call-1"))
+	h.publish(roomlinktest.Started("call-1"))
 	for range attempts {
-		waittest.Receive(t, tried, "an attempt to store the links")
+		roomlinktest.Receive(t, tried, "an attempt to store the links")
 	}
 	empty()
 	h.wantSettled()
@@ -161,8 +159,8 @@ func TestStopWhileLinksWait(t *testing.T) {
 	acks := h.acks()
 	f, empty, tried := h.fillLinks()
 	first := h.start(worker.Config{Grace: time.Nanosecond, Accounts: []worker.Account{{Name: account, Facade: f}}})
-	h.publish(eventtest.Started("call-1"))
-	waittest.Receive(t, tried, "an attempt to store the links")
+	h.publish(roomlinktest.Started("call-1"))
+	roomlinktest.Receive(t, tried, "an attempt to store the links")
 	first.stop()
 	wantAck(t, acks, ack{"-NAK", 1, 1})
 	first.mustStop()
@@ -196,11 +194,11 @@ func (l *lossy) PublishMsg(
 func TestLostPubAck(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	js := &lossy{JetStream: brokertest.Connect(t, h.broker)}
+	js := &lossy{JetStream: roomlinktest.Connect(t, h.broker)}
 	js.left.Store(1)
 	r := h.start(worker.Config{Client: messages.NewClient(js), Accounts: []worker.Account{{Name: account, Facade: makes()}}})
 	acks := h.acks()
-	h.publish(eventtest.Started("call-1"))
+	h.publish(roomlinktest.Started("call-1"))
 	wantAck(t, acks, ack{"+ACK", 1, 1})
 	h.wantSettled()
 	r.mustStop()
@@ -220,7 +218,7 @@ func TestLostAck(t *testing.T) {
 	r := h.startWith(makes())
 	acks := h.acks()
 	for delivery := range 2 {
-		data, err := eventtest.Started("call-1").Encode()
+		data, err := roomlinktest.Started("call-1").Encode()
 		if err != nil {
 			t.Fatalf("encoding: %v", err)
 		}
@@ -238,14 +236,14 @@ func TestConsumerDeleted(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	r := h.startWith(makes())
-	h.publish(eventtest.Started("call-1"))
+	h.publish(roomlinktest.Started("call-1"))
 	h.wantSettled()
 	if err := h.client.JetStream().DeleteConsumer(
-		waittest.Limited(t), messages.ConversationsStream, messages.ConsumerName(account),
+		roomlinktest.Context(t), messages.ConversationsStream, messages.ConsumerName(account),
 	); err != nil {
 		t.Fatalf("deleting the consumer: %v", err)
 	}
-	h.publish(eventtest.Started("call-2"))
+	h.publish(roomlinktest.Started("call-2"))
 	h.links("call-2")
 	h.await("a worker that is ready", func() bool { return r.Ready() == nil })
 }

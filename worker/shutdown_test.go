@@ -8,9 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -28,10 +26,10 @@ func TestHeartbeat(t *testing.T) {
 	acks := h.acks()
 	f, calls := controlled()
 	r := h.startWith(f)
-	h.publish(eventtest.Started("call-1"))
-	c := waittest.Receive(t, calls, "the call")
+	h.publish(roomlinktest.Started("call-1"))
+	c := roomlinktest.Receive(t, calls, "the call")
 	for time.Since(c.at) <= messages.AckWait+time.Second {
-		if got, want := waittest.Receive(t, beats, "a sign of life"), (ack{"+WPI", 1, 1}); got != want {
+		if got, want := roomlinktest.Receive(t, beats, "a sign of life"), (ack{"+WPI", 1, 1}); got != want {
 			t.Errorf("sign of life: got %v, want %v", got, want)
 		}
 	}
@@ -51,17 +49,17 @@ func TestDeliveredAgainWhileHeld(t *testing.T) {
 	acks := h.acksIf(func(a ack) bool { return a.kind == "+ACK" })
 	f, calls := controlled()
 	r := h.startWith(f)
-	h.publish(eventtest.Started("call-1"))
-	c := waittest.Receive(t, calls, "the call")
+	h.publish(roomlinktest.Started("call-1"))
+	c := roomlinktest.Receive(t, calls, "the call")
 	nak := fmt.Sprintf("$JS.ACK.%s.%s.1.1.1.0.0", messages.ConversationsStream, messages.ConsumerName(account))
-	if err := brokertest.Connect(t, h.broker).Conn().Publish(nak, []byte("-NAK")); err != nil {
+	if err := roomlinktest.Connect(t, h.broker).Conn().Publish(nak, []byte("-NAK")); err != nil {
 		t.Fatalf("giving the event back behind the worker's back: %v", err)
 	}
 	h.await("the second delivery", func() bool {
 		return r.metric("roomlink_events_settled_total", "outcome", "already_held") == 1
 	})
 	c.succeed()
-	waittest.Receive(t, acks, "the acknowledgement")
+	roomlinktest.Receive(t, acks, "the acknowledgement")
 	h.wantSettled()
 	r.mustStop()
 	r.wantMetric(1, "roomlink_facade_calls_total")
@@ -85,8 +83,8 @@ func TestStopWithinGrace(t *testing.T) {
 			acks := h.acks()
 			f, calls := controlled()
 			r := h.startWith(f)
-			h.publish(eventtest.Started("call-1"))
-			c := waittest.Receive(t, calls, "the call")
+			h.publish(roomlinktest.Started("call-1"))
+			c := roomlinktest.Receive(t, calls, "the call")
 			r.stop()
 			test.end(c)
 			wantAck(t, acks, test.want)
@@ -109,16 +107,16 @@ func TestStopBeforeACall(t *testing.T) {
 	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: concurrency}}})
 	var running []call
 	for i := range concurrency {
-		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
-		running = append(running, waittest.Receive(t, calls, "a call"))
+		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
+		running = append(running, roomlinktest.Receive(t, calls, "a call"))
 	}
-	h.publish(eventtest.Started("call-ahead"))
+	h.publish(roomlinktest.Started("call-ahead"))
 	h.await("the event beyond the calls", func() bool { return r.metric("roomlink_events_in_flight") == concurrency+1 })
 	r.stop()
-	waittest.Receive(t, handedBack, "the event that is handed back")
+	roomlinktest.Receive(t, handedBack, "the event that is handed back")
 	for _, c := range running {
 		c.succeed()
-		waittest.Receive(t, acks, "an acknowledgement")
+		roomlinktest.Receive(t, acks, "an acknowledgement")
 	}
 	r.mustStop()
 	r.wantMetric(concurrency, "roomlink_facade_calls_total")
@@ -134,8 +132,8 @@ func TestStopAfterGrace(t *testing.T) {
 	first := h.start(worker.Config{
 		Grace: time.Nanosecond, Accounts: []worker.Account{{Name: account, Facade: f}},
 	})
-	h.publish(eventtest.Started("call-1"))
-	waittest.Receive(t, calls, "the call") // which ends with its context
+	h.publish(roomlinktest.Started("call-1"))
+	roomlinktest.Receive(t, calls, "the call") // which ends with its context
 	first.stop()
 	wantAck(t, acks, ack{"-NAK", 1, 1})
 	first.mustStop()
@@ -158,24 +156,24 @@ func TestStopBeforeTheStart(t *testing.T) {
 	const events = 3
 	h := newHouse(t)
 	for i := range events {
-		h.publish(eventtest.Started(fmt.Sprintf("call-%d", i)))
+		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	acks := h.acks()
 	f, calls := signalled(makes())
 	pulling, stopped := make(chan struct{}), make(chan struct{})
 	first := h.start(worker.Config{
-		Client: messages.NewClient(beforePull{brokertest.Connect(t, h.broker), func() {
+		Client: messages.NewClient(beforePull{roomlinktest.Connect(t, h.broker), func() {
 			close(pulling)
 			<-stopped
 		}}),
 		Accounts: []worker.Account{{Name: account, Facade: f}},
 	})
-	waittest.Receive(t, pulling, "the pull")
+	roomlinktest.Receive(t, pulling, "the pull")
 	first.stop()
 	close(stopped)
 	seen := map[ack]bool{}
 	for range events {
-		seen[waittest.Receive(t, acks, "an acknowledgement")] = true
+		seen[roomlinktest.Receive(t, acks, "an acknowledgement")] = true
 	}
 	for sequence := range uint64(events) {
 		if want := (ack{"-NAK", 1, sequence + 1}); !seen[want] {
@@ -226,12 +224,12 @@ func TestCrash(t *testing.T) {
 		t.Skip("waits as long as the broker does for an acknowledgement")
 	}
 	h := newHouse(t)
-	h.publish(eventtest.Started("call-1"))
-	consumer, err := messages.ProvisionConsumer(waittest.Limited(t), h.client.JetStream(), account)
+	h.publish(roomlinktest.Started("call-1"))
+	consumer, err := messages.ProvisionConsumer(roomlinktest.Context(t), h.client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
-	if _, err := consumer.Next(jetstream.FetchContext(waittest.Limited(t))); err != nil {
+	if _, err := consumer.Next(jetstream.FetchContext(roomlinktest.Context(t))); err != nil {
 		t.Fatalf("pulling an event: %v", err)
 	}
 	acks := h.acks()

@@ -3,9 +3,7 @@ package worker_test
 import (
 	"testing"
 
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -13,20 +11,20 @@ import (
 // them: nobody would be given them.
 func (h *house) astray(events ...messages.Event[messages.Started]) {
 	h.tb.Helper()
-	if _, err := messages.ProvisionConsumer(waittest.Limited(h.tb), h.client.JetStream(), account); err != nil {
+	if _, err := messages.ProvisionConsumer(roomlinktest.Context(h.tb), h.client.JetStream(), account); err != nil {
 		h.tb.Fatalf("providing the consumer: %v", err)
 	}
 	for _, e := range events {
 		h.publish(e)
 	}
-	h.publish(eventtest.Started("last"))
-	js := brokertest.Connect(h.tb, h.broker)
-	stream, err := js.Stream(waittest.Limited(h.tb), messages.ConversationsStream)
+	h.publish(roomlinktest.Started("last"))
+	js := roomlinktest.Connect(h.tb, h.broker)
+	stream, err := js.Stream(roomlinktest.Context(h.tb), messages.ConversationsStream)
 	if err != nil {
 		h.tb.Fatalf("opening the stream: %v", err)
 	}
 	last := stream.CachedInfo().State.LastSeq
-	if _, err := js.ResetConsumerToSequence(waittest.Limited(h.tb), messages.ConversationsStream, messages.ConsumerName(account), last); err != nil {
+	if _, err := js.ResetConsumerToSequence(roomlinktest.Context(h.tb), messages.ConversationsStream, messages.ConsumerName(account), last); err != nil {
 		h.tb.Fatalf("resetting the consumer: %v", err)
 	}
 	if pending := h.consumer().NumPending; pending != 1 {
@@ -37,14 +35,14 @@ func (h *house) astray(events ...messages.Event[messages.Started]) {
 func TestStrays(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.publishLinks(eventtest.Links("linked", 1), 0)
-	h.astray(eventtest.Started("linked"), eventtest.Started("lost"))
+	h.publishLinks(roomlinktest.Links("linked", 1), 0)
+	h.astray(roomlinktest.Started("linked"), roomlinktest.Started("lost"))
 	h.publishRaw("unreadable", []byte("no event"))
 	f, calls := signalled(makes())
 	r := h.startWith(f)
 	called := map[string]bool{}
 	for range 2 {
-		called[waittest.Receive(t, calls, "a call").InteractionID] = true
+		called[roomlinktest.Receive(t, calls, "a call").InteractionID] = true
 	}
 	if !called["lost"] || !called["last"] {
 		t.Errorf("calls: got %v, want those of the lost event and of the last", called)

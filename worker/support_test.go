@@ -18,13 +18,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/logtest"
-	"roomlink/internal/metrictest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -42,7 +38,7 @@ func TestMain(m *testing.M) {
 }
 
 // account is the one that the tests speak of.
-const account = eventtest.Account
+const account = roomlinktest.Account
 
 // facade is a fake one: a function that makes rooms.
 type facade func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error)
@@ -98,8 +94,8 @@ type house struct {
 // newHouse starts a broker for the test.
 func newHouse(tb testing.TB) *house {
 	tb.Helper()
-	b := brokertest.Start(tb, account)
-	return &house{tb: tb, broker: b, client: brokertest.Client(tb, b)}
+	b := roomlinktest.StartBroker(tb, account)
+	return &house{tb: tb, broker: b, client: roomlinktest.Client(tb, b)}
 }
 
 // running is a worker that runs.
@@ -107,7 +103,7 @@ type running struct {
 	*worker.Worker
 	house    *house
 	registry *prometheus.Registry
-	log      *logtest.Logbook
+	log      *roomlinktest.Logbook
 	stop     context.CancelFunc
 	ended    chan error
 }
@@ -117,10 +113,10 @@ type running struct {
 func (h *house) start(config worker.Config) *running {
 	h.tb.Helper()
 	r := &running{
-		house: h, registry: prometheus.NewPedanticRegistry(), log: &logtest.Logbook{}, ended: make(chan error, 1),
+		house: h, registry: prometheus.NewPedanticRegistry(), log: &roomlinktest.Logbook{}, ended: make(chan error, 1),
 	}
 	if config.Client == nil {
-		config.Client = brokertest.Client(h.tb, h.broker)
+		config.Client = roomlinktest.Client(h.tb, h.broker)
 	}
 	config.Logger = zerolog.New(r.log).Level(zerolog.TraceLevel)
 	config.Registerer = r.registry
@@ -145,7 +141,7 @@ func (h *house) startWith(f worker.Facade) *running {
 func (r *running) mustStop() {
 	r.house.tb.Helper()
 	r.stop()
-	err := waittest.Receive(r.house.tb, r.ended, "the end of the worker")
+	err := roomlinktest.Receive(r.house.tb, r.ended, "the end of the worker")
 	if err != nil {
 		r.house.tb.Errorf("Run: got error %v, want none", err)
 	}
@@ -183,13 +179,13 @@ func simulated(f worker.Facade) worker.Account {
 // publish stores an event, which must be accepted.
 func (h *house) publish(e messages.Event[messages.Started]) {
 	h.tb.Helper()
-	eventtest.Publish(h.tb, h.client, e)
+	roomlinktest.Publish(h.tb, h.client, e)
 }
 
 // publishRaw stores what may be no event of ours. Its subject ends in a token.
 func (h *house) publishRaw(token string, data []byte) {
 	h.tb.Helper()
-	if _, err := h.client.JetStream().Publish(waittest.Limited(h.tb), "roomlink.conversations."+account+"."+token, data); err != nil {
+	if _, err := h.client.JetStream().Publish(roomlinktest.Context(h.tb), "roomlink.conversations."+account+"."+token, data); err != nil {
 		h.tb.Fatalf("publishing on %q: %v", token, err)
 	}
 }
@@ -198,20 +194,20 @@ func (h *house) publishRaw(token string, data []byte) {
 // sequence.
 func (h *house) publishLinks(e messages.Event[messages.Links], after uint64) uint64 {
 	h.tb.Helper()
-	return eventtest.PublishLinks(h.tb, h.client, e, after)
+	return roomlinktest.PublishLinks(h.tb, h.client, e, after)
 }
 
 // next waits for the next message of a stream on a subject, and begins with the
 // last one that is there.
 func (h *house) next(stream, subject string) jetstream.Msg {
 	h.tb.Helper()
-	consumer, err := h.client.JetStream().OrderedConsumer(waittest.Limited(h.tb), stream, jetstream.OrderedConsumerConfig{
+	consumer, err := h.client.JetStream().OrderedConsumer(roomlinktest.Context(h.tb), stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverLastPolicy,
 	})
 	if err != nil {
 		h.tb.Fatalf("watching %q: %v", subject, err)
 	}
-	msg, err := consumer.Next(jetstream.FetchMaxWait(waittest.Within))
+	msg, err := consumer.Next(jetstream.FetchMaxWait(roomlinktest.Timeout))
 	if err != nil {
 		h.tb.Fatalf("waiting for a message on %q: got error %v, want one", subject, err)
 	}
@@ -221,13 +217,13 @@ func (h *house) next(stream, subject string) jetstream.Msg {
 // links waits for the links of a conversation.
 func (h *house) links(id string) messages.Links {
 	h.tb.Helper()
-	return decode[messages.Links](h.tb, h.next(messages.LinksStream, eventtest.Conversation(id).LinksSubject()))
+	return decode[messages.Links](h.tb, h.next(messages.LinksStream, roomlinktest.Conversation(id).LinksSubject()))
 }
 
 // storedLinks returns the links that are there, which must be some.
 func (h *house) storedLinks(id string) messages.Stored[messages.Links] {
 	h.tb.Helper()
-	stored, err := h.client.Links(waittest.Limited(h.tb), eventtest.Conversation(id), messages.Leader)
+	stored, err := h.client.Links(roomlinktest.Context(h.tb), roomlinktest.Conversation(id), messages.Leader)
 	if err != nil {
 		h.tb.Fatalf("reading the links of %q: %v", id, err)
 	}
@@ -237,7 +233,7 @@ func (h *house) storedLinks(id string) messages.Stored[messages.Links] {
 // deadLetter waits for the dead letter of a conversation.
 func (h *house) deadLetter(id string) messages.DeadLetter {
 	h.tb.Helper()
-	return h.deadLetterOn(eventtest.Conversation(id).Token())
+	return h.deadLetterOn(roomlinktest.Conversation(id).Token())
 }
 
 // deadLetterOn waits for the dead letter whose subject ends in a token.
@@ -295,7 +291,7 @@ func (h *house) acksIf(wanted func(ack) bool) <-chan ack {
 		h.tb.Fatalf("watching acknowledgements: %v", err)
 	}
 	h.tb.Cleanup(func() { _ = sub.Unsubscribe() })
-	if err := nc.FlushWithContext(waittest.Limited(h.tb)); err != nil {
+	if err := nc.FlushWithContext(roomlinktest.Context(h.tb)); err != nil {
 		h.tb.Fatalf("watching acknowledgements: %v", err)
 	}
 	return seen
@@ -304,7 +300,7 @@ func (h *house) acksIf(wanted func(ack) bool) <-chan ack {
 // wantAck waits for the next acknowledgement and compares it.
 func wantAck(tb testing.TB, acks <-chan ack, want ack) {
 	tb.Helper()
-	if got := waittest.Receive(tb, acks, "an acknowledgement"); got != want {
+	if got := roomlinktest.Receive(tb, acks, "an acknowledgement"); got != want {
 		tb.Errorf("acknowledgement: got %v, want %v", got, want)
 	}
 }
@@ -313,7 +309,7 @@ func wantAck(tb testing.TB, acks <-chan ack, want ack) {
 func (h *house) wantSettled() {
 	h.tb.Helper()
 	h.await("an empty queue", func() bool {
-		stream, err := h.client.JetStream().Stream(waittest.Limited(h.tb), messages.ConversationsStream)
+		stream, err := h.client.JetStream().Stream(roomlinktest.Context(h.tb), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 0
 	})
 	if pending := h.consumer().NumAckPending; pending != 0 {
@@ -324,7 +320,7 @@ func (h *house) wantSettled() {
 // consumer is what the broker says of our account's consumer.
 func (h *house) consumer() *jetstream.ConsumerInfo {
 	h.tb.Helper()
-	consumer, err := h.client.JetStream().Consumer(waittest.Limited(h.tb), messages.ConversationsStream, messages.ConsumerName(account))
+	consumer, err := h.client.JetStream().Consumer(roomlinktest.Context(h.tb), messages.ConversationsStream, messages.ConsumerName(account))
 	if err != nil {
 		h.tb.Fatalf("reading the consumer: %v", err)
 	}
@@ -335,7 +331,7 @@ func (h *house) consumer() *jetstream.ConsumerInfo {
 // condition holds.
 func (h *house) await(what string, holds func() bool) {
 	h.tb.Helper()
-	for ctx := waittest.Limited(h.tb); !holds(); {
+	for ctx := roomlinktest.Context(h.tb); !holds(); {
 		if ctx.Err() != nil {
 			h.tb.Fatalf("waiting for %s: got none, want one", what)
 		}
@@ -348,7 +344,7 @@ func (h *house) await(what string, holds func() bool) {
 // wantMessages compares how many messages a stream holds.
 func (h *house) wantMessages(stream string, want uint64) {
 	h.tb.Helper()
-	if got := brokertest.Stream(h.tb, h.client, stream).CachedInfo().State.Msgs; got != want {
+	if got := roomlinktest.Stream(h.tb, h.client, stream).CachedInfo().State.Msgs; got != want {
 		h.tb.Errorf("messages in stream %q: got %d, want %d", stream, got, want)
 	}
 }
@@ -357,7 +353,7 @@ func (h *house) wantMessages(stream string, want uint64) {
 // name and value in turn.
 func (r *running) metric(name string, labels ...string) float64 {
 	r.house.tb.Helper()
-	return metrictest.Sum(r.house.tb, r.registry, name, labels...)
+	return roomlinktest.SumMetric(r.house.tb, r.registry, name, labels...)
 }
 
 // wantMetric compares a metric.

@@ -11,9 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/messages"
 	"roomlink/worker"
 )
@@ -189,7 +188,7 @@ func everyOutcome(t *testing.T) (*running, *house) {
 	})
 	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
 	for _, id := range []string{"well", "rejected", "bad-answer", "cut-off"} {
-		h.publish(eventtest.Started(id))
+		h.publish(roomlinktest.Started(id))
 	}
 	h.wantSettled()
 	r.mustStop()
@@ -205,7 +204,7 @@ func TestRate(t *testing.T) {
 	a.Rate = 0.0001
 	r := h.start(worker.Config{Accounts: []worker.Account{a}})
 	for _, id := range []string{"call-1", "call-2", "call-3"} {
-		h.publish(eventtest.Started(id))
+		h.publish(roomlinktest.Started(id))
 	}
 	h.links("call-1")
 	h.await("the acknowledgement of the first", func() bool { return h.consumer().NumAckPending == 0 })
@@ -228,7 +227,7 @@ func TestSetAccounts(t *testing.T) {
 	if err := r.SetAccounts([]worker.Account{steady, coming}); err != nil {
 		t.Fatalf("adding an account: %v", err)
 	}
-	e := eventtest.Started("call-1")
+	e := roomlinktest.Started("call-1")
 	e.Data.Account = "coming"
 	h.publish(e)
 	h.next(messages.LinksStream, e.Data.Conversation().LinksSubject())
@@ -245,16 +244,16 @@ func TestSetAccounts(t *testing.T) {
 	if err := r.SetAccounts([]worker.Account{simulated(changed)}); err != nil {
 		t.Fatalf("changing an account: %v", err)
 	}
-	h.publish(eventtest.Started("call-2"))
-	waittest.Receive(t, calls, "a call by the changed account")
+	h.publish(roomlinktest.Started("call-2"))
+	roomlinktest.Receive(t, calls, "a call by the changed account")
 	h.links("call-2")
-	e = eventtest.Started("call-3")
+	e = roomlinktest.Started("call-3")
 	e.Data.Account = "coming"
 	h.publish(e)
-	h.publish(eventtest.Started("call-4"))
+	h.publish(roomlinktest.Started("call-4"))
 	h.links("call-4")
 	h.await("nothing but the event of the account that is gone", func() bool {
-		stream, err := h.client.JetStream().Stream(waittest.Limited(t), messages.ConversationsStream)
+		stream, err := h.client.JetStream().Stream(roomlinktest.Context(t), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 1
 	})
 	r.mustStop()

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"roomlink/internal/programtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 )
 
 // startNATS runs a NATS server that is none of ours.
@@ -28,7 +28,7 @@ func startNATS(t *testing.T) string {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
-	if !srv.ReadyForConnections(waittest.Within) {
+	if !srv.ReadyForConnections(roomlinktest.Timeout) {
 		t.Fatal("the NATS server is not ready")
 	}
 	return srv.ClientURL()

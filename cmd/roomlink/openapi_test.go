@@ -15,9 +15,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/access"
-	"roomlink/internal/brokertest"
 	"roomlink/internal/openapi"
 	"roomlink/internal/programtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 	"roomlink/viewer"
 	"roomlink/webhook"
@@ -27,7 +27,7 @@ import (
 // it with its method, and nothing else is.
 func TestOpenAPIRoutes(t *testing.T) {
 	router := chi.NewRouter()
-	client := brokertest.Client(t, brokertest.Start(t, "default"))
+	client := roomlinktest.Client(t, roomlinktest.StartBroker(t, "default"))
 	keys, err := access.NewKeys(programtest.LinkKey)
 	if err != nil {
 		t.Fatal(err)

@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"roomlink/internal/programtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 )
 
 // tenantsYAML configures accounts that are called by an API key of their own, in
@@ -179,7 +179,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("certificate after a broken one: got %q, want %q", got, "first.example")
 	}
 	writeFiles(t, dir, selfSigned(t, "second.example"))
-	deadline := time.Now().Add(waittest.Within)
+	deadline := time.Now().Add(roomlinktest.Timeout)
 	for certificateName(t, address) != "second.example" {
 		if time.Now().After(deadline) {
 			t.Fatal("the changed certificate is not taken over")
@@ -190,7 +190,7 @@ func TestTLS(t *testing.T) {
 // certificateName is the name in the certificate of a server.
 func certificateName(t *testing.T, address string) string {
 	t.Helper()
-	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: waittest.Within}, Config: &tls.Config{
+	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: roomlinktest.Timeout}, Config: &tls.Config{
 		InsecureSkipVerify: true,
 	}}
 	conn, err := dialer.DialContext(t.Context(), "tcp", address)

@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -48,7 +48,7 @@ func startDeployed(t *testing.T) string {
 func dialDeployed(t *testing.T, config broker.RemoteConfig) *messages.Client {
 	t.Helper()
 	config.Logger = zerolog.New(io.Discard)
-	b, err := broker.Dial(waittest.Limited(t), config)
+	b, err := broker.Dial(roomlinktest.Context(t), config)
 	if err != nil {
 		t.Fatalf("dialling: %v", err)
 	}
@@ -66,29 +66,29 @@ func TestDeployedConfiguration(t *testing.T) {
 	url := startDeployed(t)
 	parts := dialDeployed(t, broker.RemoteConfig{URL: url, User: "roomlink", Password: "invented"})
 	operator := dialDeployed(t, broker.RemoteConfig{URL: url, User: "operator", Password: "inventedOPERATOR_", Operator: true})
-	if err := messages.Provision(waittest.Limited(t), parts.JetStream(), messages.StreamSettings{}); err != nil {
+	if err := messages.Provision(roomlinktest.Context(t), parts.JetStream(), messages.StreamSettings{}); err != nil {
 		t.Fatalf("provisioning: %v", err)
 	}
-	if _, err := messages.ProvisionConsumer(waittest.Limited(t), parts.JetStream(), "default"); err != nil {
+	if _, err := messages.ProvisionConsumer(roomlinktest.Context(t), parts.JetStream(), "default"); err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
 	publishLinks(t, parts, "default", "a")
 	publishDeadLetter(t, parts, "default", "b")
-	letter, err := operator.DeadLetter(waittest.Limited(t), conversation("default", "b"), messages.Leader)
+	letter, err := operator.DeadLetter(roomlinktest.Context(t), conversation("default", "b"), messages.Leader)
 	if err != nil {
 		t.Fatalf("reading a dead letter as operator: %v", err)
 	}
-	if _, err := operator.Replay(waittest.Limited(t), letter); err != nil {
+	if _, err := operator.Replay(roomlinktest.Context(t), letter); err != nil {
 		t.Errorf("replaying as operator: got error %v, want none", err)
 	}
 	publishDeadLetter(t, parts, "default", "b")
-	if letter, err = parts.DeadLetter(waittest.Limited(t), conversation("default", "b"), messages.Leader); err != nil {
+	if letter, err = parts.DeadLetter(roomlinktest.Context(t), conversation("default", "b"), messages.Leader); err != nil {
 		t.Fatalf("reading a dead letter: %v", err)
 	}
-	if err := parts.Discard(waittest.Limited(t), letter); err != nil {
+	if err := parts.Discard(roomlinktest.Context(t), letter); err != nil {
 		t.Errorf("deleting an obsolete dead letter: got error %v, want none", err)
 	}
-	short, cancel := context.WithTimeout(waittest.Limited(t), time.Second)
+	short, cancel := context.WithTimeout(roomlinktest.Context(t), time.Second)
 	defer cancel()
 	if err := parts.JetStream().DeleteStream(short, messages.LinksStream); err == nil {
 		t.Error("a part may delete a stream")
@@ -105,16 +105,16 @@ func TestDeployedConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	subscriber := messages.NewClient(js)
-	if _, err := subscriber.Links(waittest.Limited(t), conversation("default", "a"), messages.Any); err != nil {
+	if _, err := subscriber.Links(roomlinktest.Context(t), conversation("default", "a"), messages.Any); err != nil {
 		t.Errorf("reading links as subscriber: got error %v, want none", err)
 	}
 	wantWatched(t, outsider{Client: subscriber}, "default", "a")
 	err = nc.PublishRequest("$JS.API.DIRECT.GET.ROOMLINK_LINKS.roomlink.links.default.none",
 		"$JS.API.STREAM.PURGE.ROOMLINK_LINKS", nil)
-	if err := errors.Join(err, nc.FlushWithContext(waittest.Limited(t))); err != nil {
+	if err := errors.Join(err, nc.FlushWithContext(roomlinktest.Context(t))); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
-	if _, err := subscriber.Links(waittest.Limited(t), conversation("default", "a"), messages.Any); err != nil {
+	if _, err := subscriber.Links(roomlinktest.Context(t), conversation("default", "a"), messages.Any); err != nil {
 		t.Errorf("links after an answer was sent elsewhere: got error %v, want none", err)
 	}
 }

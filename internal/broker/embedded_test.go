@@ -11,16 +11,14 @@ import (
 	"testing"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
 func TestTheDataDirectoryIsLocked(t *testing.T) {
 	dir := t.TempDir()
 	b := embed(t, config(dir))
-	if _, err := broker.Embed(waittest.Limited(t), config(dir)); !errors.Is(err, broker.ErrLocked) || !strings.Contains(err.Error(), dir) {
+	if _, err := broker.Embed(roomlinktest.Context(t), config(dir)); !errors.Is(err, broker.ErrLocked) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("a second broker: got error %v, want %v that names the directory", err, broker.ErrLocked)
 	}
 	if err := b.Health(); err != nil {
@@ -34,16 +32,16 @@ func TestTheDataDirectoryIsLocked(t *testing.T) {
 func TestMessagesSurviveARestart(t *testing.T) {
 	h := newHouse(t, "acme")
 	publishLinks(t, h.parts, "acme", "a")
-	if _, err := h.parts.Publish(waittest.Limited(t), eventtest.Started("b")); err != nil {
+	if _, err := h.parts.Publish(roomlinktest.Context(t), roomlinktest.Started("b")); err != nil {
 		t.Fatalf("publishing an event: %v", err)
 	}
 	publishDeadLetter(t, h.parts, "acme", "c")
 	h.Close()
-	client := brokertest.Client(t, embed(t, config(h.dir, "acme")))
+	client := roomlinktest.Client(t, embed(t, config(h.dir, "acme")))
 	for id, want := range map[string]messages.Status{
 		"a": messages.StatusReady, "b": messages.StatusPending, "c": messages.StatusFailed,
 	} {
-		state, err := client.State(waittest.Limited(t), conversation("acme", id), eventtest.Noon.Time)
+		state, err := client.State(roomlinktest.Context(t), conversation("acme", id), roomlinktest.Noon.Time)
 		if err != nil || state.Status != want {
 			t.Errorf("state of %q: got %q and error %v, want %q", id, state.Status, err, want)
 		}
@@ -53,8 +51,8 @@ func TestMessagesSurviveARestart(t *testing.T) {
 func TestAStoreWithSyncAlways(t *testing.T) {
 	c := config(t.TempDir(), "acme")
 	c.Sync = 0
-	b := brokertest.StartWith(t, c, messages.StreamSettings{})
-	publishLinks(t, brokertest.Client(t, b), "acme", "a")
+	b := roomlinktest.StartBrokerWith(t, c, messages.StreamSettings{})
+	publishLinks(t, roomlinktest.Client(t, b), "acme", "a")
 }
 
 func TestAStreamThatCannotBeRecovered(t *testing.T) {
@@ -80,7 +78,7 @@ func TestAStreamThatCannotBeRecovered(t *testing.T) {
 			damage(t, stream)
 			damaged := files(t, stream)
 
-			b, err := broker.Embed(waittest.Limited(t), config(h.dir, "acme"))
+			b, err := broker.Embed(roomlinktest.Context(t), config(h.dir, "acme"))
 			if !errors.Is(err, broker.ErrStore) || !strings.Contains(err.Error(), messages.LinksStream) {
 				t.Fatalf("embedding: got %v and error %v, want %v that names the stream", b, err, broker.ErrStore)
 			}
@@ -90,8 +88,8 @@ func TestAStreamThatCannotBeRecovered(t *testing.T) {
 			for path, content := range whole {
 				write(t, path, content)
 			}
-			client := brokertest.Client(t, embed(t, config(h.dir, "acme")))
-			if _, err := client.Links(waittest.Limited(t), conversation("acme", "a"), messages.Leader); err != nil {
+			client := roomlinktest.Client(t, embed(t, config(h.dir, "acme")))
+			if _, err := client.Links(roomlinktest.Context(t), conversation("acme", "a"), messages.Leader); err != nil {
 				t.Errorf("links: got error %v, want none", err)
 			}
 		})
@@ -152,7 +150,7 @@ func TestDirectoriesThatCannotBeUsed(t *testing.T) {
 		"below a file":         {filepath.Join(file, "data"), file},
 		"a file for the store": {store, store},
 	} {
-		b, err := broker.Embed(waittest.Limited(t), config(test.path))
+		b, err := broker.Embed(roomlinktest.Context(t), config(test.path))
 		if err == nil || !strings.Contains(err.Error(), test.named) {
 			t.Errorf("embedding in %s: got %v and error %v, want one that names %q", what, b, err, test.named)
 		}
@@ -167,7 +165,7 @@ func TestAnAddressInUse(t *testing.T) {
 	defer listener.Close()
 	c := config(t.TempDir())
 	c.Listen = listener.Addr().String()
-	_, err = broker.Embed(waittest.Limited(t), c)
+	_, err = broker.Embed(roomlinktest.Context(t), c)
 	if err == nil || errors.Is(err, broker.ErrStore) ||
 		!strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), c.Listen) {
 		t.Errorf("embedding: got error %v, want one that says %s is in use", err, c.Listen)
@@ -180,7 +178,7 @@ func TestAddresses(t *testing.T) {
 	for _, listen := range []string{"nonsense", "127.0.0.1:nats", ":"} {
 		c := config(t.TempDir())
 		c.Listen = listen
-		if _, err := broker.Embed(waittest.Limited(t), c); err == nil || !strings.Contains(err.Error(), listen) {
+		if _, err := broker.Embed(roomlinktest.Context(t), c); err == nil || !strings.Contains(err.Error(), listen) {
 			t.Errorf("listening on %q: got error %v, want one that names it", listen, err)
 		}
 	}

@@ -15,8 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 )
 
 // lines tells the lines of a log.
@@ -63,16 +62,16 @@ func TestDialWaitsForTheBroker(t *testing.T) {
 	first.Close()
 
 	address := freeAddress(t)
-	done, log := dial(waittest.Limited(t), broker.RemoteConfig{
+	done, log := dial(roomlinktest.Context(t), broker.RemoteConfig{
 		URL: "nats://" + address, User: broker.OperatorUser, Password: password, Operator: true,
 	})
-	if line := waittest.Receive(t, log, "an attempt"); !strings.Contains(line, address) || strings.Contains(line, password.Reveal()) {
+	if line := roomlinktest.Receive(t, log, "an attempt"); !strings.Contains(line, address) || strings.Contains(line, password.Reveal()) {
 		t.Errorf("log: got %q, want the address and no password", line)
 	}
 	c := config(dir, "acme")
 	c.Listen = address
 	embed(t, c)
-	got := waittest.Receive(t, done, "the broker")
+	got := roomlinktest.Receive(t, done, "the broker")
 	if got.err != nil {
 		t.Fatalf("dialling: got error %v, want none", got.err)
 	}
@@ -86,12 +85,12 @@ func TestDialWaitsForTheBroker(t *testing.T) {
 }
 
 func TestDialEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithCancelCause(waittest.Limited(t))
+	ctx, cancel := context.WithCancelCause(roomlinktest.Context(t))
 	stopped := errors.New("stopped")
 	done, log := dial(ctx, broker.RemoteConfig{URL: "nats://" + freeAddress(t)})
-	waittest.Receive(t, log, "an attempt")
+	roomlinktest.Receive(t, log, "an attempt")
 	cancel(stopped)
-	got := waittest.Receive(t, done, "the end")
+	got := roomlinktest.Receive(t, done, "the end")
 	if !errors.Is(got.err, stopped) || !errors.Is(got.err, nats.ErrNoServers) || got.broker != nil {
 		t.Errorf("dialling: got %v and error %v, want %v with %v", got.broker, got.err, stopped, nats.ErrNoServers)
 	}
@@ -110,8 +109,8 @@ func TestDialDoesNotWaitInVain(t *testing.T) {
 		"missing certificate": {broker.RemoteConfig{CertFile: missing, KeyFile: missing}, fs.ErrNotExist},
 	} {
 		test.config.URL = h.Address()
-		done, log := dial(waittest.Limited(t), test.config)
-		got := waittest.Receive(t, done, "the end")
+		done, log := dial(roomlinktest.Context(t), test.config)
+		got := roomlinktest.Receive(t, done, "the end")
 		if !errors.Is(got.err, test.want) || got.broker != nil || len(log) > 0 {
 			t.Errorf("dialling with %s: got %v, error %v after %d attempts, want %v at once",
 				what, got.broker, got.err, len(log), test.want)
@@ -122,11 +121,11 @@ func TestDialDoesNotWaitInVain(t *testing.T) {
 func TestDialKeepsPasswordsToItself(t *testing.T) {
 	const word = "invented-password"
 	address := freeAddress(t)
-	ctx, cancel := context.WithCancel(waittest.Limited(t))
+	ctx, cancel := context.WithCancel(roomlinktest.Context(t))
 	done, log := dial(ctx, broker.RemoteConfig{URL: "nats://u:" + word + "@" + address + ",nats://u:" + word + "@" + address})
-	line := waittest.Receive(t, log, "an attempt")
+	line := roomlinktest.Receive(t, log, "an attempt")
 	cancel()
-	got := waittest.Receive(t, done, "the end")
+	got := roomlinktest.Receive(t, done, "the end")
 	if strings.Contains(line, word) || strings.Contains(got.err.Error(), word) {
 		t.Errorf("dialling: got %q and error %v, want no password", line, got.err)
 	}
@@ -134,13 +133,13 @@ func TestDialKeepsPasswordsToItself(t *testing.T) {
 		t.Errorf("log: got %q, want both addresses", line)
 	}
 	for _, url := range []string{"nats://u:" + word + "@host:port", "nats://u:" + word + " @host:4222", "://u:" + word + "@host"} {
-		_, err := broker.Dial(waittest.Limited(t), broker.RemoteConfig{URL: url})
+		_, err := broker.Dial(roomlinktest.Context(t), broker.RemoteConfig{URL: url})
 		if err == nil || strings.Contains(err.Error(), word) {
 			t.Errorf("dialling a bad address: got error %v, want one without password", err)
 		}
 	}
 	h := newHouse(t, "acme")
-	b, err := broker.Dial(waittest.Limited(t), broker.RemoteConfig{Operator: true, URL: strings.Replace(h.Address(), "//",
+	b, err := broker.Dial(roomlinktest.Context(t), broker.RemoteConfig{Operator: true, URL: strings.Replace(h.Address(), "//",
 		"//"+broker.OperatorUser+":"+h.password(t, broker.OperatorUser).Reveal()+"@", 1)})
 	if err != nil {
 		t.Fatalf("dialling with a password in the address: %v", err)
@@ -160,10 +159,10 @@ func TestPublishesAreNotKept(t *testing.T) {
 	tell := sync.OnceFunc(func() { close(gone) })
 	nc.SetDisconnectErrHandler(func(*nats.Conn, error) { tell() })
 	h.Close()
-	waittest.Receive(t, gone, "the end of the connection")
+	roomlinktest.Receive(t, gone, "the end of the connection")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if _, err := operator.Publish(ctx, eventtest.Started("a")); err == nil || ctx.Err() != nil {
+	if _, err := operator.Publish(ctx, roomlinktest.Started("a")); err == nil || ctx.Err() != nil {
 		t.Errorf("publishing: got error %v, want one at once", err)
 	}
 }

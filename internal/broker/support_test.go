@@ -11,10 +11,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/brokertest"
-	"roomlink/internal/eventtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
-	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -27,7 +25,7 @@ func config(dir string, accounts ...string) broker.EmbeddedConfig {
 
 func embed(t *testing.T, c broker.EmbeddedConfig) *broker.Broker {
 	t.Helper()
-	b, err := broker.Embed(waittest.Limited(t), c)
+	b, err := broker.Embed(roomlinktest.Context(t), c)
 	if err != nil {
 		t.Fatalf("embedding a broker: %v", err)
 	}
@@ -45,8 +43,8 @@ type house struct {
 func newHouse(t *testing.T, accounts ...string) house {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
-	b := brokertest.StartWith(t, config(dir, accounts...), messages.StreamSettings{})
-	return house{b, dir, brokertest.Client(t, b)}
+	b := roomlinktest.StartBrokerWith(t, config(dir, accounts...), messages.StreamSettings{})
+	return house{b, dir, roomlinktest.Client(t, b)}
 }
 
 // outsider is a connection over TCP, with what the broker refused it.
@@ -93,21 +91,21 @@ func conversation(account, id string) messages.Conversation {
 // publishLinks stores links that are the first of their conversation.
 func publishLinks(t *testing.T, client *messages.Client, account, id string) {
 	t.Helper()
-	links := eventtest.Links(id, 1)
+	links := roomlinktest.Links(id, 1)
 	links.Data.Account = account
-	eventtest.PublishLinks(t, client, links, 0)
+	roomlinktest.PublishLinks(t, client, links, 0)
 }
 
 // publishDeadLetter stores the dead letter of an event.
 func publishDeadLetter(t *testing.T, client *messages.Client, account, id string) {
 	t.Helper()
-	started := eventtest.Started(id)
+	started := roomlinktest.Started(id)
 	started.Data.Account = account
 	original, err := started.Encode()
 	if err != nil {
 		t.Fatalf("encoding: %v", err)
 	}
-	eventtest.PublishDeadLetter(t, client, messages.NewEvent(eventtest.Noon, messages.DeadLetter{
+	roomlinktest.PublishDeadLetter(t, client, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
 		Account: account, InteractionID: id, Reason: messages.ReasonRejected, Attempts: 1, Event: original,
 	}))
 }

@@ -14,8 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/eventtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -86,11 +85,11 @@ func TestSubscriberReadsItsAccountsLinks(t *testing.T) {
 	publishLinks(t, h.parts, "acme", "a")
 	publishLinks(t, h.parts, "other", "b")
 	subscriber := h.user(t, broker.SubscriberUser)
-	links, err := subscriber.Links(waittest.Limited(t), conversation("acme", "a"), messages.Any)
+	links, err := subscriber.Links(roomlinktest.Context(t), conversation("acme", "a"), messages.Any)
 	if err != nil || links.Data.InteractionID != "a" {
 		t.Errorf("links: got %q and error %v, want %q", links.Data.InteractionID, err, "a")
 	}
-	_, err = subscriber.Links(waittest.Limited(t), conversation("acme", "none"), messages.Any)
+	_, err = subscriber.Links(roomlinktest.Context(t), conversation("acme", "none"), messages.Any)
 	if !errors.Is(err, messages.ErrNotFound) {
 		t.Errorf("links that are not there: got error %v, want %v", err, messages.ErrNotFound)
 	}
@@ -105,7 +104,7 @@ func wantWatched(t *testing.T, subscriber outsider, account, want string) {
 	t.Helper()
 	enough := errors.New("enough")
 	var got string
-	err := subscriber.Watch(waittest.Limited(t), account, messages.WatchOptions{},
+	err := subscriber.Watch(roomlinktest.Context(t), account, messages.WatchOptions{},
 		func(links messages.Stored[messages.Links]) error {
 			got = links.Data.InteractionID
 			return enough
@@ -124,10 +123,10 @@ func TestSubscriberWatchesFromNow(t *testing.T) {
 	if err != nil {
 		t.Fatalf("subscribing to advisories: %v", err)
 	}
-	told := eventtest.Watch(t, subscriber.Client, messages.WatchOptions{FromNow: true})
-	waittest.Receive(t, begun, "the watch's consumer")
+	told := roomlinktest.Watch(t, subscriber.Client, messages.WatchOptions{FromNow: true})
+	roomlinktest.Receive(t, begun, "the watch's consumer")
 	publishLinks(t, h.parts, "acme", "after")
-	if got := waittest.Receive(t, told, "links").Data.InteractionID; got != "after" {
+	if got := roomlinktest.Receive(t, told, "links").Data.InteractionID; got != "after" {
 		t.Errorf("watched: got %q, want %q", got, "after")
 	}
 }
@@ -135,8 +134,8 @@ func TestSubscriberWatchesFromNow(t *testing.T) {
 func TestSubscribersWatchSurvivesARestart(t *testing.T) {
 	h := newHouse(t, "acme")
 	publishLinks(t, h.parts, "acme", "before")
-	told := eventtest.Watch(t, h.user(t, broker.SubscriberUser).Client, messages.WatchOptions{})
-	waittest.Receive(t, told, "the first links")
+	told := roomlinktest.Watch(t, h.user(t, broker.SubscriberUser).Client, messages.WatchOptions{})
+	roomlinktest.Receive(t, told, "the first links")
 	address := strings.TrimPrefix(h.Address(), "nats://")
 	h.Close()
 
@@ -147,7 +146,7 @@ func TestSubscribersWatchSurvivesARestart(t *testing.T) {
 		t.Fatalf("connecting: %v", err)
 	}
 	publishLinks(t, messages.NewClient(js), "acme", "after")
-	if got := waittest.Receive(t, told, "the links after the restart").Data.InteractionID; got != "after" {
+	if got := roomlinktest.Receive(t, told, "the links after the restart").Data.InteractionID; got != "after" {
 		t.Errorf("watched: got %q, want %q", got, "after")
 	}
 }
@@ -220,7 +219,7 @@ func wantNoSubscription(t *testing.T, o outsider, subjects ...string) {
 
 func wantViolation(t *testing.T, o outsider, subject string) {
 	t.Helper()
-	err := waittest.Receive(t, o.refused, fmt.Sprintf("the refusal of %q", subject))
+	err := roomlinktest.Receive(t, o.refused, fmt.Sprintf("the refusal of %q", subject))
 	if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), `"`+subject+`"`) {
 		t.Errorf("using %q: got error %v, want %v", subject, err, nats.ErrPermissionViolation)
 	}
@@ -256,7 +255,7 @@ func TestSubscriberCannotAskForMoreInTheBody(t *testing.T) {
 
 func request(t *testing.T, o outsider, subject, body string) *nats.Msg {
 	t.Helper()
-	answer, err := o.nc.RequestWithContext(waittest.Limited(t), subject, []byte(body))
+	answer, err := o.nc.RequestWithContext(roomlinktest.Context(t), subject, []byte(body))
 	if err != nil {
 		t.Fatalf("asking %q: %v", subject, err)
 	}
@@ -282,12 +281,12 @@ func TestSubscriberCannotHaveTheBrokerDoIt(t *testing.T) {
 	}
 	// The broker answers in order, and so has answered the others before this.
 	for range 2 {
-		_, err := subscriber.Links(waittest.Limited(t), conversation("acme", "a"), messages.Any)
+		_, err := subscriber.Links(roomlinktest.Context(t), conversation("acme", "a"), messages.Any)
 		if err != nil {
 			t.Errorf("links: got error %v, want none", err)
 		}
 	}
-	if err := h.parts.JetStream().Conn().FlushWithContext(waittest.Limited(t)); err != nil || len(done) > 0 {
+	if err := h.parts.JetStream().Conn().FlushWithContext(roomlinktest.Context(t)); err != nil || len(done) > 0 {
 		t.Errorf("asked of the API: got %d requests and error %v, want none", len(done), err)
 	}
 }
@@ -309,16 +308,16 @@ func TestSubscriberCannotHaveAConsumerDoIt(t *testing.T) {
 	}
 	// By the time that a consumer of the right kind has told of both, so have they.
 	publishLinks(t, h.parts, "acme", "b")
-	told := eventtest.Watch(t, subscriber.Client, messages.WatchOptions{})
+	told := roomlinktest.Watch(t, subscriber.Client, messages.WatchOptions{})
 	for range 2 {
-		waittest.Receive(t, told, "links")
+		roomlinktest.Receive(t, told, "links")
 	}
 	for _, id := range []string{"a", "b"} {
-		if _, err := h.parts.Links(waittest.Limited(t), conversation("acme", id), messages.Leader); err != nil {
+		if _, err := h.parts.Links(roomlinktest.Context(t), conversation("acme", id), messages.Leader); err != nil {
 			t.Errorf("links of %q: got error %v, want none", id, err)
 		}
 	}
-	state, err := h.parts.State(waittest.Limited(t), conversation("acme", "made-up"), time.Now())
+	state, err := h.parts.State(roomlinktest.Context(t), conversation("acme", "made-up"), time.Now())
 	if err != nil || state.Status != messages.StatusUnknown {
 		t.Errorf("state of what nobody started: got %q and error %v, want %q", state.Status, err, messages.StatusUnknown)
 	}
@@ -334,7 +333,7 @@ func TestEachAccountHasASubscriberOfItsOwn(t *testing.T) {
 		subscriber  outsider
 		account, id string
 	}{{acme, "acme", "a"}, {other, "other", "b"}} {
-		links, err := test.subscriber.Links(waittest.Limited(t), conversation(test.account, test.id), messages.Any)
+		links, err := test.subscriber.Links(roomlinktest.Context(t), conversation(test.account, test.id), messages.Any)
 		if err != nil || links.Data.InteractionID != test.id {
 			t.Errorf("links of %q: got %q and error %v, want %q", test.account, links.Data.InteractionID, err, test.id)
 		}
@@ -352,15 +351,15 @@ func TestOperatorWorksOnDeadLetters(t *testing.T) {
 	publishDeadLetter(t, h.parts, "other", "b")
 	operator := h.operator(t)
 	var ids []string
-	err := operator.DeadLetters(waittest.Limited(t), "", func(letter messages.Stored[messages.DeadLetter]) error {
+	err := operator.DeadLetters(roomlinktest.Context(t), "", func(letter messages.Stored[messages.DeadLetter]) error {
 		ids = append(ids, letter.Data.InteractionID)
-		_, err := operator.Replay(waittest.Limited(t), letter)
+		_, err := operator.Replay(roomlinktest.Context(t), letter)
 		return err
 	})
 	if err != nil || !slices.Equal(ids, []string{"a", "b"}) {
 		t.Errorf("dead letters: got %q and error %v, want a and b", ids, err)
 	}
-	state, err := operator.State(waittest.Limited(t), conversation("acme", "a"), eventtest.Noon.Time)
+	state, err := operator.State(roomlinktest.Context(t), conversation("acme", "a"), roomlinktest.Noon.Time)
 	if err != nil || state.Status != messages.StatusPending {
 		t.Errorf("state after the replay: got %q and error %v, want %q", state.Status, err, messages.StatusPending)
 	}
@@ -369,7 +368,7 @@ func TestOperatorWorksOnDeadLetters(t *testing.T) {
 // operator connects as our own commands do.
 func (h house) operator(t *testing.T) *messages.Client {
 	t.Helper()
-	b, err := broker.Dial(waittest.Limited(t), broker.RemoteConfig{
+	b, err := broker.Dial(roomlinktest.Context(t), broker.RemoteConfig{
 		URL: h.Address(), User: broker.OperatorUser, Password: h.password(t, broker.OperatorUser), Operator: true,
 	})
 	if err != nil {
@@ -402,22 +401,22 @@ func TestNobodyOverhearsTheParts(t *testing.T) {
 			t.Fatalf("subscribing: %v", err)
 		}
 		defer func() {
-			if err := nc.FlushWithContext(waittest.Limited(t)); err != nil || len(overheard) > 0 {
+			if err := nc.FlushWithContext(roomlinktest.Context(t)); err != nil || len(overheard) > 0 {
 				t.Errorf("overheard as %q: got %d messages and error %v, want none", user, len(overheard), err)
 			}
 		}()
-		if err := nc.FlushWithContext(waittest.Limited(t)); err != nil {
+		if err := nc.FlushWithContext(roomlinktest.Context(t)); err != nil {
 			t.Fatalf("subscribing: %v", err)
 		}
 	}
 	publishLinks(t, h.parts, "acme", "a")
 	for _, from := range []messages.Consistency{messages.Any, messages.Leader} {
-		if _, err := h.parts.Links(waittest.Limited(t), conversation("acme", "a"), from); err != nil {
+		if _, err := h.parts.Links(roomlinktest.Context(t), conversation("acme", "a"), from); err != nil {
 			t.Fatalf("reading the links: %v", err)
 		}
 	}
 	wantWatched(t, outsider{Client: h.parts}, "acme", "a")
-	if _, err := h.parts.State(waittest.Limited(t), conversation("acme", "a"), time.Now()); err != nil {
+	if _, err := h.parts.State(roomlinktest.Context(t), conversation("acme", "a"), time.Now()); err != nil {
 		t.Fatalf("reading the state: %v", err)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"roomlink/internal/programtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 )
 
 // TestClock steps the clock of the program by an hour while a call of auvious is under
@@ -58,7 +58,7 @@ func testClock(t *testing.T, step time.Duration) {
 		return &simulator.Answer{Wait: release}
 	})
 	post(held)
-	waittest.Receive(t, called, "a call of auvious")
+	roomlinktest.Receive(t, called, "a call of auvious")
 	for i := range events {
 		post(fmt.Sprintf("call-%d", i))
 	}

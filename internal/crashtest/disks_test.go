@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"roomlink/internal/programtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 )
 
 // needs skips a test for want of root or of a program.
@@ -26,7 +26,7 @@ func needs(tb testing.TB, programs ...string) {
 // try runs a program to its end.
 func try(tb testing.TB, name string, args ...string) (printed string, err error) {
 	tb.Helper()
-	output, err := exec.CommandContext(waittest.Limited(tb), name, args...).CombinedOutput()
+	output, err := exec.CommandContext(roomlinktest.Context(tb), name, args...).CombinedOutput()
 	return string(output), err
 }
 

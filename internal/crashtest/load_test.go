@@ -11,7 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"roomlink/internal/programtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 )
 
 const (
@@ -111,7 +111,7 @@ func (l *load) count(id string, status int) bool {
 // await waits until something holds of the counts, which it may read.
 func (l *load) await(what string, holds func() bool) {
 	l.tb.Helper()
-	deadline := time.NewTimer(waittest.Within)
+	deadline := time.NewTimer(roomlinktest.Timeout)
 	defer deadline.Stop()
 	for {
 		l.mu.Lock()
@@ -168,7 +168,7 @@ func (l *load) stop() []string {
 	}()
 	select {
 	case <-done:
-	case <-time.After(waittest.Within):
+	case <-time.After(roomlinktest.Timeout):
 		l.tb.Fatalf("the callers get no 2xx: got statuses %v", l.statuses())
 	}
 	return l.answered()

@@ -15,9 +15,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/networktest"
 	"roomlink/internal/programtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -36,7 +35,7 @@ type natsServer struct {
 	command              programtest.Command
 	// networks lie between it and the others of its cluster, one for each way a
 	// connection is made.
-	networks []*networktest.Network
+	networks []*roomlinktest.Network
 }
 
 // startServers runs NATS servers, as a cluster if they are several.
@@ -82,7 +81,7 @@ func (s *natsServer) routes(tb testing.TB, servers []*natsServer) map[string]str
 	for _, other := range servers {
 		to := s.route
 		if other != s {
-			network := networktest.New(tb, other.route)
+			network := roomlinktest.NewNetwork(tb, other.route)
 			s.networks, other.networks = append(s.networks, network), append(other.networks, network)
 			to = network.Address()
 		}
@@ -95,7 +94,7 @@ func (s *natsServer) routes(tb testing.TB, servers []*natsServer) map[string]str
 // the connections of its clients.
 func (s *natsServer) cutOff() {
 	for _, network := range s.networks {
-		network.Suffer(networktest.BlackHole()...)
+		network.Suffer(roomlinktest.BlackHole()...)
 	}
 }
 
@@ -165,7 +164,7 @@ func use(env map[string]string, servers ...*natsServer) {
 // observe connects to servers as the operator does.
 func observe(tb testing.TB, servers ...*natsServer) jetstream.JetStream {
 	tb.Helper()
-	b, err := broker.Dial(waittest.Limited(tb), broker.RemoteConfig{
+	b, err := broker.Dial(roomlinktest.Context(tb), broker.RemoteConfig{
 		URL: addressOf(servers...), User: broker.OperatorUser, Password: operatorPassword, Operator: true,
 		Logger: zerolog.Nop(),
 	})

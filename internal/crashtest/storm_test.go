@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"roomlink/internal/programtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 )
 
 // TestCrashStorm kills the whole program, broker and all, at random moments under
@@ -96,13 +96,13 @@ func awaitMoment(tb testing.TB, l *load, called <-chan struct{}) {
 		l.awaitTaken(count)
 		return
 	}
-	deadline := time.NewTimer(waittest.Within)
+	deadline := time.NewTimer(roomlinktest.Timeout)
 	defer deadline.Stop()
 	for range count {
 		select {
 		case <-called:
 		case <-deadline.C:
-			tb.Fatalf("no calls of auvious after %v", waittest.Within)
+			tb.Fatalf("no calls of auvious after %v", roomlinktest.Timeout)
 		}
 	}
 }

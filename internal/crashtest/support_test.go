@@ -11,10 +11,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/brokertest"
 	"roomlink/internal/programtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -26,13 +25,13 @@ func TestMain(m *testing.M) { os.Exit(programtest.Main(m)) }
 // await asks again and again until something holds.
 func await(tb testing.TB, what string, holds func() bool) {
 	tb.Helper()
-	ctx, ticker := waittest.Limited(tb), time.NewTicker(50*time.Millisecond)
+	ctx, ticker := roomlinktest.Context(tb), time.NewTicker(50*time.Millisecond)
 	defer ticker.Stop()
 	for !holds() {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			tb.Fatalf("waiting for %s: got none after %v", what, waittest.Within)
+			tb.Fatalf("waiting for %s: got none after %v", what, roomlinktest.Timeout)
 		}
 	}
 }
@@ -83,25 +82,25 @@ func stop(tb testing.TB, p *programtest.Program, env map[string]string) jetstrea
 	if code := p.Stop(); code != 0 {
 		tb.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.Log())
 	}
-	b, err := broker.Embed(waittest.Limited(tb), broker.EmbeddedConfig{
+	b, err := broker.Embed(roomlinktest.Context(tb), broker.EmbeddedConfig{
 		Dir: env["ROOMLINK_DATA_DIR"], Sync: time.Minute, Logger: zerolog.New(io.Discard),
 	})
 	if err != nil {
 		tb.Fatalf("opening the store: %v", err)
 	}
 	tb.Cleanup(b.Close)
-	return brokertest.Connect(tb, b)
+	return roomlinktest.Connect(tb, b)
 }
 
 // tokens are the last parts of the subjects that a stream holds, which stand for
 // conversations.
 func tokens(tb testing.TB, js jetstream.JetStream, name string) map[string]bool {
 	tb.Helper()
-	stream, err := js.Stream(waittest.Limited(tb), name)
+	stream, err := js.Stream(roomlinktest.Context(tb), name)
 	if err != nil {
 		tb.Fatalf("opening stream %q: %v", name, err)
 	}
-	info, err := stream.Info(waittest.Limited(tb), jetstream.WithSubjectFilter(">"))
+	info, err := stream.Info(roomlinktest.Context(tb), jetstream.WithSubjectFilter(">"))
 	if err != nil {
 		tb.Fatalf("reading the subjects of %q: %v", name, err)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/networktest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -23,25 +23,25 @@ func TestBrokerNetwork(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
-		toxics []networktest.Toxic
+		toxics []roomlinktest.Toxic
 		// cut ends the connections first, so that new ones meet the toxics.
 		cut bool
 		// refuses says that no event can be stored meanwhile.
 		refuses bool
 	}{
-		{name: "latency", toxics: networktest.Both("latency", map[string]int{"latency": 300, "jitter": 200})},
-		{name: "bandwidth", toxics: networktest.Both("bandwidth", map[string]int{"rate": 8})},
-		{name: "slices", toxics: networktest.Both("slicer", map[string]int{"average_size": 20, "size_variation": 10, "delay": 100})},
-		{name: "stall", toxics: networktest.Both("latency", map[string]int{"latency": 6000}), refuses: true},
-		{name: "black hole", toxics: networktest.BlackHole(), refuses: true},
-		{name: "black hole on the way there", toxics: networktest.BlackHole()[:1], refuses: true},
-		{name: "black hole on the way back", toxics: networktest.BlackHole()[1:], refuses: true},
-		{name: "resets", toxics: networktest.Both("reset_peer", map[string]int{"timeout": 0}), refuses: true},
-		{name: "resets of new connections", toxics: networktest.Both("reset_peer", map[string]int{"timeout": 0}), cut: true, refuses: true},
+		{name: "latency", toxics: roomlinktest.Both("latency", map[string]int{"latency": 300, "jitter": 200})},
+		{name: "bandwidth", toxics: roomlinktest.Both("bandwidth", map[string]int{"rate": 8})},
+		{name: "slices", toxics: roomlinktest.Both("slicer", map[string]int{"average_size": 20, "size_variation": 10, "delay": 100})},
+		{name: "stall", toxics: roomlinktest.Both("latency", map[string]int{"latency": 6000}), refuses: true},
+		{name: "black hole", toxics: roomlinktest.BlackHole(), refuses: true},
+		{name: "black hole on the way there", toxics: roomlinktest.BlackHole()[:1], refuses: true},
+		{name: "black hole on the way back", toxics: roomlinktest.BlackHole()[1:], refuses: true},
+		{name: "resets", toxics: roomlinktest.Both("reset_peer", map[string]int{"timeout": 0}), refuses: true},
+		{name: "resets of new connections", toxics: roomlinktest.Both("reset_peer", map[string]int{"timeout": 0}), cut: true, refuses: true},
 		{
 			name: "connections that end, and end slowly",
-			toxics: append(networktest.Both("limit_data", map[string]int{"bytes": 6000}),
-				networktest.Both("slow_close", map[string]int{"delay": 2000})...),
+			toxics: append(roomlinktest.Both("limit_data", map[string]int{"bytes": 6000}),
+				roomlinktest.Both("slow_close", map[string]int{"delay": 2000})...),
 		},
 		{name: "refused", cut: true, refuses: true},
 	} {
@@ -124,7 +124,7 @@ func TestBrokerStopsReading(t *testing.T) {
 		t.Skip("internal/broker does not bound its writes yet")
 	}
 	s := newSite(t, setup{})
-	s.toBroker.Suffer(networktest.Both("bandwidth", map[string]int{"rate": 1})...)
+	s.toBroker.Suffer(roomlinktest.Both("bandwidth", map[string]int{"rate": 1})...)
 	// As large as the webhook takes them, to fill what the kernel keeps of them.
 	const events, atOnce = 1600, 400
 	filling := fmt.Sprintf(`,"applicationId":%q,"organizationId":%q,"urlBase":%q`,

@@ -5,8 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/networktest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -24,7 +23,7 @@ func TestFacadeNetwork(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
-		toxics []networktest.Toxic
+		toxics []roomlinktest.Toxic
 		// cut ends the connections first, and refuses others unless there are toxics
 		// for them.
 		cut bool
@@ -34,38 +33,38 @@ func TestFacadeNetwork(t *testing.T) {
 	}{
 		{
 			name:   "latency",
-			toxics: networktest.Both("latency", map[string]int{"latency": 300, "jitter": 200}), outcome: created,
+			toxics: roomlinktest.Both("latency", map[string]int{"latency": 300, "jitter": 200}), outcome: created,
 			never: []string{notDone, unknownOutcome},
 		},
 		{
 			name:   "bandwidth",
-			toxics: networktest.Both("bandwidth", map[string]int{"rate": 4}), outcome: created,
+			toxics: roomlinktest.Both("bandwidth", map[string]int{"rate": 4}), outcome: created,
 			never: []string{notDone, unknownOutcome},
 		},
 		{
 			name:   "slices",
-			toxics: networktest.Both("slicer", map[string]int{"average_size": 40, "size_variation": 20, "delay": 100}), outcome: created,
+			toxics: roomlinktest.Both("slicer", map[string]int{"average_size": 40, "size_variation": 20, "delay": 100}), outcome: created,
 			never: []string{notDone, unknownOutcome},
 		},
-		{name: "black hole", toxics: networktest.BlackHole(), outcome: unknownOutcome, never: []string{notDone, created}},
-		{name: "black hole on the way there", toxics: networktest.BlackHole()[:1], outcome: unknownOutcome, never: []string{notDone, created}},
-		{name: "black hole on the way back", toxics: networktest.BlackHole()[1:], outcome: unknownOutcome, never: []string{notDone, created}},
-		{name: "new connections in a black hole", toxics: networktest.BlackHole(), cut: true, outcome: unknownOutcome, never: []string{created}},
+		{name: "black hole", toxics: roomlinktest.BlackHole(), outcome: unknownOutcome, never: []string{notDone, created}},
+		{name: "black hole on the way there", toxics: roomlinktest.BlackHole()[:1], outcome: unknownOutcome, never: []string{notDone, created}},
+		{name: "black hole on the way back", toxics: roomlinktest.BlackHole()[1:], outcome: unknownOutcome, never: []string{notDone, created}},
+		{name: "new connections in a black hole", toxics: roomlinktest.BlackHole(), cut: true, outcome: unknownOutcome, never: []string{created}},
 		{
 			name:   "resets",
-			toxics: networktest.Both("reset_peer", map[string]int{"timeout": 0}), outcome: unknownOutcome,
+			toxics: roomlinktest.Both("reset_peer", map[string]int{"timeout": 0}), outcome: unknownOutcome,
 			never: []string{created},
 		},
 		{
 			name:   "the answer cut off",
-			toxics: []networktest.Toxic{networktest.Back("limit_data", map[string]int{"bytes": 100})}, outcome: unknownOutcome,
+			toxics: []roomlinktest.Toxic{roomlinktest.Back("limit_data", map[string]int{"bytes": 100})}, outcome: unknownOutcome,
 			never: []string{created},
 		},
 		{
 			name: "connections that end, and end slowly",
-			toxics: []networktest.Toxic{
-				networktest.Back("limit_data", map[string]int{"bytes": 100}),
-				networktest.Back("slow_close", map[string]int{"delay": 500}),
+			toxics: []roomlinktest.Toxic{
+				roomlinktest.Back("limit_data", map[string]int{"bytes": 100}),
+				roomlinktest.Back("slow_close", map[string]int{"delay": 500}),
 			},
 			outcome: unknownOutcome, never: []string{created},
 		},
@@ -121,7 +120,7 @@ func TestUnknownOutcomesEnd(t *testing.T) {
 	s := newSite(t, setup{timeout: 500 * time.Millisecond, unknownRetries: retries})
 	ids, _ := s.flood("before", 1, 1)
 	s.awaitLinks(ids...)
-	s.toAuvious.Suffer(networktest.BlackHole()[1:]...) // the calls arrive, and make their rooms
+	s.toAuvious.Suffer(roomlinktest.BlackHole()[1:]...) // the calls arrive, and make their rooms
 	stored, _ := s.flood("while", events, events)
 	s.await("dead letters", func() bool { return s.messagesIn(messages.DeadLettersStream) == events })
 	s.await("an empty queue", func() bool { return s.messagesIn(messages.ConversationsStream) == 0 })
@@ -136,12 +135,12 @@ func TestUnknownOutcomesEnd(t *testing.T) {
 	s.toAuvious.Heal()
 	for _, id := range stored {
 		conversation := messages.Conversation{Account: account, InteractionID: id}
-		letter, err := s.observer.DeadLetter(waittest.Limited(t), conversation, messages.Leader)
+		letter, err := s.observer.DeadLetter(roomlinktest.Context(t), conversation, messages.Leader)
 		if err != nil || letter.Data.Reason != messages.ReasonUnknownOutcome {
 			t.Fatalf("dead letter of %q: got reason %q and error %v, want %q",
 				id, letter.Data.Reason, err, messages.ReasonUnknownOutcome)
 		}
-		if _, err := s.observer.Replay(waittest.Limited(t), letter); err != nil {
+		if _, err := s.observer.Replay(roomlinktest.Context(t), letter); err != nil {
 			t.Fatalf("replaying %q: %v", id, err)
 		}
 	}
@@ -155,7 +154,7 @@ func TestBothNetworks(t *testing.T) {
 	s := newSite(t, setup{timeout: time.Second})
 	var ids []string
 	for round := range 4 {
-		network := []*networktest.Network{s.toBroker, s.toAuvious}[round%2]
+		network := []*roomlinktest.Network{s.toBroker, s.toAuvious}[round%2]
 		network.Cut()
 		stored, refused := s.flood(fmt.Sprintf("cut-%d", round), 6, 3)
 		network.Open()

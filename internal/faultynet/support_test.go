@@ -22,13 +22,9 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/broker"
-	"roomlink/internal/brokertest"
-	"roomlink/internal/logtest"
-	"roomlink/internal/metrictest"
-	"roomlink/internal/networktest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/internal/web"
 	"roomlink/messages"
 	"roomlink/webhook"
@@ -69,10 +65,10 @@ type site struct {
 	client    *http.Client
 	simulator *simulator.Simulator
 	registry  *prometheus.Registry
-	log       *logtest.Logbook
+	log       *roomlinktest.Logbook
 	observer  *messages.Client
 	// toBroker and toAuvious are the networks.
-	toBroker, toAuvious *networktest.Network
+	toBroker, toAuvious *roomlinktest.Network
 	worker              *worker.Worker
 	stopWorker          func()
 	// linked takes the sets of links as they are stored.
@@ -99,17 +95,17 @@ func newSite(tb testing.TB, choice setup) *site {
 	}
 	s := &site{
 		tb: tb, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}},
-		registry: prometheus.NewRegistry(), log: &logtest.Logbook{}, sets: map[string]int{},
+		registry: prometheus.NewRegistry(), log: &roomlinktest.Logbook{}, sets: map[string]int{},
 	}
 	tb.Cleanup(s.client.CloseIdleConnections)
 	address := startServer(tb)
-	s.toBroker = networktest.New(tb, address)
+	s.toBroker = roomlinktest.NewNetwork(tb, address)
 	s.observer = dial(tb, address, zerolog.Nop())
-	if err := messages.Provision(waittest.Limited(tb), s.observer.JetStream(), messages.StreamSettings{}); err != nil {
+	if err := messages.Provision(roomlinktest.Context(tb), s.observer.JetStream(), messages.StreamSettings{}); err != nil {
 		tb.Fatalf("provisioning: %v", err)
 	}
 	var err error
-	s.linked, err = s.observer.JetStream().OrderedConsumer(waittest.Limited(tb), messages.LinksStream, jetstream.OrderedConsumerConfig{})
+	s.linked, err = s.observer.JetStream().OrderedConsumer(roomlinktest.Context(tb), messages.LinksStream, jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		tb.Fatalf("watching links: %v", err)
 	}
@@ -137,7 +133,7 @@ func startServer(tb testing.TB) string {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
-	if !srv.ReadyForConnections(waittest.Within) {
+	if !srv.ReadyForConnections(roomlinktest.Timeout) {
 		tb.Fatal("the server is not ready")
 	}
 	return srv.Addr().String()
@@ -146,7 +142,7 @@ func startServer(tb testing.TB) string {
 // dial connects as a part does.
 func dial(tb testing.TB, address string, log zerolog.Logger) *messages.Client {
 	tb.Helper()
-	b, err := broker.Dial(waittest.Limited(tb), broker.RemoteConfig{
+	b, err := broker.Dial(roomlinktest.Context(tb), broker.RemoteConfig{
 		URL: "nats://" + address, User: "roomlink", Password: "invented", Logger: log,
 	})
 	if err != nil {
@@ -154,7 +150,7 @@ func dial(tb testing.TB, address string, log zerolog.Logger) *messages.Client {
 	}
 	tb.Cleanup(b.Close)
 	js, err := b.Connect("test")
-	for ctx := waittest.Limited(tb); err != nil; js, err = b.Connect("test") { // a busy machine is not what is tested
+	for ctx := roomlinktest.Context(tb); err != nil; js, err = b.Connect("test") { // a busy machine is not what is tested
 		if ctx.Err() != nil {
 			tb.Fatalf("connecting: %v", err)
 		}
@@ -199,7 +195,7 @@ func (s *site) work(client *messages.Client, choice setup) {
 	}
 	behind := httptest.NewServer(s.simulator)
 	s.tb.Cleanup(behind.Close)
-	s.toAuvious = networktest.New(s.tb, behind.Listener.Addr().String())
+	s.toAuvious = roomlinktest.NewNetwork(s.tb, behind.Listener.Addr().String())
 	facade, err := auvious.New(auvious.Config{
 		URL: "http://" + s.toAuvious.Address(), Timeout: choice.timeout,
 		ClientID: simulator.DefaultClientID, ClientSecret: simulator.DefaultClientSecret,
@@ -232,7 +228,7 @@ func (s *site) background(what string, run func(context.Context) error) (stop fu
 			if err != nil {
 				s.tb.Errorf("%s: got error %v, want none", what, err)
 			}
-		case <-time.After(waittest.Within):
+		case <-time.After(roomlinktest.Timeout):
 			s.tb.Errorf("%s: got no end, want one", what)
 		}
 	})
@@ -340,7 +336,7 @@ func (s *site) sorted(what string, answers []answer) (stored, refused []string) 
 // that the answer names.
 func (s *site) mustStore(id string) {
 	s.tb.Helper()
-	for ctx := waittest.Limited(s.tb); ; {
+	for ctx := roomlinktest.Context(s.tb); ; {
 		a := s.post(id)
 		if a.stored() {
 			return
@@ -360,7 +356,7 @@ func (s *site) awaitLinks(ids ...string) {
 	for _, id := range ids {
 		subject := messages.Conversation{Account: account, InteractionID: id}.LinksSubject()
 		for s.sets[subject] == 0 {
-			msg, err := s.linked.Next(jetstream.FetchMaxWait(waittest.Within))
+			msg, err := s.linked.Next(jetstream.FetchMaxWait(roomlinktest.Timeout))
 			if err != nil {
 				s.tb.Fatalf("waiting for the links of %q: got error %v, want them", id, err)
 			}
@@ -403,7 +399,7 @@ func (s *site) wantDone(ids []string) {
 
 func (s *site) awaitNext() {
 	s.tb.Helper()
-	msg, err := s.linked.Next(jetstream.FetchMaxWait(waittest.Within))
+	msg, err := s.linked.Next(jetstream.FetchMaxWait(roomlinktest.Timeout))
 	if err != nil {
 		s.tb.Fatalf("waiting for links: got error %v, want some", err)
 	}
@@ -421,7 +417,7 @@ func (s *site) sum() int {
 // await asks the broker until a condition holds.
 func (s *site) await(what string, holds func() bool) {
 	s.tb.Helper()
-	for ctx := waittest.Limited(s.tb); !holds(); {
+	for ctx := roomlinktest.Context(s.tb); !holds(); {
 		if err := s.observer.JetStream().Conn().FlushWithContext(ctx); err != nil {
 			s.tb.Fatalf("waiting for %s: %v", what, err)
 		}
@@ -430,7 +426,7 @@ func (s *site) await(what string, holds func() bool) {
 
 func (s *site) streamState(name string) jetstream.StreamState {
 	s.tb.Helper()
-	return brokertest.Stream(s.tb, s.observer, name).CachedInfo().State
+	return roomlinktest.Stream(s.tb, s.observer, name).CachedInfo().State
 }
 
 func (s *site) messagesIn(stream string) uint64 { return s.streamState(stream).Msgs }
@@ -441,14 +437,14 @@ func (s *site) lastSequence(stream string) uint64 { return s.streamState(stream)
 // name and value in turn.
 func (s *site) metric(name string, labels ...string) float64 {
 	s.tb.Helper()
-	return metrictest.Sum(s.tb, s.registry, name, labels...)
+	return roomlinktest.SumMetric(s.tb, s.registry, name, labels...)
 }
 
 // awaitCalls waits until facade calls with an outcome have ended. A line of the
 // log follows each.
 func (s *site) awaitCalls(outcome string, count float64) {
 	s.tb.Helper()
-	ctx := waittest.Limited(s.tb)
+	ctx := roomlinktest.Context(s.tb)
 	for {
 		line := s.log.Next()
 		if s.metric("roomlink_facade_calls_total", "outcome", outcome) >= count {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"roomlink/internal/filewatch"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 )
 
 // watched runs a watcher on files and returns where it tells of changes.
@@ -56,13 +56,13 @@ func TestRunNoticesChanges(t *testing.T) {
 	write(t, path, "one")
 	told := watched(t, func() []string { return []string{path} })
 	write(t, path, "two")
-	waittest.Receive(t, told, "another content")
+	roomlinktest.Receive(t, told, "another content")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	waittest.Receive(t, told, "a file that is gone")
+	roomlinktest.Receive(t, told, "a file that is gone")
 	write(t, path, "three")
-	waittest.Receive(t, told, "a file that is back")
+	roomlinktest.Receive(t, told, "a file that is back")
 }
 
 // TestRunNoticesSwappedLinks changes a secret as Kubernetes does: the directory
@@ -86,7 +86,7 @@ func TestRunNoticesSwappedLinks(t *testing.T) {
 	if err := os.Rename(link+".new", link); err != nil {
 		t.Fatal(err)
 	}
-	waittest.Receive(t, told, "a swapped link")
+	roomlinktest.Receive(t, told, "a swapped link")
 }
 
 func TestRunLeavesUnchangedFilesAlone(t *testing.T) {
@@ -100,7 +100,7 @@ func TestRunLeavesUnchangedFilesAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, changed, "two")
-	waittest.Receive(t, told, "the other file")
+	roomlinktest.Receive(t, told, "the other file")
 	if len(told) != 0 {
 		t.Error("a file that was only touched counts as changed")
 	}
@@ -122,7 +122,7 @@ func TestChangeBeforeTheFirstLook(t *testing.T) {
 			Changed: func() { told <- struct{}{} }, Interval: time.Millisecond,
 		}.Run(ctx)
 	}()
-	waittest.Receive(t, told, "a change before the first look")
+	roomlinktest.Receive(t, told, "a change before the first look")
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("Run: got %v, want nil", err)

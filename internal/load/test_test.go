@@ -14,11 +14,10 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"roomlink/internal/brokertest"
 	"roomlink/internal/load"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
@@ -39,15 +38,15 @@ type path struct {
 // startPath serves a path for the length of a test.
 func startPath(t *testing.T, answer func(*path, http.ResponseWriter, int, string)) *path {
 	t.Helper()
-	b := brokertest.Start(t, "acme")
-	p := &path{js: brokertest.Connect(t, b), answer: answer, ids: map[string]int{}}
+	b := roomlinktest.StartBroker(t, "acme")
+	p := &path{js: roomlinktest.Connect(t, b), answer: answer, ids: map[string]int{}}
 	server := httptest.NewServer(http.HandlerFunc(p.serve))
 	t.Cleanup(server.Close)
 	of := func(account, id string) messages.Conversation {
 		return messages.Conversation{Account: account, InteractionID: id}
 	}
 	p.target = load.Target{
-		Address: strings.TrimPrefix(server.URL, "http://"), JetStream: brokertest.Connect(t, b),
+		Address: strings.TrimPrefix(server.URL, "http://"), JetStream: roomlinktest.Connect(t, b),
 		Callers: []load.Caller{{Account: "acme", APIKey: secret.String("the-key")}},
 		Queue:   messages.ConversationsStream,
 		Links: load.Outcomes{Stream: messages.LinksStream, Subject: func(account, id string) string {
@@ -85,7 +84,7 @@ func (p *path) serve(w http.ResponseWriter, r *http.Request) {
 
 // publish stores something on a subject.
 func (p *path) publish(w http.ResponseWriter, subject string) {
-	ctx, cancel := context.WithTimeout(context.Background(), waittest.Within)
+	ctx, cancel := context.WithTimeout(context.Background(), roomlinktest.Timeout)
 	defer cancel()
 	if _, err := p.js.Publish(ctx, subject, nil); err != nil {
 		w.WriteHeader(http.StatusTeapot)
@@ -101,7 +100,7 @@ func (p *path) room(w http.ResponseWriter, id string) {
 // attack is a small one.
 func attack(requests int) load.Attack {
 	return load.Attack{
-		Requests: requests, Connections: 4, Timeout: waittest.Within,
+		Requests: requests, Connections: 4, Timeout: roomlinktest.Timeout,
 		Shapes: []load.Shape{{Weight: 1, Body: []byte(`{"id":"` + load.IDPlaceholder + `"}`)}},
 	}
 }
@@ -110,7 +109,7 @@ func attack(requests int) load.Attack {
 func runTest(t *testing.T, test load.Test) load.Result {
 	t.Helper()
 	test.Settle = 200 * time.Millisecond
-	r, err := test.Run(waittest.Limited(t))
+	r, err := test.Run(roomlinktest.Context(t))
 	if err != nil {
 		t.Fatalf("running the test: %v", err)
 	}

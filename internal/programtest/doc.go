@@ -19,6 +19,6 @@
 //
 // A program is built once for a test binary, ours with the race detector if that one
 // has it; a race that it reports fails the test which started it. Every process
-// ends with its test at the latest. Every wait ends after [waittest.Within], and the
+// ends with its test at the latest. Every wait ends after [roomlinktest.Timeout], and the
 // test with it.
 package programtest

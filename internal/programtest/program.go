@@ -13,8 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/logtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 )
 
 // Command says what is to run.
@@ -32,7 +31,7 @@ type Command struct {
 type Program struct {
 	tb   testing.TB
 	cmd  *exec.Cmd
-	out  logtest.Logbook
+	out  roomlinktest.Logbook
 	done chan struct{}
 
 	mu      sync.Mutex
@@ -162,7 +161,7 @@ func (p *Program) AwaitLog(text string) {
 // only at lines from a number on.
 func (p *Program) awaitLine(what string, from int, wanted func(string) bool) (behind int) {
 	p.tb.Helper()
-	deadline := time.NewTimer(waittest.Within)
+	deadline := time.NewTimer(roomlinktest.Timeout)
 	defer deadline.Stop()
 	for seen, ended := from, false; ; {
 		p.mu.Lock()
@@ -182,7 +181,7 @@ func (p *Program) awaitLine(what string, from int, wanted func(string) bool) (be
 		case <-p.done:
 			ended = true // its last lines may have come in between
 		case <-deadline.C:
-			p.tb.Fatalf("no line %s after %v:\n%s", what, waittest.Within, p.Log())
+			p.tb.Fatalf("no line %s after %v:\n%s", what, roomlinktest.Timeout, p.Log())
 		}
 	}
 }
@@ -209,7 +208,7 @@ func (p *Program) Output() string { return p.out.String() }
 // AwaitOutput waits until the process has printed a text.
 func (p *Program) AwaitOutput(text string) {
 	p.tb.Helper()
-	deadline := time.NewTimer(waittest.Within)
+	deadline := time.NewTimer(roomlinktest.Timeout)
 	defer deadline.Stop()
 	for {
 		changed := p.out.Next()
@@ -219,7 +218,7 @@ func (p *Program) AwaitOutput(text string) {
 		select {
 		case <-changed:
 		case <-deadline.C:
-			p.tb.Fatalf("%q is not printed after %v", text, waittest.Within)
+			p.tb.Fatalf("%q is not printed after %v", text, roomlinktest.Timeout)
 		}
 	}
 }
@@ -249,12 +248,12 @@ func (p *Program) Stop() int {
 // Wait waits for the process and returns its exit code.
 func (p *Program) Wait() int {
 	p.tb.Helper()
-	deadline := time.NewTimer(waittest.Within)
+	deadline := time.NewTimer(roomlinktest.Timeout)
 	defer deadline.Stop()
 	select {
 	case <-p.done:
 	case <-deadline.C:
-		p.tb.Fatalf("the program has not ended after %v:\n%s", waittest.Within, p.Log())
+		p.tb.Fatalf("the program has not ended after %v:\n%s", roomlinktest.Timeout, p.Log())
 	}
 	return p.cmd.ProcessState.ExitCode()
 }

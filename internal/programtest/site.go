@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 )
 
 // The credentials of [ServeEnv]. Each is to be found nowhere but where it belongs.
@@ -116,7 +116,7 @@ var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 // request itself is well-formed.
 func Ask(tb testing.TB, method, url, body string) Reply {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), waittest.Within)
+	ctx, cancel := context.WithTimeout(tb.Context(), roomlinktest.Timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
@@ -141,7 +141,7 @@ func Ask(tb testing.TB, method, url, body string) Reply {
 // reached has status 0.
 func Visit(tb testing.TB, url string) (status int, body string) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), waittest.Within)
+	ctx, cancel := context.WithTimeout(tb.Context(), roomlinktest.Timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -173,7 +173,7 @@ func Post(tb testing.TB, base, id string) Reply {
 // Ready waits for the links of a conversation.
 func Ready(tb testing.TB, base, id string) map[string]string {
 	tb.Helper()
-	deadline := time.Now().Add(waittest.Within)
+	deadline := time.Now().Add(roomlinktest.Timeout)
 	var last Reply
 	for time.Now().Before(deadline) {
 		last = Ask(tb, http.MethodGet, base+"/links/"+id+"?wait=5s", "")

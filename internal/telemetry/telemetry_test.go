@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"roomlink/internal/brokertest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/telemetry"
 	"roomlink/messages"
 )
@@ -146,8 +146,8 @@ func TestIsLoopback(t *testing.T) {
 }
 
 func TestQueue(t *testing.T) {
-	b := brokertest.Start(t)
-	client := brokertest.Client(t, b)
+	b := roomlinktest.StartBroker(t)
+	client := roomlinktest.Client(t, b)
 	for account, count := range map[string]int{"acme": 3, "gone": 2} {
 		if _, err := messages.ProvisionConsumer(t.Context(), client.JetStream(), "acme"); err != nil {
 			t.Fatalf("providing the consumer: %v", err)

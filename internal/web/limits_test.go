@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/web"
-	"roomlink/internal/webtest"
 )
 
 // soon is a limit that a test waits for.
@@ -33,7 +32,7 @@ func taker(w http.ResponseWriter, r *http.Request) {
 // dial opens a connection and sends the beginning of a request on it.
 func (r running) dial(tb testing.TB, text string) net.Conn {
 	tb.Helper()
-	ctx := waittest.Limited(tb)
+	ctx := roomlinktest.Context(tb)
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", r.address)
 	if err != nil {
 		tb.Fatalf("connecting: %v", err)
@@ -75,7 +74,7 @@ func awaitConnections(tb testing.TB, want int) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	for ctx := waittest.Limited(tb); ; {
+	for ctx := roomlinktest.Context(tb); ; {
 		var stacks bytes.Buffer
 		if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
 			tb.Fatalf("reading the goroutines: %v", err)
@@ -160,13 +159,13 @@ func TestServerEndsSlowBodies(t *testing.T) {
 }
 
 // readAnswer also tells whether the connection closes.
-func readAnswer(tb testing.TB, from *bufio.Reader) (got webtest.Reply, closes bool) {
+func readAnswer(tb testing.TB, from *bufio.Reader) (got roomlinktest.Reply, closes bool) {
 	tb.Helper()
 	answer, err := http.ReadResponse(from, nil)
 	if err != nil {
 		tb.Fatalf("reading an answer: %v", err)
 	}
-	return webtest.Read(tb, answer), answer.Close
+	return roomlinktest.ReadReply(tb, answer), answer.Close
 }
 
 // Whoever does not read the answer holds up its handler no longer than the limit.
@@ -183,7 +182,7 @@ func TestServerEndsSlowReaders(t *testing.T) {
 		failed <- err
 	})})
 	server.dial(t, "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
-	if err := waittest.Receive(t, failed, "the end of the answer"); !isTimeout(err) {
+	if err := roomlinktest.Receive(t, failed, "the end of the answer"); !isTimeout(err) {
 		t.Errorf("writing: got error %v, want a timeout", err)
 	}
 	server.wantGood(t)
@@ -220,7 +219,7 @@ func TestServerWithIdleConnections(t *testing.T) {
 	awaitConnections(t, idle)
 	server.wantGood(t)
 	server.stop()
-	if err := waittest.Receive(t, server.done, "the end"); err != nil {
+	if err := roomlinktest.Receive(t, server.done, "the end"); err != nil {
 		t.Errorf("stopping beside %d idle connections: got error %v, want none", idle, err)
 	}
 	awaitConnections(t, 0)

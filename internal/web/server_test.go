@@ -14,17 +14,15 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"roomlink/internal/logtest"
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/web"
-	"roomlink/internal/webtest"
 )
 
 const token = "AQLOinvented-token_0123456789"
 
 // logged has a handler answer behind the log, and returns what was logged.
-func logged(handler http.HandlerFunc, r *http.Request) (webtest.Reply, string) {
-	var log logtest.Logbook
+func logged(handler http.HandlerFunc, r *http.Request) (roomlinktest.Reply, string) {
+	var log roomlinktest.Logbook
 	answer := record(web.Logged(zerolog.New(&log))(handler), r)
 	return answer, log.String()
 }
@@ -79,7 +77,7 @@ func TestLoggedTurnsAPanicInto500(t *testing.T) {
 }
 
 func TestServerSurvivesPanics(t *testing.T) {
-	var log logtest.Logbook
+	var log roomlinktest.Logbook
 	mux := http.NewServeMux()
 	mux.HandleFunc("/good", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { panic("at once") })
@@ -105,7 +103,7 @@ func TestServerSurvivesPanics(t *testing.T) {
 		t.Errorf("after the panics: got %v and error %v, want 200", answer, err)
 	}
 	server.stop()
-	if err := waittest.Receive(t, server.done, "the end"); err != nil {
+	if err := roomlinktest.Receive(t, server.done, "the end"); err != nil {
 		t.Errorf("stopping: got error %v, want none", err)
 	}
 	if got := strings.Count(log.String(), "request answered"); got != 4 {
@@ -151,7 +149,7 @@ func ask(t *testing.T, url string) <-chan outcome {
 // wantClosed waits until nobody listens any more.
 func wantClosed(t *testing.T, address string) {
 	t.Helper()
-	for ctx := waittest.Limited(t); ctx.Err() == nil; {
+	for ctx := roomlinktest.Context(t); ctx.Err() == nil; {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 		if err != nil {
 			return
@@ -167,7 +165,7 @@ func TestServerLetsRequestsFinish(t *testing.T) {
 	handler := newHold()
 	server := serve(t, web.Server{Handler: handler, Grace: 30 * time.Second})
 	asked := ask(t, server.url)
-	waittest.Receive(t, handler.begun, "the request")
+	roomlinktest.Receive(t, handler.begun, "the request")
 	server.stop()
 	wantClosed(t, server.address)
 	select {
@@ -176,25 +174,25 @@ func TestServerLetsRequestsFinish(t *testing.T) {
 	default:
 	}
 	close(handler.release)
-	if got := waittest.Receive(t, asked, "the answer"); got.err != nil || got.body != "done" {
+	if got := roomlinktest.Receive(t, asked, "the answer"); got.err != nil || got.body != "done" {
 		t.Errorf("request under way: got %q and error %v, want its answer", got.body, got.err)
 	}
-	if err := waittest.Receive(t, server.done, "the end"); err != nil {
+	if err := roomlinktest.Receive(t, server.done, "the end"); err != nil {
 		t.Errorf("stopping: got error %v, want none", err)
 	}
 }
 
 func TestServerCutsOffAfterTheGrace(t *testing.T) {
-	var log logtest.Logbook
+	var log roomlinktest.Logbook
 	handler := newHold()
 	server := serve(t, web.Server{Handler: handler, Grace: 20 * time.Millisecond, Logger: zerolog.New(&log)})
 	asked := ask(t, server.url)
-	waittest.Receive(t, handler.begun, "the request")
+	roomlinktest.Receive(t, handler.begun, "the request")
 	server.stop()
-	if err := waittest.Receive(t, server.done, "the end"); err != nil {
+	if err := roomlinktest.Receive(t, server.done, "the end"); err != nil {
 		t.Errorf("stopping: got error %v, want none", err)
 	}
-	if got := waittest.Receive(t, asked, "the answer"); got.err == nil {
+	if got := roomlinktest.Receive(t, asked, "the answer"); got.err == nil {
 		t.Errorf("request under way: got %q, want it cut off", got.body)
 	}
 	if !strings.Contains(log.String(), "requests cut off") {
@@ -210,7 +208,7 @@ func TestServerReturnsTheListenersError(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatalf("closing: %v", err)
 	}
-	err = web.Server{Handler: http.NotFoundHandler()}.Run(waittest.Limited(t), listener)
+	err = web.Server{Handler: http.NotFoundHandler()}.Run(roomlinktest.Context(t), listener)
 	if !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), listener.Addr().String()) {
 		t.Errorf("got error %v, want %v with the address", err, net.ErrClosed)
 	}
@@ -227,15 +225,15 @@ func TestUntilStopping(t *testing.T) {
 		_, _ = io.WriteString(w, "as far as it came")
 	})})
 	asked := ask(t, server.url)
-	waittest.Receive(t, began, "the request")
+	roomlinktest.Receive(t, began, "the request")
 	server.stop()
-	if err := waittest.Receive(t, ended, "the end of the wait"); err != nil {
+	if err := roomlinktest.Receive(t, ended, "the end of the wait"); err != nil {
 		t.Errorf("the request's own context: got error %v, want none", err)
 	}
-	if got := waittest.Receive(t, asked, "the answer"); got.err != nil || got.body != "as far as it came" {
+	if got := roomlinktest.Receive(t, asked, "the answer"); got.err != nil || got.body != "as far as it came" {
 		t.Errorf("request under way: got %q and error %v, want its answer", got.body, got.err)
 	}
-	if err := waittest.Receive(t, server.done, "the end"); err != nil {
+	if err := roomlinktest.Receive(t, server.done, "the end"); err != nil {
 		t.Errorf("stopping: got error %v, want none", err)
 	}
 }

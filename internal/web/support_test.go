@@ -8,9 +8,8 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"roomlink/internal/waittest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/web"
-	"roomlink/internal/webtest"
 )
 
 // running is a server that runs.
@@ -44,25 +43,25 @@ func serve(tb testing.TB, server web.Server) running {
 }
 
 // get asks once, on a connection of its own.
-func get(tb testing.TB, url string) (webtest.Reply, error) {
+func get(tb testing.TB, url string) (roomlinktest.Reply, error) {
 	tb.Helper()
-	r, err := http.NewRequestWithContext(waittest.Limited(tb), http.MethodGet, url, nil)
+	r, err := http.NewRequestWithContext(roomlinktest.Context(tb), http.MethodGet, url, nil)
 	if err != nil {
 		tb.Fatalf("making a request: %v", err)
 	}
 	r.Close = true
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
-		return webtest.Reply{}, err
+		return roomlinktest.Reply{}, err
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
-	return webtest.Reply{Status: answer.StatusCode, Header: answer.Header, Body: string(body)}, err
+	return roomlinktest.Reply{Status: answer.StatusCode, Header: answer.Header, Body: string(body)}, err
 }
 
 // record has a handler answer in memory.
-func record(handler http.Handler, r *http.Request) webtest.Reply {
+func record(handler http.Handler, r *http.Request) roomlinktest.Reply {
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, r)
-	return webtest.Reply{Status: w.Code, Header: w.Result().Header, Body: w.Body.String()}
+	return roomlinktest.Reply{Status: w.Code, Header: w.Result().Header, Body: w.Body.String()}
 }

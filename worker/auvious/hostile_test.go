@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/worker/auvious"
 )
 
@@ -104,7 +104,7 @@ func TestEndlessAnswers(t *testing.T) { //nolint:paralleltest // see above
 			failed := mustFail(t, client, "call-1")
 			grown := allocated() - before
 			wantKind(t, failed, test.want, test.status)
-			if sent := waittest.Receive(t, ended, "the end of the answer"); sent == 100 {
+			if sent := roomlinktest.Receive(t, ended, "the end of the answer"); sent == 100 {
 				t.Error("the answer: got all of its 100 MiB read, want it cut off")
 			}
 			if grown > 8*megabyte {

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/worker/auvious"
 )
 
@@ -126,9 +126,9 @@ func TestCancelledAfterSending(t *testing.T) {
 		_, err := client.CreateRoom(ctx, roomRequest("call-1"))
 		ended <- err
 	}()
-	waittest.Receive(t, asked, "the room call")
+	roomlinktest.Receive(t, asked, "the room call")
 	cancel()
-	failed := callError(t, waittest.Receive(t, ended, "the end of the call"))
+	failed := callError(t, roomlinktest.Receive(t, ended, "the end of the call"))
 	wantKind(t, failed, auvious.ErrUnknownOutcome, 0)
 }
 

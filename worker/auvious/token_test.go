@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/worker/auvious"
 )
 
@@ -73,10 +73,10 @@ func TestRefusalOfAnOldToken(t *testing.T) {
 		_, err := client.CreateRoom(t.Context(), roomRequest("late"))
 		ended <- err
 	}()
-	waittest.Receive(t, asked, "the call that is refused late")
+	roomlinktest.Receive(t, asked, "the call that is refused late")
 	mustCreate(t, client, "early") // is refused, and gets a second token
 	close(answer)
-	if err := waittest.Receive(t, ended, "the end of the late call"); err != nil {
+	if err := roomlinktest.Receive(t, ended, "the end of the late call"); err != nil {
 		t.Errorf("the late call: got error %v, want none", err)
 	}
 	mustCreate(t, client, "next")
@@ -106,7 +106,7 @@ func TestOneFlight(t *testing.T) {
 					}
 				})
 			}
-			waittest.Receive(t, asked, "the token call")
+			roomlinktest.Receive(t, asked, "the token call")
 			close(answer)
 			calls.Wait()
 			f.wantCalls(t, 1, 100)
@@ -130,7 +130,7 @@ func TestFailingTokenEndpoint(t *testing.T) {
 		}()
 	}
 	for range callers {
-		failed := callError(t, waittest.Receive(t, ended, "the end of a call"))
+		failed := callError(t, roomlinktest.Receive(t, ended, "the end of a call"))
 		wantKind(t, failed, auvious.ErrAccount, 503)
 		if failed.RetryAfter != 7*time.Second {
 			t.Errorf("RetryAfter: got %v, want 7s", failed.RetryAfter)
@@ -212,10 +212,10 @@ func TestCloseWaits(t *testing.T) {
 		_, err := client.CreateRoom(t.Context(), roomRequest("call-1"))
 		ended <- err
 	}()
-	waittest.Receive(t, asked, "the token call")
+	roomlinktest.Receive(t, asked, "the token call")
 	client.Close()
 	client.Close()
-	failed := callError(t, waittest.Receive(t, ended, "the end of the call"))
+	failed := callError(t, roomlinktest.Receive(t, ended, "the end of the call"))
 	wantKind(t, failed, auvious.ErrAccount, 0)
 	if strings.Contains(failed.Detail, f.url) {
 		t.Errorf("detail: got the address in %q, want none", failed.Detail)

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 	"roomlink/worker/auvious"
 )
 
@@ -230,9 +230,9 @@ func TestCreateRoomWithoutToken(t *testing.T) {
 		_, err := client.CreateRoom(ctx, roomRequest("call-1"))
 		failed <- err
 	}()
-	waittest.Receive(t, asked, "the token call")
+	roomlinktest.Receive(t, asked, "the token call")
 	cancel()
-	if err := waittest.Receive(t, failed, "the end of the call"); !errors.Is(err, context.Canceled) {
+	if err := roomlinktest.Receive(t, failed, "the end of the call"); !errors.Is(err, context.Canceled) {
 		t.Errorf("creating a room: got error %v, want %v", err, context.Canceled)
 	}
 

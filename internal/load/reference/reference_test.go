@@ -11,8 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/load/reference"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
-	"roomlink/internal/waittest"
 )
 
 // start starts a bare path in front of a simulated auvious.
@@ -60,7 +60,7 @@ func TestEveryEventHasItsAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatalf("connecting: %v", err)
 	}
-	ctx := waittest.Limited(t)
+	ctx := roomlinktest.Context(t)
 	answers, err := js.OrderedConsumer(ctx, reference.LinksStream, jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		t.Fatalf("watching: %v", err)

@@ -1,5 +1,4 @@
-// Package metrictest gives tests what metrics count. It is for tests alone.
-package metrictest
+package roomlinktest
 
 import (
 	"testing"
@@ -7,9 +6,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Sum returns the sum of a metric over the series that have these labels, given as
+// SumMetric returns the sum of a metric over the series that have these labels, given as
 // name and value in turn. A histogram's is its count.
-func Sum(tb testing.TB, from prometheus.Gatherer, name string, labels ...string) float64 {
+func SumMetric(tb testing.TB, from prometheus.Gatherer, name string, labels ...string) float64 {
 	tb.Helper()
 	families, err := from.Gather()
 	if err != nil {

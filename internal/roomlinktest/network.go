@@ -1,4 +1,4 @@
-package networktest
+package roomlinktest
 
 import (
 	"bytes"
@@ -44,9 +44,9 @@ type Network struct {
 // silence has the toxics that write to zerolog's global logger write nothing.
 var silence = sync.OnceFunc(func() { globallog.Logger = zerolog.Nop() })
 
-// New leads to an address, host and port, for the length of a test. Nobody needs to
+// NewNetwork leads to an address, host and port, for the length of a test. Nobody needs to
 // listen there yet.
-func New(tb testing.TB, to string) *Network {
+func NewNetwork(tb testing.TB, to string) *Network {
 	tb.Helper()
 	silence()
 	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())

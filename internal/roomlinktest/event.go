@@ -1,6 +1,4 @@
-// Package eventtest gives tests invented conversations, and stores what the streams
-// hold of them. It is for tests alone.
-package eventtest
+package roomlinktest
 
 import (
 	"time"

@@ -1,6 +1,4 @@
-// Package logtest gives tests a log to read, and to wait on, while others write to
-// it. It is for tests alone.
-package logtest
+package roomlinktest
 
 import (
 	"bytes"

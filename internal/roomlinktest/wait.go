@@ -1,5 +1,4 @@
-// Package waittest gives tests waits that end. It is for tests alone.
-package waittest
+package roomlinktest
 
 import (
 	"context"
@@ -7,14 +6,14 @@ import (
 	"time"
 )
 
-// Within bounds every wait. It is long, as machines are slow, and never waited for
+// Timeout bounds every wait. It is long, as machines are slow, and never waited for
 // in full unless something is broken.
-const Within = 2 * time.Minute
+const Timeout = 2 * time.Minute
 
-// Limited is the test's context with an end, so that no wait hangs.
-func Limited(tb testing.TB) context.Context {
+// Context is the test's context with an end, so that no wait hangs.
+func Context(tb testing.TB) context.Context {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), Within)
+	ctx, cancel := context.WithTimeout(tb.Context(), Timeout)
 	tb.Cleanup(cancel)
 	return ctx
 }
@@ -23,7 +22,7 @@ func Limited(tb testing.TB) context.Context {
 // test is cleaned up.
 func Receive[T any](tb testing.TB, from <-chan T, what string) T {
 	tb.Helper()
-	deadline := time.NewTimer(Within)
+	deadline := time.NewTimer(Timeout)
 	defer deadline.Stop()
 	select {
 	case v := <-from:

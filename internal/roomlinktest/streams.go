@@ -1,4 +1,4 @@
-package eventtest
+package roomlinktest
 
 import (
 	"context"
@@ -7,14 +7,13 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
 // Publish stores an event, which must be accepted.
 func Publish(tb testing.TB, client *messages.Client, e messages.Event[messages.Started]) {
 	tb.Helper()
-	got, err := client.Publish(waittest.Limited(tb), e)
+	got, err := client.Publish(Context(tb), e)
 	if err != nil || got != messages.Accepted {
 		tb.Fatalf("publishing the event of %q: got %v and error %v, want %v",
 			e.Data.InteractionID, got, err, messages.Accepted)
@@ -26,7 +25,7 @@ func PublishLinks(
 	tb testing.TB, client *messages.Client, e messages.Event[messages.Links], after uint64,
 ) uint64 {
 	tb.Helper()
-	sequence, err := client.PublishLinks(waittest.Limited(tb), e, after)
+	sequence, err := client.PublishLinks(Context(tb), e, after)
 	if err != nil {
 		tb.Fatalf("publishing the links of %q: %v", e.Data.InteractionID, err)
 	}
@@ -36,7 +35,7 @@ func PublishLinks(
 // PublishDeadLetter stores a dead letter.
 func PublishDeadLetter(tb testing.TB, client *messages.Client, e messages.Event[messages.DeadLetter]) {
 	tb.Helper()
-	if err := client.PublishDeadLetter(waittest.Limited(tb), e, e.Data.Conversation().Token()); err != nil {
+	if err := client.PublishDeadLetter(Context(tb), e, e.Data.Conversation().Token()); err != nil {
 		tb.Fatalf("publishing the dead letter of %q: %v", e.Data.InteractionID, err)
 	}
 }
@@ -45,7 +44,7 @@ func PublishDeadLetter(tb testing.TB, client *messages.Client, e messages.Event[
 // and returns it.
 func SettleNext(tb testing.TB, client *messages.Client) jetstream.Msg {
 	tb.Helper()
-	ctx := waittest.Limited(tb)
+	ctx := Context(tb)
 	consumer, err := messages.ProvisionConsumer(ctx, client.JetStream(), Account)
 	if err != nil {
 		tb.Fatalf("providing the consumer: %v", err)
@@ -66,7 +65,7 @@ func Watch(
 ) <-chan messages.Stored[messages.Links] {
 	tb.Helper()
 	told := make(chan messages.Stored[messages.Links], 64)
-	ctx, cancel := context.WithCancel(waittest.Limited(tb))
+	ctx, cancel := context.WithCancel(Context(tb))
 	done := make(chan error, 1)
 	go func() {
 		done <- client.Watch(ctx, Account, options, func(links messages.Stored[messages.Links]) error {

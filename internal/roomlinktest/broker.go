@@ -1,6 +1,4 @@
-// Package brokertest gives tests the real embedded broker: on a free port, in a
-// temporary directory, with the streams in place. It is for tests alone.
-package brokertest
+package roomlinktest
 
 import (
 	"io"
@@ -11,21 +9,20 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/waittest"
 	"roomlink/messages"
 )
 
-// Start runs a broker with the streams for the length of a test or benchmark.
+// StartBroker runs a broker with the streams for the length of a test or benchmark.
 // Tests need no power cut, so its store is not synced on every write.
-func Start(tb testing.TB, accounts ...string) *broker.Broker {
+func StartBroker(tb testing.TB, accounts ...string) *broker.Broker {
 	tb.Helper()
-	return StartWith(tb, broker.EmbeddedConfig{
+	return StartBrokerWith(tb, broker.EmbeddedConfig{
 		Dir: tb.TempDir(), Sync: time.Minute, Listen: "127.0.0.1:0", Accounts: accounts,
 	}, messages.StreamSettings{})
 }
 
-// StartWith runs a broker with a configuration of the test's own.
-func StartWith(
+// StartBrokerWith runs a broker with a configuration of the test's own.
+func StartBrokerWith(
 	tb testing.TB, config broker.EmbeddedConfig, settings messages.StreamSettings,
 ) *broker.Broker {
 	tb.Helper()
@@ -60,7 +57,7 @@ func Client(tb testing.TB, b *broker.Broker) *messages.Client {
 // Stream opens a stream.
 func Stream(tb testing.TB, client *messages.Client, name string) jetstream.Stream {
 	tb.Helper()
-	stream, err := client.JetStream().Stream(waittest.Limited(tb), name)
+	stream, err := client.JetStream().Stream(Context(tb), name)
 	if err != nil {
 		tb.Fatalf("opening stream %q: %v", name, err)
 	}

@@ -1,6 +1,4 @@
-// Package webtest gives tests the answers of our endpoints, and compares them with
-// the form that ours have. It is for tests alone.
-package webtest
+package roomlinktest
 
 import (
 	"encoding/json"
@@ -16,8 +14,8 @@ type Reply struct {
 	Body   string
 }
 
-// Read reads an answer whole, and closes it.
-func Read(tb testing.TB, answer *http.Response) Reply {
+// ReadReply reads an answer whole, and closes it.
+func ReadReply(tb testing.TB, answer *http.Response) Reply {
 	tb.Helper()
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
