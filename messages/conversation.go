@@ -5,26 +5,19 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
 var (
-	// ErrNotFound says that nothing is stored for a conversation.
+	// ErrNotFound reports that nothing is stored for a conversation.
 	ErrNotFound = errors.New("nothing is stored for this conversation")
-	// ErrInvalid says that a message or an identifier breaks the contract.
+	// ErrInvalid reports a message or an identifier that breaks the contract.
 	ErrInvalid = errors.New("invalid")
-	// ErrQueueFull says that the queue of conversations takes no more events.
-	ErrQueueFull = errors.New("the queue of conversations is full")
-	// ErrSuperseded says that other links were stored in between.
-	ErrSuperseded = errors.New("other links were stored in between")
-	// ErrWaiting says that an event of the conversation waits already.
-	ErrWaiting = errors.New("an event of this conversation waits already")
 )
 
-// MaxInteractionID is the length of the longest interaction id, in bytes.
+// MaxInteractionID is the maximum length of an interaction id in bytes.
 const MaxInteractionID = 256
 
 const (
@@ -32,11 +25,11 @@ const (
 	maxToken   = 64
 )
 
-// Conversation names one contact between a customer and an agent: Talkdesk's
-// interaction (voice) or conversation (digital) in one account of ours.
+// Conversation identifies one contact between a customer and an agent: Talkdesk's
+// interaction (voice) or conversation (digital) in one account.
 type Conversation struct {
-	Account       string
-	InteractionID string
+	Account       string `json:"account"`
+	InteractionID string `json:"interactionId"`
 }
 
 // Validate returns nil, or an error that wraps [ErrInvalid].
@@ -47,32 +40,27 @@ func (c Conversation) Validate() error {
 	return ValidateInteractionID(c.InteractionID)
 }
 
-// Token is the subject token of the conversation's interaction id.
-func (c Conversation) Token() string { return Token(c.InteractionID) }
-
-// EventSubject is where the event that asks for a room is published.
+// EventSubject is the subject of the event that asks for a room.
 func (c Conversation) EventSubject() string {
-	return eventSubjects + c.Account + "." + c.Token()
+	return EventSubjects + c.Account + "." + Token(c.InteractionID)
 }
 
-// LinksSubject is where the links are published.
+// LinksSubject is the subject of the links.
 func (c Conversation) LinksSubject() string {
-	return linksSubjects + c.Account + "." + c.Token()
+	return LinksSubjects + c.Account + "." + Token(c.InteractionID)
 }
 
-// DeadLetterSubject is where the dead letter is published.
+// DeadLetterSubject is the subject of the dead letter.
 func (c Conversation) DeadLetterSubject() string {
-	return deadLetterSubjects + c.Account + "." + c.Token()
+	return DeadLetterSubjects + c.Account + "." + Token(c.InteractionID)
 }
 
-// MessageID is the Nats-Msg-Id of the event that asks for a generation of
-// links, by which the broker recognises a repeat within its duplicate window.
-func (c Conversation) MessageID(generation int) string {
-	return c.Account + "/" + c.Token() + "/" + strconv.Itoa(generation)
-}
+// conversation lets generic code read the conversation of any [Data].
+func (c Conversation) conversation() Conversation { return c }
 
-// Token gives the subject token of an interaction id: the id itself where NATS
-// takes it as it is, else "~" and the unpadded base64url of its SHA-256.
+// Token returns the subject token of an interaction id. It is the id itself if the
+// id has 1 to 64 letters, digits, underscores and hyphens. Otherwise it is "~" and
+// the unpadded base64url of the id's SHA-256.
 func Token(interactionID string) string {
 	if isToken(interactionID) {
 		return interactionID
@@ -81,8 +69,6 @@ func Token(interactionID string) string {
 	return "~" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// isToken reports whether a text is 1 to 64 letters, digits, underscores and
-// hyphens.
 func isToken(s string) bool {
 	return s != "" && len(s) <= maxToken && !strings.ContainsFunc(s, func(r rune) bool {
 		return !isAccountRune(r) && (r < 'A' || r > 'Z') && r != '_'
@@ -91,8 +77,8 @@ func isToken(s string) bool {
 
 func isAccountRune(r rune) bool { return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' }
 
-// ValidateAccount returns nil for 1 to 32 lower-case letters, digits and
-// hyphens, else an error that wraps [ErrInvalid].
+// ValidateAccount returns nil for 1 to 32 lower-case letters, digits and hyphens.
+// Otherwise it returns an error that wraps [ErrInvalid].
 func ValidateAccount(name string) error {
 	if name == "" || len(name) > maxAccount ||
 		strings.ContainsFunc(name, func(r rune) bool { return !isAccountRune(r) }) {
@@ -101,17 +87,16 @@ func ValidateAccount(name string) error {
 	return nil
 }
 
-// ValidateInteractionID returns nil for 1 to 256 bytes of valid UTF-8 without
-// control characters that are no unresolved template, else an error that wraps
-// [ErrInvalid]. A template that Talkdesk left unresolved is the same for every
-// conversation, and would put strangers into one room.
+// ValidateInteractionID returns nil for 1 to [MaxInteractionID] bytes of valid UTF-8
+// without control characters. Otherwise it returns an error that wraps [ErrInvalid].
+// It refuses a template that Talkdesk left unresolved: every conversation would have
+// the same id, and strangers would share a room.
 func ValidateInteractionID(id string) error {
 	switch {
 	case id == "":
 		return fmt.Errorf("%w: the interaction id is empty", ErrInvalid)
 	case len(id) > MaxInteractionID:
-		return fmt.Errorf("%w: the interaction id has %d bytes: at most %d are taken",
-			ErrInvalid, len(id), MaxInteractionID)
+		return fmt.Errorf("%w: the interaction id has %d bytes: the maximum is %d", ErrInvalid, len(id), MaxInteractionID)
 	case !utf8.ValidString(id):
 		return fmt.Errorf("%w: the interaction id is not valid UTF-8", ErrInvalid)
 	case strings.ContainsFunc(id, unicode.IsControl):
@@ -126,9 +111,9 @@ func ValidateInteractionID(id string) error {
 
 // clip shortens foreign text for an error.
 func clip(s string) string {
-	const most = 64
-	if len(s) <= most {
+	const maxLength = 64
+	if len(s) <= maxLength {
 		return s
 	}
-	return s[:most] + "…"
+	return strings.ToValidUTF8(s[:maxLength], "") + "…"
 }

@@ -1,53 +1,48 @@
-// Package messages is the contract of roomlink: what travels over NATS
-// JetStream between its parts, and how to read it. It imports nothing else of
-// roomlink, so that a subscriber can be built on it alone.
+// Package messages is the contract of roomlink: the messages that its parts exchange
+// over NATS JetStream, and a small subscriber. It imports nothing else of roomlink.
 //
 // # Identity
 //
-// A conversation is an account and an interaction id, a [Conversation]. All
-// that concerns it hangs on one subject token, [Token]: the event that asks for
-// its room, the links, and the dead letter each have at most one message a
-// subject, in the streams [ConversationsStream], [LinksStream] and
-// [DeadLettersStream]. The interaction id itself travels in the body.
+// A [Conversation] is an account and an interaction id. [Token] turns the interaction
+// id into a subject token. The event that asks for a room, the links and the dead
+// letter of a conversation have a subject each. Each subject holds at most one
+// message. The streams are [ConversationsStream], [LinksStream] and
+// [DeadLettersStream]. The interaction id itself is in the message.
 //
 // # Delivery
 //
-// The event of a conversation waits in a work queue and leaves it only after
-// its links or its dead letter are stored. It may be delivered more than once;
-// a worker looks for links before it has a room made, so a redelivery changes
-// nothing. A subscriber sees the links of a conversation once for each
-// generation, and after a reconnect possibly again: it should keep the highest
-// generation it has seen.
+// The event of a conversation waits in a work queue. It leaves the queue after its
+// links or its dead letter are stored. The broker may deliver it more than once. A
+// worker looks for links before it asks for a room, so a redelivery changes nothing.
+// A subscriber receives the links of each generation once, and possibly again after a
+// reconnect. It should keep the highest generation.
 //
 // # Order
 //
-// The links of one conversation are published in the order of their generation:
-// 1, then one more for each renewal. Nothing is said about the order between
-// conversations.
+// The links of one conversation come in the order of their generations: 1, then one
+// more for each renewal. There is no order between conversations.
 //
 // # Versions
 //
-// Every message is a CloudEvents 1.0 document in structured JSON mode, an
-// [Event]. Its type ends in a version; within a version fields are only added,
-// so a reader must ignore fields that it does not know. The JSON Schemas of the
-// three types lie beside this file and in [Schemas].
+// Every message is a CloudEvents 1.0 document in structured JSON mode, an [Event]. Its
+// type ends in a version. A version only ever gains fields, so a reader must ignore
+// fields that it does not know. [Schemas] holds the JSON Schemas of the three types.
 //
 // # Secrets
 //
-// The ticket URL of [Links] lets whoever holds it into the call. It is a
-// [Secret]: it marshals to JSON as it is, and formats as "[redacted]".
+// The ticket URL of [Links] admits its holder to the call. It is a [Secret]: its JSON
+// is the URL, and every verb of fmt prints "[redacted]".
 //
 // # Errors
 //
-// [ErrNotFound] says that nothing is stored, [ErrInvalid] that a message or an
-// identifier breaks the contract, [ErrQueueFull] that the queue takes no more
-// events. Any other error is the broker's or the context's.
+// [ErrNotFound] reports that nothing is stored, [ErrInvalid] that a message or an
+// identifier breaks the contract. Any other error is the broker's or the context's.
 package messages
 
 import "embed"
 
-// Schemas holds the JSON Schemas (draft 2020-12) of the three messages, each
-// under the name of its type with ".schema.json" behind it.
+// Schemas holds the JSON Schemas (draft 2020-12) of the three messages. A file's name
+// is the type and ".schema.json".
 //
 //go:embed *.schema.json
 var Schemas embed.FS

@@ -1,20 +1,20 @@
 package messages
 
 import (
+	"crypto/rand"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
 )
 
-// ContentType is the header Content-Type of every message: CloudEvents'
-// structured JSON mode.
+// ContentType is the Content-Type header of every message: CloudEvents' structured
+// JSON mode.
 const ContentType = "application/cloudevents+json"
 
-// TraceParentHeader is the NATS header of the W3C trace context. It is lower
-// case, as NATS headers are case-sensitive.
+// TraceParentHeader is the NATS header of the W3C trace context. It is lower case,
+// because NATS headers are case-sensitive.
 const TraceParentHeader = "traceparent"
 
 const (
@@ -22,21 +22,21 @@ const (
 	sourcePrefix = "roomlink/"
 )
 
-// Event is one message: a CloudEvents 1.0 envelope around its data. The
-// envelope's type, source and subject follow from the data.
+// Event is one message: a CloudEvents 1.0 envelope around its data. The data
+// determines the envelope's type, source and subject.
 type Event[T Data] struct {
-	// ID is the CloudEvents id, unique to this message.
+	// ID is the CloudEvents id. It is unique to this message.
 	ID string
-	// Time is when the message was made.
+	// Time is the time at which the message was made.
 	Time Time
 	// TraceParent is the W3C trace context; empty without tracing.
 	TraceParent string
 	Data        T
 }
 
-// NewEvent wraps data in an envelope with a new id.
+// NewEvent puts data into an envelope with a new id.
 func NewEvent[T Data](at Time, data T) Event[T] {
-	return Event[T]{ID: nuid.Next(), Time: at, Data: data}
+	return Event[T]{ID: rand.Text(), Time: at, Data: data}
 }
 
 // envelope is the document on the wire.
@@ -52,20 +52,19 @@ type envelope[T any] struct {
 	Data            T      `json:"data"`
 }
 
-// asItCame has a dead letter hold its event as that came, be it JSON at its best
-// or not.
-var asItCame = []json.Options{
+// preserve keeps the original event of a dead letter byte for byte.
+var preserve = []json.Options{
 	jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true), jsontext.PreserveRawStrings(true),
 }
 
-// Encode returns the message as JSON. It returns an error that wraps
-// [ErrInvalid] for data that [Decode] would not take.
+// Encode returns the message as JSON. It returns an error that wraps [ErrInvalid] for
+// data that [Decode] would refuse.
 func (e Event[T]) Encode() ([]byte, error) {
 	if err := e.validate(); err != nil {
 		return nil, err
 	}
-	conversation := e.Data.Conversation()
-	doc := &envelope[T]{ // by its address, or it would be copied once more
+	conversation := e.Data.conversation()
+	doc := &envelope[T]{ // a pointer saves one copy
 		SpecVersion:     specVersion,
 		ID:              e.ID,
 		Source:          sourcePrefix + conversation.Account,
@@ -76,46 +75,45 @@ func (e Event[T]) Encode() ([]byte, error) {
 		TraceParent:     e.TraceParent,
 		Data:            e.Data,
 	}
-	data, err := json.Marshal(doc, asItCame...)
+	data, err := json.Marshal(doc, preserve...)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a %s: %w", doc.Type, err)
 	}
 	return data, nil
 }
 
-var contentType = []string{ContentType}
-
-// Message returns the message for NATS, with its headers, on a subject.
+// Message returns the NATS message with its headers. Its errors are those of
+// [Event.Encode].
 func (e Event[T]) Message(subject string) (*nats.Msg, error) {
 	data, err := e.Encode()
 	if err != nil {
 		return nil, err
 	}
-	header := nats.Header{"Content-Type": contentType}
+	header := nats.Header{"Content-Type": {ContentType}}
 	if e.TraceParent != "" {
 		header[TraceParentHeader] = []string{e.TraceParent}
 	}
 	return &nats.Msg{Subject: subject, Header: header, Data: data}, nil
 }
 
-// Decode reads a message. It returns an error that wraps [ErrInvalid] for what
-// is no CloudEvents 1.0 document of T's type, or contradicts itself. Fields that
-// it does not know are ignored.
+// Decode reads a message. It ignores fields that it does not know. It returns an
+// error that wraps [ErrInvalid] unless the message is a consistent CloudEvents 1.0
+// document of T's type.
 func Decode[T Data](data []byte) (Event[T], error) {
 	var doc envelope[T]
-	if err := json.Unmarshal(data, &doc, asItCame...); err != nil {
+	if err := json.Unmarshal(data, &doc, preserve...); err != nil {
 		// The decoder's own error may quote the message, and so a ticket.
 		return Event[T]{}, fmt.Errorf("%w: not the JSON of a %s", ErrInvalid, doc.Data.eventType())
 	}
 	e := Event[T]{ID: doc.ID, Time: doc.Time, TraceParent: doc.TraceParent, Data: doc.Data}
-	conversation := e.Data.Conversation()
+	conversation := e.Data.conversation()
 	switch {
 	case doc.SpecVersion != specVersion:
 		return Event[T]{}, fmt.Errorf("%w: specversion %q: want %q", ErrInvalid, clip(doc.SpecVersion), specVersion)
 	case doc.Type != e.Data.eventType():
 		return Event[T]{}, fmt.Errorf("%w: type %q: want %q", ErrInvalid, clip(doc.Type), e.Data.eventType())
 	case doc.Source != sourcePrefix+conversation.Account:
-		return Event[T]{}, fmt.Errorf("%w: source %q is not of account %q",
+		return Event[T]{}, fmt.Errorf("%w: source %q does not match account %q",
 			ErrInvalid, clip(doc.Source), clip(conversation.Account))
 	case doc.Subject != conversation.InteractionID:
 		return Event[T]{}, fmt.Errorf("%w: subject %q is not the interaction id", ErrInvalid, clip(doc.Subject))
@@ -133,7 +131,7 @@ func (e Event[T]) validate() error {
 	case e.Time.IsZero():
 		return fmt.Errorf("%w: time is empty", ErrInvalid)
 	}
-	if err := e.Data.Conversation().Validate(); err != nil {
+	if err := e.Data.conversation().Validate(); err != nil {
 		return err
 	}
 	return e.Data.validate()

@@ -14,11 +14,12 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
-// exampleBroker runs what "roomlink serve" runs, with the links of one
-// conversation, and returns its address and its data directory.
+// exampleBroker runs the embedded broker of "roomlink serve" with the links of one
+// conversation. It returns the broker's address and its data directory.
 func exampleBroker(ctx context.Context) (address, dir string, stop func()) {
 	dir, err := os.MkdirTemp("", "roomlink")
 	if err != nil {
@@ -34,10 +35,10 @@ func exampleBroker(ctx context.Context) (address, dir string, stop func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := messages.Provision(ctx, js, messages.StreamSettings{}); err != nil {
+	if err := store.Provision(ctx, js, store.StreamSettings{}); err != nil {
 		log.Fatal(err)
 	}
-	if _, err := messages.NewClient(js).PublishLinks(ctx, roomlinktest.Links("conversation-17", 1), 0); err != nil {
+	if _, err := store.New(js).PublishLinks(ctx, roomlinktest.Links("conversation-17", 1), 0); err != nil {
 		log.Fatal(err)
 	}
 	return b.Address(), dir, func() {
@@ -46,8 +47,8 @@ func exampleBroker(ctx context.Context) (address, dir string, stop func()) {
 	}
 }
 
-// subscribe connects as a subscriber, with the password that the first start of
-// roomlink wrote to its data directory.
+// subscribe connects as a subscriber. The first start of roomlink wrote the password
+// to the data directory.
 func subscribe(address, dir string) (jetstream.JetStream, error) {
 	password, err := secret.ReadFile(broker.PasswordFile(dir, broker.SubscriberUser))
 	if err != nil {
@@ -60,9 +61,9 @@ func subscribe(address, dir string) (jetstream.JetStream, error) {
 	return jetstream.New(nc)
 }
 
-// A subscriber reads the links of a conversation. The ticket does not show when
-// the links are printed.
-func ExampleClient_Links() {
+// A subscriber reads the links of a conversation. Printed links do not show the
+// ticket.
+func ExampleSubscriber_Links() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	address, dir, stop := exampleBroker(ctx)
@@ -73,10 +74,10 @@ func ExampleClient_Links() {
 		log.Fatal(err)
 	}
 	defer js.Conn().Close()
-	client := messages.NewClient(js)
+	subscriber := messages.NewSubscriber(js)
 	for _, id := range []string{"conversation-17", "conversation-18"} {
 		conversation := messages.Conversation{Account: "acme", InteractionID: id}
-		links, err := client.Links(ctx, conversation, messages.Any)
+		links, err := subscriber.Links(ctx, conversation)
 		switch {
 		case errors.Is(err, messages.ErrNotFound):
 			fmt.Println(id, "has no links yet")
@@ -91,9 +92,8 @@ func ExampleClient_Links() {
 	// conversation-18 has no links yet
 }
 
-// A subscriber is told of links as they are stored, beginning with those that
-// are there.
-func ExampleClient_Watch() {
+// A subscriber watches links: first the stored ones, then the new ones.
+func ExampleSubscriber_Watch() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	address, dir, stop := exampleBroker(ctx)
@@ -105,7 +105,7 @@ func ExampleClient_Watch() {
 	}
 	defer js.Conn().Close()
 	enough := errors.New("enough")
-	err = messages.NewClient(js).Watch(ctx, "acme", messages.WatchOptions{},
+	err = messages.NewSubscriber(js).Watch(ctx, "acme", messages.WatchOptions{},
 		func(links messages.Stored[messages.Links]) error {
 			fmt.Println(links.Data.InteractionID, "generation", links.Data.Generation)
 			return enough

@@ -99,26 +99,28 @@ func TestEncodedMessagesKeepTheSchema(t *testing.T) {
 	full.TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	full.Data.StartedAt, full.Data.Replays = roomlinktest.Noon, 1
 	full.Data.RoomOptions = messages.RoomOptions{"app", "standalone", "org", &zero, "https://video.example"}
-	text := deadLetterOf(t, "a")
+	text := roomlinktest.DeadLetter(t, "a")
 	text.Data.Event = json.RawMessage(`"no JSON"`)
 	keepsSchema(t, messages.TypeStarted, full)
 	keepsSchema(t, messages.TypeStarted, messages.NewEvent(roomlinktest.Noon, messages.Started{
-		Account: account, InteractionID: strings.Repeat("x", messages.MaxInteractionID), CustomerID: "c",
+		Request: messages.Request{
+			Conversation: roomlinktest.Conversation(strings.Repeat("x", messages.MaxInteractionID)), CustomerID: "c",
+		},
 	}))
-	keepsSchema(t, messages.TypeLinks, expiredLinksOf("a.b"))
+	keepsSchema(t, messages.TypeLinks, roomlinktest.ExpiredLinks("a.b"))
 	keepsSchema(t, messages.TypeLinks, messages.NewEvent(roomlinktest.Noon, messages.Links{
-		Account: account, InteractionID: "a", AgentURL: "a", TicketURL: "t", Generation: 1,
+		Request: messages.Request{Conversation: roomlinktest.Conversation("a")}, AgentURL: "a", TicketURL: "t", Generation: 1,
 	}))
-	keepsSchema(t, messages.TypeDeadLetter, deadLetterOf(t, "{id}"))
+	keepsSchema(t, messages.TypeDeadLetter, roomlinktest.DeadLetter(t, "{id}"))
 	keepsSchema(t, messages.TypeDeadLetter, text)
 	keepsSchema(t, messages.TypeDeadLetter, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
-		Account: account, InteractionID: "a", Reason: "r", Event: json.RawMessage(`{}`),
+		Conversation: roomlinktest.Conversation("a"), Reason: "r", Event: json.RawMessage(`{}`),
 	}))
 }
 
 func keepsSchema[T messages.Data](t *testing.T, eventType string, e messages.Event[T]) {
 	t.Helper()
-	data := encode(t, e)
+	data := roomlinktest.Encode(t, e)
 	if err := compileSchema(t, eventType).Validate(instance(t, data)); err != nil {
 		t.Errorf("schema of %q: got %v for %s, want no error", eventType, err, data)
 	}

@@ -2,12 +2,11 @@ package messages
 
 import "fmt"
 
-// Secret is a string that must not be seen: every verb of fmt, and so every
-// error and log line built with it, prints "[redacted]". It marshals to JSON as
-// it is, since the messages carry it. Read it with [Secret.Reveal].
+// Secret is a string that must stay out of logs and errors: every verb of fmt prints
+// "[redacted]". Its JSON is the secret itself, because the messages carry it. Read it
+// with [Secret.Reveal].
 type Secret string
 
-// redacted stands where a secret would.
 const redacted = "[redacted]"
 
 // Reveal returns the secret itself.
@@ -20,5 +19,5 @@ func (s Secret) Format(f fmt.State, _ rune) {
 	}
 }
 
-// String implements [fmt.Stringer] for whoever asks without fmt.
+// String implements [fmt.Stringer].
 func (s Secret) String() string { return fmt.Sprint(s) }

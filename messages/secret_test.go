@@ -77,7 +77,7 @@ func TestSecretReveals(t *testing.T) {
 
 // An error about a message must not quote it.
 func TestDecodeErrorsHoldNoTicket(t *testing.T) {
-	whole := string(encode(t, roomlinktest.Links("a", 1)))
+	whole := string(roomlinktest.Encode(t, roomlinktest.Links("a", 1)))
 	for _, broken := range []string{
 		whole[:len(whole)-1],
 		strings.Replace(whole, `"generation":1`, `"generation":"`+ticket+`"`, 1),

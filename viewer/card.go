@@ -10,6 +10,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"roomlink/internal/access"
+	"roomlink/internal/store"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -38,24 +39,24 @@ type cardState struct {
 
 // Live reports whether the customer's link lets the customer in.
 func (s cardState) Live() bool {
-	return s.Status == string(messages.StatusReady) || s.Status == string(messages.StatusFailed) && s.ticketLives()
+	return s.Status == string(store.StatusReady) || s.Status == string(store.StatusFailed) && s.ticketLives()
 }
 
 // Joinable reports whether the agent can go to the room. While a renewal is under
 // way the room will be another one.
 func (s cardState) Joinable() bool {
-	return s.AgentURL != "" && s.Status != string(messages.StatusPending)
+	return s.AgentURL != "" && s.Status != string(store.StatusPending)
 }
 
 // Renewable reports whether a new link can be asked for.
 func (s cardState) Renewable() bool {
-	return s.Generation != "" && s.Status != string(messages.StatusPending)
+	return s.Generation != "" && s.Status != string(store.StatusPending)
 }
 
 // Referred reports whether the card names the conversation, for whoever has to
 // look into it.
 func (s cardState) Referred() bool {
-	return s.Status == string(messages.StatusFailed) || s.Status == string(messages.StatusUnknown)
+	return s.Status == string(store.StatusFailed) || s.Status == string(store.StatusUnknown)
 }
 
 // ticketLives reports whether there is a ticket that has not ended. All times here
@@ -107,7 +108,7 @@ func (v *Viewer) cardEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	v.stream(w, r, claims, view{
 		version: version,
-		data:    func(ctx context.Context, state messages.State) any { return v.cardState(ctx, claims, state) },
+		data:    func(ctx context.Context, state store.State) any { return v.cardState(ctx, claims, state) },
 	})
 }
 
@@ -117,7 +118,7 @@ func (v *Viewer) cardClaims(r *http.Request) (access.Claims, error) {
 	return v.config.Pages.Keys.Verify(chi.URLParam(r, "token"), access.PurposeCard, time.Now())
 }
 
-func (v *Viewer) cardState(ctx context.Context, claims access.Claims, state messages.State) cardState {
+func (v *Viewer) cardState(ctx context.Context, claims access.Claims, state store.State) cardState {
 	now := time.Now()
 	conversation := conversationOf(claims)
 	said := cardWords(state)
@@ -134,7 +135,7 @@ func (v *Viewer) cardState(ctx context.Context, claims access.Claims, state mess
 		shown.AgentURL, shown.RecordingURL = usable(links.AgentURL), usable(links.RecordingURL)
 		shown.ExpiresAt, shown.Generation = links.ExpiresAt.String(), strconv.Itoa(links.Generation)
 	}
-	if state.Status == messages.StatusPending {
+	if state.Status == store.StatusPending {
 		shown.Since = v.waitingSince(ctx, conversation)
 	}
 	return shown
@@ -153,26 +154,26 @@ func (v *Viewer) waitingSince(ctx context.Context, conversation messages.Convers
 }
 
 // cardWords say how far a conversation has come.
-func cardWords(state messages.State) words {
+func cardWords(state store.State) words {
 	card := english.Card
 	switch state.Status {
-	case messages.StatusReady:
+	case store.StatusReady:
 		return card.Ready
-	case messages.StatusExpired:
+	case store.StatusExpired:
 		return card.Expired
-	case messages.StatusPending:
+	case store.StatusPending:
 		if state.Links != nil {
 			return card.Renewing
 		}
 		return card.Waiting
-	case messages.StatusFailed:
+	case store.StatusFailed:
 		return failure(card, state)
 	}
 	return card.Unknown
 }
 
 // failure says why there is no room, and what there is all the same.
-func failure(card cardTexts, state messages.State) words {
+func failure(card cardTexts, state store.State) words {
 	reason, ok := card.Reasons[state.DeadLetter.Data.Reason]
 	if !ok {
 		reason = card.Reasons[""]
@@ -184,7 +185,7 @@ func failure(card cardTexts, state messages.State) words {
 }
 
 // version names what there is to show of a state.
-func version(state messages.State) string {
+func version(state store.State) string {
 	text := string(state.Status)
 	if state.Links != nil {
 		text += fmt.Sprintf(" links %d", state.Links.Sequence)

@@ -10,6 +10,7 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -115,7 +116,7 @@ func TestCardEvents(t *testing.T) {
 	s := newSite(t)
 	s.start(t, roomlinktest.Conversation("a"), 0)
 	events := s.follow(t, s.pagesOf("a").Card)
-	first := events.wantNext(t, messages.StatusPending)
+	first := events.wantNext(t, store.StatusPending)
 	if first["agentUrl"]+first["recordingUrl"]+first["expiresAt"]+first["reason"] != "" {
 		t.Errorf("pending: got %v, want nothing else yet", first)
 	}
@@ -123,7 +124,7 @@ func TestCardEvents(t *testing.T) {
 		t.Errorf("pending since %q at %q: got error %v, want since when it waits", first["since"], first["now"], err)
 	}
 	s.links(t, roomlinktest.Conversation("a"))
-	got := events.wantNext(t, messages.StatusReady)
+	got := events.wantNext(t, store.StatusReady)
 	want := map[string]string{
 		"status": "ready", "agentUrl": agentURL, "recordingUrl": recordingURL, "expiresAt": later.String(), "reason": "",
 		"heading": "Video room ready", "text": got["text"], "generation": "1", "since": "",
@@ -143,7 +144,7 @@ func TestCardEvents(t *testing.T) {
 	s.do(t, http.MethodPost, got["customerUrl"]).wantRedirect(t, http.StatusSeeOther, ticketURL)
 
 	s.fail(t, roomlinktest.Conversation("a"), messages.ReasonExpired)
-	failed := events.wantNext(t, messages.StatusFailed)
+	failed := events.wantNext(t, store.StatusFailed)
 	if failed["reason"] != messages.ReasonExpired || failed["agentUrl"] != agentURL {
 		t.Errorf("failed renewal: got %v, want its reason beside the old links", failed)
 	}
@@ -166,9 +167,9 @@ func TestCardAndEventsAgree(t *testing.T) {
 func TestCardEventsOfTheUnknown(t *testing.T) {
 	s := newSite(t)
 	events := s.follow(t, s.pagesOf("a").Card)
-	events.wantNext(t, messages.StatusUnknown)
+	events.wantNext(t, store.StatusUnknown)
 	s.fail(t, roomlinktest.Conversation("a"), messages.ReasonRejected)
-	events.wantNext(t, messages.StatusFailed)
+	events.wantNext(t, store.StatusFailed)
 }
 
 func TestCardsOfTwoAccounts(t *testing.T) {
@@ -178,15 +179,15 @@ func TestCardsOfTwoAccounts(t *testing.T) {
 	s.start(t, theirs, 0)
 	ourEvents := s.follow(t, s.pagesOf("a").Card)
 	theirEvents := s.follow(t, s.pages.For(theirs, time.Now()).Card)
-	ourEvents.wantNext(t, messages.StatusPending)
-	theirEvents.wantNext(t, messages.StatusPending)
+	ourEvents.wantNext(t, store.StatusPending)
+	theirEvents.wantNext(t, store.StatusPending)
 
 	s.links(t, theirs, func(l *messages.Links) { l.AgentURL = "https://video.example/theirs" })
-	if got := theirEvents.wantNext(t, messages.StatusReady); got["agentUrl"] != "https://video.example/theirs" {
+	if got := theirEvents.wantNext(t, store.StatusReady); got["agentUrl"] != "https://video.example/theirs" {
 		t.Errorf("their card: got %v, want their links", got)
 	}
 	s.links(t, roomlinktest.Conversation("a"))
-	if got := ourEvents.wantNext(t, messages.StatusReady); got["agentUrl"] != agentURL {
+	if got := ourEvents.wantNext(t, store.StatusReady); got["agentUrl"] != agentURL {
 		t.Errorf("our card: got %v, want our links", got)
 	}
 }
@@ -194,7 +195,7 @@ func TestCardsOfTwoAccounts(t *testing.T) {
 func TestCardEventsEndWhenTheServerStops(t *testing.T) {
 	s := newSite(t)
 	events := s.follow(t, s.pagesOf("a").Card)
-	events.wantNext(t, messages.StatusUnknown)
+	events.wantNext(t, store.StatusUnknown)
 	s.stop()
 	if state, ok := events.next(t); ok || events.lines.Err() != nil {
 		t.Errorf("after the stop: got %v and error %v, want the end", state, events.lines.Err())
@@ -207,11 +208,11 @@ func TestCardEventsAfterARestart(t *testing.T) {
 	s := newSite(t)
 	s.start(t, roomlinktest.Conversation("a"), 0)
 	card := s.pagesOf("a").Card
-	s.follow(t, card).wantNext(t, messages.StatusPending)
+	s.follow(t, card).wantNext(t, store.StatusPending)
 	s.halt(t)
 	s.links(t, roomlinktest.Conversation("a"))
 	s.restart(t)
-	s.follow(t, card).wantNext(t, messages.StatusReady)
+	s.follow(t, card).wantNext(t, store.StatusReady)
 }
 
 // An address that ends while its card is shown tells nothing more.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
+	"roomlink/internal/store"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -99,20 +100,20 @@ func waitOf(r *http.Request) (time.Duration, error) {
 // is after the wait. Its errors are [*web.Error]s.
 func (v *Viewer) await(
 	r *http.Request, conversation messages.Conversation, wait time.Duration,
-) (messages.State, error) {
+) (store.State, error) {
 	ctx, stop := web.UntilStopping(r)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, readWithin+wait)
 	defer cancel()
 	state, err := v.config.Client.State(ctx, conversation, time.Now())
-	if err != nil || wait == 0 || state.Settled() {
+	if err != nil || wait == 0 || state.Done() {
 		return state, unreadable(err)
 	}
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	err = v.config.Feed.Follow(waiting, conversation, refresh, func(now messages.State) bool {
+	err = v.config.Feed.Follow(waiting, conversation, refresh, func(now store.State) bool {
 		state = now
-		return now.Settled()
+		return now.Done()
 	})
 	if waiting.Err() != nil {
 		return state, nil // the wait is over, and this is how far it came

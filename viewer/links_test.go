@@ -11,6 +11,7 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -21,7 +22,7 @@ func (s *site) ask(tb testing.TB, path string) reply {
 }
 
 // wantStatus reads links and compares their status.
-func (r reply) wantStatus(tb testing.TB, want messages.Status) map[string]string {
+func (r reply) wantStatus(tb testing.TB, want store.Status) map[string]string {
 	tb.Helper()
 	got := r.Flat(tb)
 	if r.Status != http.StatusOK || got["status"] != string(want) {
@@ -50,7 +51,7 @@ func TestLinks(t *testing.T) {
 		{"renewal failed", "failed", agentURL, recordingURL, ticketURL, long, "expired"},
 	} {
 		t.Run(test.id, func(t *testing.T) {
-			got := s.ask(t, "/links/"+strings.ReplaceAll(test.id, " ", "%20")).wantStatus(t, messages.Status(test.status))
+			got := s.ask(t, "/links/"+strings.ReplaceAll(test.id, " ", "%20")).wantStatus(t, store.Status(test.status))
 			s.wantPages(t, got, roomlinktest.Conversation(test.id))
 			want := map[string]string{
 				"status": test.status, "interactionId": test.id, "agentUrl": test.agent, "recordingUrl": test.recording,
@@ -91,7 +92,7 @@ func TestLinksOfOddIDs(t *testing.T) {
 		"a%252Fb": "a%2Fb", "a;b=c": "a;b=c", "%3Fwait=4s": "?wait=4s", strings.Repeat("x", 256): strings.Repeat("x", 256),
 	} {
 		s.links(t, roomlinktest.Conversation(id))
-		got := s.ask(t, "/links/"+path).wantStatus(t, messages.StatusReady)
+		got := s.ask(t, "/links/"+path).wantStatus(t, store.StatusReady)
 		if got["interactionId"] != id {
 			t.Errorf("%s: got interactionId %q, want %q", path, got["interactionId"], id)
 		}
@@ -142,19 +143,19 @@ func TestLinksOfTwoAccounts(t *testing.T) {
 	s.links(t, theirs)
 	s.start(t, messages.Conversation{Account: other, InteractionID: "b"}, 0)
 	for _, id := range []string{"a", "b"} {
-		got := s.ask(t, "/links/"+id).wantStatus(t, messages.StatusUnknown)
+		got := s.ask(t, "/links/"+id).wantStatus(t, store.StatusUnknown)
 		s.wantPages(t, got, roomlinktest.Conversation(id))
 	}
-	got := s.do(t, http.MethodGet, "/links/a", withKey(otherKey)).wantStatus(t, messages.StatusReady)
+	got := s.do(t, http.MethodGet, "/links/a", withKey(otherKey)).wantStatus(t, store.StatusReady)
 	s.wantPages(t, got, theirs)
 }
 
 func TestWaitForWhatIsThere(t *testing.T) {
 	s := newSite(t)
 	s.statuses(t)
-	for id, want := range map[string]messages.Status{
-		"ready": messages.StatusReady, "failed": messages.StatusFailed, "expired": messages.StatusExpired,
-		"renewing%20early": messages.StatusReady, "renewal%20failed": messages.StatusFailed,
+	for id, want := range map[string]store.Status{
+		"ready": store.StatusReady, "failed": store.StatusFailed, "expired": store.StatusExpired,
+		"renewing%20early": store.StatusReady, "renewal%20failed": store.StatusFailed,
 	} {
 		named, _ := url.PathUnescape(id)
 		reads := s.reads(t, roomlinktest.Conversation(named))
@@ -168,8 +169,8 @@ func TestWaitForWhatIsThere(t *testing.T) {
 func TestWaitIsOver(t *testing.T) {
 	s := newSite(t)
 	s.statuses(t)
-	for id, want := range map[string]messages.Status{
-		"pending": messages.StatusPending, "unknown": messages.StatusUnknown, "renewing": messages.StatusPending,
+	for id, want := range map[string]store.Status{
+		"pending": store.StatusPending, "unknown": store.StatusUnknown, "renewing": store.StatusPending,
 	} {
 		for _, wait := range []string{"", "0s", "1ns", "20ms"} {
 			got := s.ask(t, "/links/"+id+"?wait="+wait).wantStatus(t, want)
@@ -197,7 +198,7 @@ func TestWaitUntilReady(t *testing.T) {
 	s.links(t, roomlinktest.Conversation("b"))
 	s.links(t, messages.Conversation{Account: other, InteractionID: "a"})
 	s.links(t, roomlinktest.Conversation("a"))
-	got := roomlinktest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusReady)
+	got := roomlinktest.Receive(t, replies, "the answer").wantStatus(t, store.StatusReady)
 	if got["agentUrl"] != agentURL || got["ticketUrl"] != ticketURL {
 		t.Errorf("got %v, want the links", got)
 	}
@@ -209,7 +210,7 @@ func TestWaitForTheUnknown(t *testing.T) {
 	replies := s.waiting(t, "a")
 	s.start(t, roomlinktest.Conversation("a"), 0)
 	s.links(t, roomlinktest.Conversation("a"))
-	roomlinktest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusReady)
+	roomlinktest.Receive(t, replies, "the answer").wantStatus(t, store.StatusReady)
 }
 
 func TestWaitUntilFailed(t *testing.T) {
@@ -217,7 +218,7 @@ func TestWaitUntilFailed(t *testing.T) {
 	s.start(t, roomlinktest.Conversation("a"), 0)
 	replies := s.waiting(t, "a")
 	s.fail(t, roomlinktest.Conversation("a"), messages.ReasonBadAnswer)
-	got := roomlinktest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusFailed)
+	got := roomlinktest.Receive(t, replies, "the answer").wantStatus(t, store.StatusFailed)
 	if got["reason"] != messages.ReasonBadAnswer {
 		t.Errorf("reason: got %q, want %q", got["reason"], messages.ReasonBadAnswer)
 	}
@@ -228,7 +229,7 @@ func TestWaitEndsWhenTheServerStops(t *testing.T) {
 	s.start(t, roomlinktest.Conversation("a"), 0)
 	replies := s.waiting(t, "a")
 	s.stop()
-	roomlinktest.Receive(t, replies, "the answer").wantStatus(t, messages.StatusPending)
+	roomlinktest.Receive(t, replies, "the answer").wantStatus(t, store.StatusPending)
 	roomlinktest.Receive(t, s.done, "the end")
 }
 
@@ -242,7 +243,7 @@ func TestManyWait(t *testing.T) {
 	s.start(t, roomlinktest.Conversation("a"), 0)
 	s.links(t, roomlinktest.Conversation("a"))
 	for range callers {
-		roomlinktest.Receive(t, replies, "an answer").wantStatus(t, messages.StatusReady)
+		roomlinktest.Receive(t, replies, "an answer").wantStatus(t, store.StatusReady)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"roomlink/internal/programtest"
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -210,11 +211,11 @@ func TestSlowCardIsDropped(t *testing.T) {
 		t.Fatalf("reading the beginning: %v", err)
 	}
 	quick := s.follow(t, card)
-	quick.wantNext(t, messages.StatusReady)
+	quick.wantNext(t, store.StatusReady)
 	for generation := 2; generation <= 6; generation++ {
 		large := fmt.Sprintf("https://video.example/%d?%s", generation, strings.Repeat("x", 40<<10))
 		s.renewed(t, roomlinktest.Conversation("a"), func(l *messages.Links) { l.AgentURL = large })
-		if got := quick.wantNext(t, messages.StatusReady); got["agentUrl"] != large {
+		if got := quick.wantNext(t, store.StatusReady); got["agentUrl"] != large {
 			t.Fatalf("quick card: got generation %s, want %d", got["generation"], generation)
 		}
 	}
@@ -222,5 +223,5 @@ func TestSlowCardIsDropped(t *testing.T) {
 		t.Errorf("ended: got the answer to %q, want that to the slow card", got)
 	}
 	s.renewed(t, roomlinktest.Conversation("a"))
-	quick.wantNext(t, messages.StatusReady)
+	quick.wantNext(t, store.StatusReady)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"roomlink/internal/access"
+	"roomlink/internal/store"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -96,8 +97,8 @@ func (v *Viewer) openEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v.stream(w, r, claims, view{
-		version: func(state messages.State) string { return pageFor(claims, state).Name },
-		data: func(_ context.Context, state messages.State) any {
+		version: func(state store.State) string { return pageFor(claims, state).Name },
+		data: func(_ context.Context, state store.State) any {
 			return pageState{Version: pageFor(claims, state).Name}
 		},
 	})
@@ -120,9 +121,9 @@ func (v *Viewer) openClaims(r *http.Request) (access.Claims, error) {
 }
 
 // pageFor is the page that a state shows to the holder of a token.
-func pageFor(claims access.Claims, state messages.State) page {
+func pageFor(claims access.Claims, state store.State) page {
 	switch {
-	case claims.Purpose == access.PurposeAgent && state.Links != nil && state.Status != messages.StatusPending:
+	case claims.Purpose == access.PurposeAgent && state.Links != nil && state.Status != store.StatusPending:
 		return pageRoom
 	case claims.Purpose == access.PurposeAgent || state.Links == nil:
 		// For the agent, pending with links is a renewal: the customer will be in
@@ -130,13 +131,13 @@ func pageFor(claims access.Claims, state messages.State) page {
 		return pageOf(state.Status)
 	case !state.Links.Data.Expired(time.Now()):
 		return pageJoin
-	case state.Status == messages.StatusPending:
+	case state.Status == store.StatusPending:
 		return pageWaiting
 	}
 	return pageExpired
 }
 
-func (v *Viewer) state(r *http.Request, claims access.Claims) (messages.State, error) {
+func (v *Viewer) state(r *http.Request, claims access.Claims) (store.State, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), readWithin)
 	defer cancel()
 	return v.config.Client.State(ctx, conversationOf(claims), time.Now())
@@ -147,11 +148,11 @@ func conversationOf(claims access.Claims) messages.Conversation {
 }
 
 // pageOf is the page of a conversation without links.
-func pageOf(status messages.Status) page {
+func pageOf(status store.Status) page {
 	switch status {
-	case messages.StatusFailed:
+	case store.StatusFailed:
 		return pageFailed
-	case messages.StatusUnknown:
+	case store.StatusUnknown:
 		return pageUnknown
 	}
 	return pageWaiting

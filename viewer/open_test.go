@@ -8,6 +8,7 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -88,7 +89,7 @@ func TestCustomerLinkOutlivesARenewal(t *testing.T) {
 	s.do(t, http.MethodPost, address).wantPage(t, http.StatusOK, textUnknown)
 	s.links(t, roomlinktest.Conversation("a"), expired)
 	s.do(t, http.MethodPost, address).wantPage(t, http.StatusOK, textEnded)
-	old, err := s.client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.Leader)
+	old, err := s.client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), store.Leader)
 	if err != nil {
 		t.Fatalf("reading the links: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
+	"roomlink/internal/store"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -76,7 +77,7 @@ func (v *Viewer) renew(
 		return
 	}
 	status := http.StatusAccepted
-	if outcome == messages.Duplicate {
+	if outcome == store.Duplicate {
 		status = http.StatusOK
 	}
 	web.JSON(w, status, &renewal{
@@ -85,7 +86,7 @@ func (v *Viewer) renew(
 	})
 }
 
-func renewalOutcome(outcome messages.Outcome, err error) string {
+func renewalOutcome(outcome store.Outcome, err error) string {
 	switch {
 	case err == nil:
 		return outcome.String()
@@ -100,7 +101,7 @@ func renewalError(err error) error {
 	switch {
 	case errors.Is(err, messages.ErrNotFound):
 		return web.NotFound("the conversation has no links that could be renewed")
-	case errors.Is(err, messages.ErrQueueFull):
+	case errors.Is(err, store.ErrQueueFull):
 		return web.Unavailable("queue_full", "the queue is full: ask again later", renewAgain)
 	}
 	return web.Unavailable("queue_unavailable", "the renewal could not be stored: ask again", renewAgain)

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"roomlink/internal/access"
+	"roomlink/internal/store"
 	"roomlink/internal/web"
-	"roomlink/messages"
 )
 
 const (
@@ -28,9 +28,9 @@ const (
 // view is what a stream shows of a state.
 type view struct {
 	// version names what there is to show.
-	version func(messages.State) string
+	version func(store.State) string
 	// data is what is told of it.
-	data func(context.Context, messages.State) any
+	data func(context.Context, store.State) any
 }
 
 // stream answers with the state whenever it changes, as server-sent events (WHATWG
@@ -50,7 +50,7 @@ func (v *Viewer) stream(w http.ResponseWriter, r *http.Request, claims access.Cl
 	events := newEvents(ctx, w, shown)
 	for ctx.Err() == nil && !events.ended {
 		waiting := events.waiting
-		err := v.config.Feed.Follow(ctx, conversationOf(claims), events.pace(), func(state messages.State) bool {
+		err := v.config.Feed.Follow(ctx, conversationOf(claims), events.pace(), func(state store.State) bool {
 			events.tell(state)
 			return events.ended || events.waiting != waiting
 		})
@@ -91,8 +91,8 @@ func (e *events) pace() time.Duration {
 }
 
 // tell writes a state, unless it was written only just now.
-func (e *events) tell(state messages.State) {
-	e.waiting = !state.Settled()
+func (e *events) tell(state store.State) {
+	e.waiting = !state.Done()
 	version := e.shown.version(state)
 	if version == e.last && time.Since(e.written) < tellAgain-spread {
 		return

@@ -17,6 +17,7 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
+	"roomlink/internal/store"
 	"roomlink/internal/web"
 	"roomlink/messages"
 	"roomlink/viewer"
@@ -45,7 +46,7 @@ var later = messages.At(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
 type site struct {
 	url    string
 	broker *broker.Broker
-	client *messages.Client
+	client *store.Store
 	pages  access.Pages
 	config viewer.Config
 	// wrap stands around the handlers of the viewer, if it is there.
@@ -98,7 +99,7 @@ func listen(tb testing.TB, address string) net.Listener {
 // serve starts a viewer of its own.
 func (s *site) serve(tb testing.TB, listener net.Listener) {
 	tb.Helper()
-	feed := messages.NewFeed(s.client)
+	feed := store.NewFeed(s.client)
 	config := s.config
 	config.Feed = feed
 	router := web.NewRouter()
@@ -128,7 +129,7 @@ func (s *site) restart(tb testing.TB) {
 }
 
 // run serves, and follows the streams, until the test ends.
-func (s *site) run(tb testing.TB, feed *messages.Feed, listener net.Listener, handler http.Handler) {
+func (s *site) run(tb testing.TB, feed *store.Feed, listener net.Listener, handler http.Handler) {
 	tb.Helper()
 	ctx, stop := context.WithCancel(tb.Context())
 	fed, served := make(chan struct{}), make(chan struct{})
@@ -155,7 +156,7 @@ func (s *site) run(tb testing.TB, feed *messages.Feed, listener net.Listener, ha
 func (s *site) start(tb testing.TB, named messages.Conversation, renews int) {
 	tb.Helper()
 	roomlinktest.Publish(tb, s.client, messages.NewEvent(roomlinktest.Noon, messages.Started{
-		Account: named.Account, InteractionID: named.InteractionID, CustomerID: "contact-1",
+		Request: messages.Request{Conversation: named, CustomerID: "contact-1"},
 		Channel: messages.ChannelVoice, Source: messages.SourceAutomation, ReceivedAt: roomlinktest.Noon, Renews: renews,
 	}))
 }
@@ -164,7 +165,7 @@ func (s *site) start(tb testing.TB, named messages.Conversation, renews int) {
 func (s *site) links(tb testing.TB, named messages.Conversation, edits ...func(*messages.Links)) {
 	tb.Helper()
 	data := messages.Links{
-		Account: named.Account, InteractionID: named.InteractionID, CustomerID: "contact-1",
+		Request:  messages.Request{Conversation: named, CustomerID: "contact-1"},
 		AgentURL: agentURL, RecordingURL: recordingURL, TicketURL: ticketURL,
 		CreatedAt: roomlinktest.Noon, ExpiresAt: later, Generation: 1,
 	}
@@ -177,7 +178,7 @@ func (s *site) links(tb testing.TB, named messages.Conversation, edits ...func(*
 // renewed stores links in place of those that a conversation has.
 func (s *site) renewed(tb testing.TB, named messages.Conversation, edits ...func(*messages.Links)) {
 	tb.Helper()
-	old, err := s.client.Links(roomlinktest.Context(tb), named, messages.Leader)
+	old, err := s.client.Links(roomlinktest.Context(tb), named, store.Leader)
 	if err != nil {
 		tb.Fatalf("reading the links of %q: %v", named.InteractionID, err)
 	}
@@ -196,7 +197,7 @@ func expired(l *messages.Links) { l.ExpiresAt = messages.At(roomlinktest.Noon.Ad
 func (s *site) fail(tb testing.TB, named messages.Conversation, reason string) {
 	tb.Helper()
 	roomlinktest.PublishDeadLetter(tb, s.client, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
-		Account: named.Account, InteractionID: named.InteractionID, Reason: reason, Detail: "invented",
+		Conversation: named, Reason: reason, Detail: "invented",
 		Attempts: 1, AcceptedAt: roomlinktest.Noon, LastAttemptAt: roomlinktest.Noon, Event: json.RawMessage(`{}`),
 	}))
 }
@@ -384,7 +385,7 @@ func (s *stream) next(tb testing.TB) (state map[string]string, ok bool) {
 }
 
 // wantNext compares the status of the next state.
-func (s *stream) wantNext(tb testing.TB, want messages.Status) map[string]string {
+func (s *stream) wantNext(tb testing.TB, want store.Status) map[string]string {
 	tb.Helper()
 	state, ok := s.next(tb)
 	if !ok || state["status"] != string(want) {

@@ -28,8 +28,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/access"
+	"roomlink/internal/store"
 	"roomlink/internal/web"
-	"roomlink/messages"
 )
 
 const (
@@ -50,8 +50,8 @@ var assetFiles embed.FS
 
 // Config makes a [Viewer].
 type Config struct {
-	Client    *messages.Client
-	Feed      *messages.Feed
+	Client    *store.Store
+	Feed      *store.Feed
 	Directory *access.Directory
 	Pages     access.Pages
 	// FrameAncestors are the sites that may show the card in a frame, as in a

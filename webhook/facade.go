@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"roomlink/internal/store"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -75,7 +76,7 @@ type waiting struct {
 // those that a worker stores for its event.
 func (w *waiting) obtain(ctx context.Context, event messages.Event[messages.Started]) (messages.Links, error) {
 	w.line.outcome = "unavailable"
-	conversation := event.Data.Conversation()
+	conversation := event.Data.Conversation
 	known, err := w.latest(ctx, conversation)
 	if err != nil {
 		return messages.Links{}, err
@@ -92,8 +93,8 @@ func (w *waiting) obtain(ctx context.Context, event messages.Event[messages.Star
 	defer cancel()
 	var links messages.Links
 	var failed error
-	err = w.webhook.config.Feed.Follow(ctx, conversation, 0, func(state messages.State) bool {
-		if !known.Answered(state) {
+	err = w.webhook.config.Feed.Follow(ctx, conversation, 0, func(state store.State) bool {
+		if !known.AnsweredBy(state) {
 			if w.published {
 				return false
 			}
@@ -119,16 +120,16 @@ func (w *waiting) obtain(ctx context.Context, event messages.Event[messages.Star
 }
 
 // latest reads what the leaders have of the conversation.
-func (w *waiting) latest(ctx context.Context, conversation messages.Conversation) (messages.Latest, error) {
+func (w *waiting) latest(ctx context.Context, conversation messages.Conversation) (store.Snapshot, error) {
 	ctx, cancel := context.WithDeadline(ctx, w.stored)
 	defer cancel()
-	return w.webhook.config.Client.Latest(ctx, conversation)
+	return w.webhook.config.Client.Snapshot(ctx, conversation)
 }
 
 // publish stores the event of an action, though its caller may have hung up by
 // now.
 func (w *waiting) publish(
-	ctx context.Context, event messages.Event[messages.Started], known messages.Latest,
+	ctx context.Context, event messages.Event[messages.Started], known store.Snapshot,
 ) error {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), w.stored)
 	defer cancel()

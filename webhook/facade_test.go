@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/webhook"
 )
@@ -29,7 +30,7 @@ func action(id string) string {
 // answer says what becomes of each.
 func (s *site) worker(tb testing.TB, answer func(messages.Started) (messages.Links, *messages.DeadLetter)) {
 	tb.Helper()
-	consumer, err := messages.ProvisionConsumer(roomlinktest.Context(tb), s.client.JetStream(), account)
+	consumer, err := store.ProvisionConsumer(roomlinktest.Context(tb), s.client.JetStream(), account)
 	if err != nil {
 		tb.Fatalf("providing the consumer: %v", err)
 	}
@@ -44,7 +45,7 @@ func (s *site) worker(tb testing.TB, answer func(messages.Started) (messages.Lin
 		defer cancel()
 		links, letter := answer(event.Data)
 		if letter != nil {
-			err = s.client.PublishDeadLetter(ctx, messages.NewEvent(messages.At(time.Now()), *letter), event.Data.Conversation().Token())
+			err = s.client.PublishDeadLetter(ctx, messages.NewEvent(messages.At(time.Now()), *letter), messages.Token(event.Data.InteractionID))
 		} else {
 			err = s.storeLinks(ctx, links)
 		}
@@ -63,7 +64,7 @@ func (s *site) worker(tb testing.TB, answer func(messages.Started) (messages.Lin
 
 func (s *site) storeLinks(ctx context.Context, links messages.Links) error {
 	var after uint64
-	stored, err := s.client.Links(ctx, links.Conversation(), messages.Leader)
+	stored, err := s.client.Links(ctx, links.Conversation, store.Leader)
 	if err == nil {
 		after = stored.Sequence
 	} else if !errors.Is(err, messages.ErrNotFound) {
@@ -77,10 +78,10 @@ func (s *site) storeLinks(ctx context.Context, links messages.Links) error {
 func roomOf(started messages.Started) messages.Links {
 	name := fmt.Sprintf("%s-%d", started.InteractionID, started.Generation())
 	return messages.Links{
-		Account: started.Account, InteractionID: started.InteractionID, CustomerID: started.CustomerID,
+		Request:  started.Request,
 		AgentURL: "https://video.example/agent/" + name, TicketURL: messages.Secret("https://video.example/t/" + name),
 		CreatedAt: messages.At(time.Now()), ExpiresAt: messages.At(time.Now().Add(time.Hour)),
-		Generation: started.Generation(), RoomOptions: started.RoomOptions,
+		Generation: started.Generation(),
 	}
 }
 
@@ -157,7 +158,9 @@ func TestActionOverTime(t *testing.T) {
 
 func TestActionRenewsAnExpiredTicket(t *testing.T) {
 	s := newSite(t, setup{})
-	expired := roomOf(messages.Started{Account: account, InteractionID: "a", CustomerID: "c"})
+	expired := roomOf(messages.Started{Request: messages.Request{
+		Conversation: roomlinktest.Conversation("a"), CustomerID: "c",
+	}})
 	expired.ExpiresAt = messages.At(time.Now().Add(-time.Second))
 	if err := s.storeLinks(roomlinktest.Context(t), expired); err != nil {
 		t.Fatalf("storing links: %v", err)
@@ -177,7 +180,7 @@ func TestActionTriesAFailedConversationAnew(t *testing.T) {
 			return roomOf(started), nil
 		}
 		return messages.Links{}, &messages.DeadLetter{
-			Account: account, InteractionID: started.InteractionID, Reason: messages.ReasonRejected,
+			Conversation: started.Conversation, Reason: messages.ReasonRejected,
 			AcceptedAt: messages.At(time.Now()), LastAttemptAt: messages.At(time.Now()), Event: []byte(`{}`),
 		}
 	})

@@ -17,6 +17,7 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/internal/web"
 	"roomlink/messages"
 	"roomlink/webhook"
@@ -24,7 +25,7 @@ import (
 
 // newHandler returns a webhook without a server; client may be nil where nothing
 // is stored.
-func newHandler(tb testing.TB, client *messages.Client) http.Handler {
+func newHandler(tb testing.TB, client *store.Store) http.Handler {
 	tb.Helper()
 	keys, err := access.NewKeys(linkKey)
 	if err != nil {

@@ -37,14 +37,15 @@ func (n notice) started(account string, now time.Time) messages.Started {
 		customer = n.interactionID
 	}
 	return messages.Started{
-		Account:       account,
-		InteractionID: n.interactionID,
-		CustomerID:    customer,
-		Channel:       n.channel,
-		Source:        n.source,
-		StartedAt:     messages.At(n.startedAt),
-		ReceivedAt:    messages.At(now),
-		RoomOptions:   n.options,
+		Request: messages.Request{
+			Conversation: messages.Conversation{Account: account, InteractionID: n.interactionID},
+			CustomerID:   customer,
+			RoomOptions:  n.options,
+		},
+		Channel:    n.channel,
+		Source:     n.source,
+		StartedAt:  messages.At(n.startedAt),
+		ReceivedAt: messages.At(now),
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
+	"roomlink/internal/store"
 	"roomlink/internal/web"
 	"roomlink/messages"
 	"roomlink/webhook"
@@ -51,7 +52,7 @@ type site struct {
 	url      string
 	address  string
 	broker   *broker.Broker
-	client   *messages.Client
+	client   *store.Store
 	keys     *access.Keys
 	registry *prometheus.Registry
 	log      *roomlinktest.Logbook
@@ -60,7 +61,7 @@ type site struct {
 // setup is what a test may choose about its site.
 type setup struct {
 	accounts []webhook.Account
-	streams  messages.StreamSettings
+	streams  store.StreamSettings
 	// clientSecret is [clientSecret] by default.
 	clientSecret secret.String
 	// actionTimeout is the webhook's own by default.
@@ -104,9 +105,9 @@ func newSite(tb testing.TB, s setup) *site {
 }
 
 // feed runs a feed until the test ends.
-func (s *site) feed(tb testing.TB) *messages.Feed {
+func (s *site) feed(tb testing.TB) *store.Feed {
 	tb.Helper()
-	feed := messages.NewFeed(s.client)
+	feed := store.NewFeed(s.client)
 	ctx, stop := context.WithCancel(tb.Context())
 	done := make(chan error, 1)
 	go func() { done <- feed.Run(ctx, nil) }()

@@ -28,6 +28,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"roomlink/internal/access"
+	"roomlink/internal/store"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -59,9 +60,9 @@ type Account struct {
 
 // Config makes a [Webhook].
 type Config struct {
-	Client *messages.Client
+	Client *store.Store
 	// Feed tells an action of its links.
-	Feed      *messages.Feed
+	Feed      *store.Feed
 	Directory *access.Directory
 	Pages     access.Pages
 	Accounts  []Account
@@ -175,13 +176,13 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, line *audit) (int
 	}
 	line.outcome = outcome.String()
 	status := http.StatusAccepted
-	if outcome == messages.Duplicate {
+	if outcome == store.Duplicate {
 		status = http.StatusOK
 	}
 	return status, answer{
 		Status:        outcome.String(),
 		InteractionID: n.interactionID,
-		Addresses:     h.config.Pages.For(event.Data.Conversation(), now),
+		Addresses:     h.config.Pages.For(event.Data.Conversation, now),
 	}, nil
 }
 
@@ -263,7 +264,7 @@ func wantJSON(r *http.Request) error {
 
 // store stores an event that was read whole, though its caller may have hung up
 // by now: nobody knows that Talkdesk would send it again.
-func (h *Webhook) store(ctx context.Context, event messages.Event[messages.Started]) (messages.Outcome, error) {
+func (h *Webhook) store(ctx context.Context, event messages.Event[messages.Started]) (store.Outcome, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWithin)
 	defer cancel()
 	return h.config.Client.Publish(ctx, event)
@@ -272,7 +273,7 @@ func (h *Webhook) store(ctx context.Context, event messages.Event[messages.Start
 // storeError says how an event is answered that was not stored for sure.
 func storeError(err error) error {
 	switch {
-	case errors.Is(err, messages.ErrQueueFull):
+	case errors.Is(err, store.ErrQueueFull):
 		return web.Unavailable("queue_full", "the queue is full: send the event again later", retryFull)
 	case errors.Is(err, messages.ErrInvalid):
 		return web.BadRequest("bad_event", "%v", err)

@@ -14,6 +14,7 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/webhook"
 )
@@ -96,7 +97,7 @@ func (s *site) wantEvent(t *testing.T, id, data string, before time.Time) {
 		t.Errorf("subject: got %q, want %q", msg.Subject, want)
 	}
 	for name, want := range map[string]string{
-		"Content-Type": messages.ContentType, "Nats-Msg-Id": conversation.MessageID(1),
+		"Content-Type": messages.ContentType, "Nats-Msg-Id": store.MessageID(messages.Started{Request: messages.Request{Conversation: conversation}}),
 		"Nats-Expected-Stream": messages.ConversationsStream,
 	} {
 		if got := msg.Header[name]; !slices.Equal(got, []string{want}) {
@@ -353,7 +354,7 @@ func (r reply) wantRetry(t *testing.T, code, after string) {
 // A full queue and an occupied subject are one error code of the broker's: a new
 // event must never be taken for a duplicate.
 func TestFullQueue(t *testing.T) {
-	s := newSite(t, setup{streams: messages.StreamSettings{MaxBytes: 4 << 10}})
+	s := newSite(t, setup{streams: store.StreamSettings{MaxBytes: 4 << 10}})
 	accepted := 0
 	var got reply
 	for {

@@ -11,7 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
 
-	"roomlink/messages"
+	"roomlink/internal/store"
 )
 
 const (
@@ -34,7 +34,7 @@ const (
 // account pulls and works on the events of one account.
 type account struct {
 	Account
-	client  *messages.Client
+	client  *store.Store
 	hearts  *hearts
 	breaker *breaker
 	clock   *wallClock
@@ -141,7 +141,7 @@ func (a *account) bind(ctx context.Context) jetstream.Consumer {
 	a.bound.Store(false)
 	for failures := 1; ctx.Err() == nil; failures++ {
 		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
-		consumer, err := messages.ProvisionConsumer(attempt, a.client.JetStream(), a.Name)
+		consumer, err := store.ProvisionConsumer(attempt, a.client.JetStream(), a.Name)
 		cancel()
 		if err == nil {
 			a.bound.Store(true)

@@ -11,6 +11,7 @@ import (
 
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -258,7 +259,7 @@ func TestDeadLetterIsCleared(t *testing.T) {
 	h.wantSettled()
 	r.mustStop()
 	for _, test := range tests {
-		_, err := h.client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation(test.id), messages.Leader)
+		_, err := h.client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation(test.id), store.Leader)
 		if err != nil && !errors.Is(err, messages.ErrNotFound) {
 			t.Fatalf("reading the dead letter of %q: %v", test.id, err)
 		}
@@ -302,13 +303,13 @@ func TestReplay(t *testing.T) {
 	h.publish(roomlinktest.Started("call-1"))
 	h.deadLetter("call-1")
 	h.wantSettled()
-	letter, err := h.client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), messages.Leader)
+	letter, err := h.client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), store.Leader)
 	if err != nil {
 		t.Fatalf("reading the dead letter: %v", err)
 	}
 	close(healthy)
-	if outcome, err := h.client.Replay(roomlinktest.Context(t), letter); err != nil || outcome != messages.Accepted {
-		t.Fatalf("replaying: got %v and error %v, want %v", outcome, err, messages.Accepted)
+	if outcome, err := h.client.Replay(roomlinktest.Context(t), letter); err != nil || outcome != store.Accepted {
+		t.Fatalf("replaying: got %v and error %v, want %v", outcome, err, store.Accepted)
 	}
 	if got := h.links("call-1").Generation; got != 1 {
 		t.Errorf("generation: got %d, want 1", got)
@@ -322,7 +323,7 @@ func TestReplay(t *testing.T) {
 func (h *house) bury(id string, original []byte) {
 	h.tb.Helper()
 	roomlinktest.PublishDeadLetter(h.tb, h.client, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
-		Account: account, InteractionID: id, Reason: messages.ReasonRejected, Attempts: 1,
+		Conversation: roomlinktest.Conversation(id), Reason: messages.ReasonRejected, Attempts: 1,
 		AcceptedAt: roomlinktest.Noon, LastAttemptAt: roomlinktest.Noon, Event: original,
 	}))
 }

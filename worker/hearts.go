@@ -7,12 +7,12 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"roomlink/messages"
+	"roomlink/internal/store"
 )
 
 // heartbeat is how often a held event is kept alive: thrice in the time after
 // which the broker would deliver it again.
-const heartbeat = messages.AckWait / 3
+const heartbeat = store.AckWait / 3
 
 // hearts keeps all events alive that are held, with one ticker.
 type hearts struct {

@@ -12,6 +12,7 @@ import (
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -124,7 +125,7 @@ func TestPoisonStaysInItsAccount(t *testing.T) {
 	r.wantMetric(0, "roomlink_dead_letters_total", "account", troubled, "reason", messages.ReasonRejected)
 	close(refuse)
 	for i := range good {
-		h.next(messages.LinksStream, of(troubled, fmt.Sprintf("call-%d", i)).Data.Conversation().LinksSubject())
+		h.next(messages.LinksStream, of(troubled, fmt.Sprintf("call-%d", i)).Data.LinksSubject())
 	}
 	h.wantSettledFor(troubled)
 	r.mustStop()
@@ -225,7 +226,7 @@ func (h *house) wantSettledFor(name string) {
 		stream, err := h.client.JetStream().Stream(roomlinktest.Context(h.tb), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 0
 	})
-	consumer, err := h.client.JetStream().Consumer(roomlinktest.Context(h.tb), messages.ConversationsStream, messages.ConsumerName(name))
+	consumer, err := h.client.JetStream().Consumer(roomlinktest.Context(h.tb), messages.ConversationsStream, store.ConsumerName(name))
 	if err != nil {
 		h.tb.Fatalf("reading the consumer of %q: %v", name, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/worker/auvious"
 )
@@ -19,7 +20,7 @@ const (
 	// deadLettersAreTakenBack says that a worker that stored a dead letter looks for
 	// links of another delivery, and deletes its own then (settle.go).
 	deadLettersAreTakenBack = true
-	// replaysTellDeadEvents says that a replay refuses with [messages.ErrWaiting] while
+	// replaysTellDeadEvents says that a replay refuses with [store.ErrWaiting] while
 	// the event waits that the dead letter is of (messages/deadletters.go).
 	replaysTellDeadEvents = true
 )
@@ -46,8 +47,8 @@ func TestDeadLetterAfterLinks(t *testing.T) {
 			h.wantMessages(messages.LinksStream, 1)
 			h.wantMessages(messages.DeadLettersStream, 0)
 			state, err := h.client.State(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), time.Now())
-			if err != nil || state.Status != messages.StatusReady {
-				t.Errorf("state: got %q and error %v, want %q", state.Status, err, messages.StatusReady)
+			if err != nil || state.Status != store.StatusReady {
+				t.Errorf("state: got %q and error %v, want %q", state.Status, err, store.StatusReady)
 			}
 		})
 	}
@@ -63,7 +64,7 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 	}
 	h := newHouse(t)
 	h.publish(roomlinktest.Started("call-1"))
-	consumer, err := messages.ProvisionConsumer(roomlinktest.Context(t), h.client.JetStream(), account)
+	consumer, err := store.ProvisionConsumer(roomlinktest.Context(t), h.client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
@@ -76,14 +77,14 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 		t.Fatalf("reading what the broker says of the event: %v", err)
 	}
 	roomlinktest.PublishDeadLetter(t, h.client, messages.NewEvent(messages.At(time.Now()), messages.DeadLetter{
-		Account: account, InteractionID: "call-1", Reason: messages.ReasonRejected, Attempts: 1,
+		Conversation: roomlinktest.Conversation("call-1"), Reason: messages.ReasonRejected, Attempts: 1,
 		AcceptedAt: messages.At(meta.Timestamp), LastAttemptAt: messages.At(time.Now()), Event: msg.Data(),
 	}))
-	stored, err := h.client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), messages.Leader)
+	stored, err := h.client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), store.Leader)
 	if err != nil {
 		t.Fatalf("reading the dead letter: %v", err)
 	}
-	if outcome, err := h.client.Replay(roomlinktest.Context(t), stored); err != nil && !errors.Is(err, messages.ErrWaiting) {
+	if outcome, err := h.client.Replay(roomlinktest.Context(t), stored); err != nil && !errors.Is(err, store.ErrWaiting) {
 		t.Fatalf("replaying: got %v and error %v, want it done or refused", outcome, err)
 	}
 	if err := msg.TermWithReason(messages.ReasonRejected); err != nil {
@@ -91,7 +92,7 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 	}
 	h.await("the end of the delivery", func() bool { return h.consumer().NumAckPending == 0 })
 	state, err := h.client.State(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), time.Now())
-	if err != nil || state.Status == messages.StatusUnknown {
+	if err != nil || state.Status == store.StatusUnknown {
 		t.Errorf("state: got %q and error %v, want the event waiting or its dead letter: one of the two is lost", state.Status, err)
 	}
 }

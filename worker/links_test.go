@@ -41,7 +41,7 @@ func TestLinksOfAConversation(t *testing.T) {
 		t.Errorf("created: got %v ago, want just now", got)
 	}
 	want := messages.Links{
-		Account: account, InteractionID: "call-1", CustomerID: "contact-42", Generation: 1,
+		Request: messages.Request{Conversation: roomlinktest.Conversation("call-1"), CustomerID: "contact-42"}, Generation: 1,
 		AgentURL: links.AgentURL, TicketURL: links.TicketURL, CreatedAt: links.CreatedAt, ExpiresAt: links.ExpiresAt,
 	}
 	if links != want {

@@ -22,6 +22,7 @@ import (
 	"pgregory.net/rapid"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -203,7 +204,7 @@ func newWorld(tb testing.TB, rt *rapid.T, h *house, account string, p plan) *wor
 		// The broker has no limit of consumers, but a thousand take their time.
 		ctx, cancel := context.WithTimeout(context.Background(), modelEnd)
 		defer cancel()
-		err := h.client.JetStream().DeleteConsumer(ctx, messages.ConversationsStream, messages.ConsumerName(account))
+		err := h.client.JetStream().DeleteConsumer(ctx, messages.ConversationsStream, store.ConsumerName(account))
 		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 			tb.Errorf("deleting a consumer: %v", err)
 		}
@@ -239,7 +240,7 @@ func (w *world) employ() *mortal {
 		giveUp = time.Nanosecond
 	}
 	made, err := worker.New(worker.Config{
-		Client: messages.NewClient(unreliable{js, w}), Grace: time.Nanosecond, Registerer: registry,
+		Client: store.New(unreliable{js, w}), Grace: time.Nanosecond, Registerer: registry,
 		Logger: zerolog.New(w).Level(zerolog.WarnLevel),
 		Accounts: []worker.Account{{
 			Name: w.account, Facade: facade(w.createRoom), Concurrency: w.plan.Concurrency,
@@ -394,15 +395,15 @@ func (w *world) duplicate(ctx context.Context, of int) error {
 }
 
 func (w *world) renew(ctx context.Context, of int) error {
-	known, err := w.house.client.Latest(ctx, w.conversation(of))
+	known, err := w.house.client.Snapshot(ctx, w.conversation(of))
 	if err != nil || known.Links == nil {
 		return err
 	}
 	outcome, err := w.house.client.PublishAfter(ctx, w.event(of), known)
-	if errors.Is(err, messages.ErrWaiting) {
+	if errors.Is(err, store.ErrWaiting) {
 		return nil
 	}
-	if outcome == messages.Accepted { // a duplicate may be of another generation that waits
+	if outcome == store.Accepted { // a duplicate may be of another generation that waits
 		w.accepted(of, known.Generation()+1, err)
 	}
 	return err
@@ -414,14 +415,14 @@ func (w *world) replay(ctx context.Context, of int) error {
 			return err
 		}
 	}
-	letter, err := w.house.client.DeadLetter(ctx, w.conversation(of), messages.Leader)
+	letter, err := w.house.client.DeadLetter(ctx, w.conversation(of), store.Leader)
 	if errors.Is(err, messages.ErrNotFound) {
 		return nil
 	}
 	if err == nil {
 		_, err = w.house.client.Replay(ctx, letter)
 	}
-	if errors.Is(err, messages.ErrWaiting) {
+	if errors.Is(err, store.ErrWaiting) {
 		return nil
 	}
 	return err
@@ -506,7 +507,7 @@ func (w *world) sum(metric string) int {
 func (w *world) problemOf(of int) string {
 	ctx, cancel := context.WithTimeout(context.Background(), modelEnd)
 	defer cancel()
-	latest, err := w.house.client.Latest(ctx, w.conversation(of))
+	latest, err := w.house.client.Snapshot(ctx, w.conversation(of))
 	if err != nil {
 		return err.Error()
 	}

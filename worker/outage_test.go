@@ -15,6 +15,7 @@ import (
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -165,8 +166,8 @@ func (h *house) stream(perSecond rate.Limit) (stop func() int) {
 		defer func() { published <- count }()
 		for ; limiter.Wait(ctx) == nil; count++ {
 			if outcome, err := h.client.Publish(context.WithoutCancel(ctx), roomlinktest.Started(fmt.Sprintf("call-%d", count))); err != nil ||
-				outcome != messages.Accepted {
-				h.tb.Errorf("publishing: got %v and error %v, want %v", outcome, err, messages.Accepted)
+				outcome != store.Accepted {
+				h.tb.Errorf("publishing: got %v and error %v, want %v", outcome, err, store.Accepted)
 			}
 		}
 	}()

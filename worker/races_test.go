@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -196,7 +197,7 @@ func TestLostPubAck(t *testing.T) {
 	h := newHouse(t)
 	js := &lossy{JetStream: roomlinktest.Connect(t, h.broker)}
 	js.left.Store(1)
-	r := h.start(worker.Config{Client: messages.NewClient(js), Accounts: []worker.Account{{Name: account, Facade: makes()}}})
+	r := h.start(worker.Config{Client: store.New(js), Accounts: []worker.Account{{Name: account, Facade: makes()}}})
 	acks := h.acks()
 	h.publish(roomlinktest.Started("call-1"))
 	wantAck(t, acks, ack{"+ACK", 1, 1})
@@ -239,7 +240,7 @@ func TestConsumerDeleted(t *testing.T) {
 	h.publish(roomlinktest.Started("call-1"))
 	h.wantSettled()
 	if err := h.client.JetStream().DeleteConsumer(
-		roomlinktest.Context(t), messages.ConversationsStream, messages.ConsumerName(account),
+		roomlinktest.Context(t), messages.ConversationsStream, store.ConsumerName(account),
 	); err != nil {
 		t.Fatalf("deleting the consumer: %v", err)
 	}

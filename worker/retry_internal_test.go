@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/worker/auvious"
 )
@@ -41,7 +42,7 @@ func TestDeadReason(t *testing.T) {
 		{"not done after many unknown", callError(auvious.ErrNotDone), 4, 0, ""},
 		{"postponed", postponed{time.Second}, 0, 0, ""},
 		{"postponed late: it was not tried", postponed{time.Second}, 9, giveUp, ""},
-		{"broker", messages.ErrSuperseded, 0, 0, ""},
+		{"broker", store.ErrSuperseded, 0, 0, ""},
 		{"broker late: it was not auvious", errors.New("no responders"), 9, giveUp, ""},
 		{"context", context.DeadlineExceeded, 0, giveUp, ""},
 		{"wrapped", fmt.Errorf("calling: %w", callError(auvious.ErrRejected)), 0, 0, messages.ReasonRejected},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/worker/auvious"
 )
@@ -53,7 +54,7 @@ func (a *account) read(subject string, data []byte) (*job, error) {
 	if j.event, err = messages.Decode[messages.Started](data); err != nil {
 		return j, fmt.Errorf("%w: %w", errBadEvent, err)
 	}
-	if j.event.Data.Conversation().EventSubject() != subject {
+	if j.event.Data.EventSubject() != subject {
 		return j, fmt.Errorf("%w: it is of another conversation than its subject", errBadEvent)
 	}
 	return j, nil
@@ -61,7 +62,7 @@ func (a *account) read(subject string, data []byte) (*job, error) {
 
 // work brings an event to its links. It returns nil once they are stored.
 func (a *account) work(ctx context.Context, j *job) error {
-	conversation, wanted := j.event.Data.Conversation(), j.event.Data.Generation()
+	conversation, wanted := j.event.Data.Conversation, j.event.Data.Generation()
 	stored, err := a.stored(ctx, conversation)
 	if err != nil {
 		return err
@@ -114,7 +115,7 @@ func (a *account) makeLinks(
 func (a *account) stored(
 	ctx context.Context, conversation messages.Conversation,
 ) (*messages.Stored[messages.Links], error) {
-	stored, err := a.client.Links(ctx, conversation, messages.Leader)
+	stored, err := a.client.Links(ctx, conversation, store.Leader)
 	switch {
 	case errors.Is(err, messages.ErrNotFound):
 		return nil, nil
@@ -163,15 +164,12 @@ func (a *account) request(started messages.Started) auvious.RoomRequest {
 func (a *account) links(j *job, room auvious.Room) messages.Links {
 	started, now := j.event.Data, time.Now()
 	links := messages.Links{
-		Account:       started.Account,
-		InteractionID: started.InteractionID,
-		CustomerID:    started.CustomerID,
-		AgentURL:      room.AgentURL,
-		RecordingURL:  room.RecordingURL,
-		TicketURL:     room.TicketURL,
-		CreatedAt:     messages.At(now),
-		Generation:    started.Generation(),
-		RoomOptions:   started.RoomOptions,
+		Request:      started.Request,
+		AgentURL:     room.AgentURL,
+		RecordingURL: room.RecordingURL,
+		TicketURL:    room.TicketURL,
+		CreatedAt:    messages.At(now),
+		Generation:   started.Generation(),
 	}
 	// What auvious makes of 0 is not known, and so neither when the ticket ends.
 	if seconds := *a.request(started).TicketExpirationSeconds; seconds > 0 {
@@ -221,11 +219,11 @@ func (a *account) publishOnce(
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	_, err := a.client.PublishLinks(ctx, links, *after)
-	if !errors.Is(err, messages.ErrSuperseded) {
+	if !errors.Is(err, store.ErrSuperseded) {
 		return err
 	}
 	// A lost acknowledgement is refused in the same way: ours may be the last.
-	last, err := a.stored(ctx, links.Data.Conversation())
+	last, err := a.stored(ctx, links.Data.Conversation)
 	switch {
 	case err != nil:
 		return err
@@ -239,7 +237,7 @@ func (a *account) publishOnce(
 	default:
 		*after = last.Sequence
 	}
-	return messages.ErrSuperseded
+	return store.ErrSuperseded
 }
 
 // clearDeadLetter deletes the dead letter that links have made obsolete: one of
@@ -247,7 +245,7 @@ func (a *account) publishOnce(
 func (a *account) clearDeadLetter(
 	ctx context.Context, conversation messages.Conversation, generation int,
 ) error {
-	letter, err := a.client.DeadLetter(ctx, conversation, messages.Leader)
+	letter, err := a.client.DeadLetter(ctx, conversation, store.Leader)
 	if errors.Is(err, messages.ErrNotFound) || errors.Is(err, messages.ErrInvalid) {
 		return nil // none, or one that cannot be read, which must not hold the event
 	}

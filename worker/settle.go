@@ -86,8 +86,7 @@ func (a *account) acked(j *job, err error) {
 // bury stores the dead letter of an event.
 func (a *account) bury(j *job, data []byte, reason string, cause error) error {
 	letter := messages.DeadLetter{
-		Account:       a.Name,
-		InteractionID: j.event.Data.InteractionID,
+		Conversation:  messages.Conversation{Account: a.Name, InteractionID: j.event.Data.InteractionID},
 		Reason:        reason,
 		Detail:        auvious.Mask(cause.Error()),
 		Attempts:      int(j.meta.NumDelivered),
@@ -133,7 +132,7 @@ func (a *account) unbury(j *job) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	conversation, wanted := j.event.Data.Conversation(), j.event.Data.Generation()
+	conversation, wanted := j.event.Data.Conversation, j.event.Data.Generation()
 	stored, err := a.stored(ctx, conversation)
 	if err != nil || stored == nil || stored.Data.Generation < wanted {
 		return err

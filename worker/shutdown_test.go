@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -28,7 +29,7 @@ func TestHeartbeat(t *testing.T) {
 	r := h.startWith(f)
 	h.publish(roomlinktest.Started("call-1"))
 	c := roomlinktest.Receive(t, calls, "the call")
-	for time.Since(c.at) <= messages.AckWait+time.Second {
+	for time.Since(c.at) <= store.AckWait+time.Second {
 		if got, want := roomlinktest.Receive(t, beats, "a sign of life"), (ack{"+WPI", 1, 1}); got != want {
 			t.Errorf("sign of life: got %v, want %v", got, want)
 		}
@@ -51,7 +52,7 @@ func TestDeliveredAgainWhileHeld(t *testing.T) {
 	r := h.startWith(f)
 	h.publish(roomlinktest.Started("call-1"))
 	c := roomlinktest.Receive(t, calls, "the call")
-	nak := fmt.Sprintf("$JS.ACK.%s.%s.1.1.1.0.0", messages.ConversationsStream, messages.ConsumerName(account))
+	nak := fmt.Sprintf("$JS.ACK.%s.%s.1.1.1.0.0", messages.ConversationsStream, store.ConsumerName(account))
 	if err := roomlinktest.Connect(t, h.broker).Conn().Publish(nak, []byte("-NAK")); err != nil {
 		t.Fatalf("giving the event back behind the worker's back: %v", err)
 	}
@@ -142,7 +143,7 @@ func TestStopAfterGrace(t *testing.T) {
 	began := time.Now()
 	second := h.startWith(makes())
 	wantAck(t, acks, ack{"+ACK", 2, 1})
-	if got := time.Since(began); got > messages.AckWait {
+	if got := time.Since(began); got > store.AckWait {
 		t.Errorf("the other worker got the event after %v, want it at once", got)
 	}
 	h.wantSettled()
@@ -162,7 +163,7 @@ func TestStopBeforeTheStart(t *testing.T) {
 	f, calls := signalled(makes())
 	pulling, stopped := make(chan struct{}), make(chan struct{})
 	first := h.start(worker.Config{
-		Client: messages.NewClient(beforePull{roomlinktest.Connect(t, h.broker), func() {
+		Client: store.New(beforePull{roomlinktest.Connect(t, h.broker), func() {
 			close(pulling)
 			<-stopped
 		}}),
@@ -225,7 +226,7 @@ func TestCrash(t *testing.T) {
 	}
 	h := newHouse(t)
 	h.publish(roomlinktest.Started("call-1"))
-	consumer, err := messages.ProvisionConsumer(roomlinktest.Context(t), h.client.JetStream(), account)
+	consumer, err := store.ProvisionConsumer(roomlinktest.Context(t), h.client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}

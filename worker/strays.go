@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -26,29 +27,30 @@ func (a *account) sweep(ctx context.Context) {
 		if err == nil {
 			err = a.finish(ctx, stray)
 		}
-		if err != nil {
-			a.log.Warn().Err(err).Uint64("sequence", stray.Sequence).Msg("stray event left for later")
+		if stray == nil {
+			a.log.Warn().Err(err).Msg("stuck events not found")
+			return
 		}
-		if stray.Sequence == 0 {
-			return // the broker did not say
+		if err != nil {
+			a.log.Warn().Err(err).Uint64("sequence", stray.Sequence).Msg("stuck event left for later")
 		}
 		from = stray.Sequence + 1
 	}
 }
 
-func (a *account) stray(ctx context.Context, from uint64) (messages.Stray, error) {
+func (a *account) stray(ctx context.Context, from uint64) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	return a.client.Stray(ctx, a.Name, from)
+	return a.client.NextStuck(ctx, a.Name, from)
 }
 
 // finish works on a stray and takes it out of the queue.
-func (a *account) finish(ctx context.Context, stray messages.Stray) error {
+func (a *account) finish(ctx context.Context, stray *jetstream.RawStreamMsg) error {
 	j, err := a.read(stray.Subject, stray.Data)
 	j.meta = &jetstream.MsgMetadata{
-		Sequence: jetstream.SequencePair{Stream: stray.Sequence}, NumDelivered: 1, Timestamp: stray.StoredAt,
+		Sequence: jetstream.SequencePair{Stream: stray.Sequence}, NumDelivered: 1, Timestamp: stray.Time,
 	}
-	j.past = &past{stored: stray.StoredAt}
+	j.past = &past{stored: stray.Time}
 	if err == nil && !a.buried(ctx, j) {
 		err = a.work(ctx, j)
 	}
@@ -62,14 +64,14 @@ func (a *account) finish(ctx context.Context, stray messages.Stray) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	a.log.Warn().Str("token", j.token).Uint64("sequence", stray.Sequence).Msg("stray event done with")
-	return a.client.RemoveStray(ctx, stray)
+	return a.client.RemoveStuck(ctx, stray.Sequence)
 }
 
 // buried reports whether the dead letter of this very event is stored.
 func (a *account) buried(ctx context.Context, j *job) bool {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	letter, err := a.client.DeadLetter(ctx, j.event.Data.Conversation(), messages.Leader)
+	letter, err := a.client.DeadLetter(ctx, j.event.Data.Conversation, store.Leader)
 	if err != nil {
 		return false
 	}

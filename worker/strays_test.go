@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -11,7 +12,7 @@ import (
 // them: nobody would be given them.
 func (h *house) astray(events ...messages.Event[messages.Started]) {
 	h.tb.Helper()
-	if _, err := messages.ProvisionConsumer(roomlinktest.Context(h.tb), h.client.JetStream(), account); err != nil {
+	if _, err := store.ProvisionConsumer(roomlinktest.Context(h.tb), h.client.JetStream(), account); err != nil {
 		h.tb.Fatalf("providing the consumer: %v", err)
 	}
 	for _, e := range events {
@@ -24,7 +25,7 @@ func (h *house) astray(events ...messages.Event[messages.Started]) {
 		h.tb.Fatalf("opening the stream: %v", err)
 	}
 	last := stream.CachedInfo().State.LastSeq
-	if _, err := js.ResetConsumerToSequence(roomlinktest.Context(h.tb), messages.ConversationsStream, messages.ConsumerName(account), last); err != nil {
+	if _, err := js.ResetConsumerToSequence(roomlinktest.Context(h.tb), messages.ConversationsStream, store.ConsumerName(account), last); err != nil {
 		h.tb.Fatalf("resetting the consumer: %v", err)
 	}
 	if pending := h.consumer().NumPending; pending != 1 {

@@ -21,6 +21,7 @@ import (
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/worker"
 	"roomlink/worker/auvious"
@@ -88,7 +89,7 @@ func signalled(next facade) (facade, <-chan auvious.RoomRequest) {
 type house struct {
 	tb     testing.TB
 	broker *broker.Broker
-	client *messages.Client
+	client *store.Store
 }
 
 // newHouse starts a broker for the test.
@@ -223,7 +224,7 @@ func (h *house) links(id string) messages.Links {
 // storedLinks returns the links that are there, which must be some.
 func (h *house) storedLinks(id string) messages.Stored[messages.Links] {
 	h.tb.Helper()
-	stored, err := h.client.Links(roomlinktest.Context(h.tb), roomlinktest.Conversation(id), messages.Leader)
+	stored, err := h.client.Links(roomlinktest.Context(h.tb), roomlinktest.Conversation(id), store.Leader)
 	if err != nil {
 		h.tb.Fatalf("reading the links of %q: %v", id, err)
 	}
@@ -233,7 +234,7 @@ func (h *house) storedLinks(id string) messages.Stored[messages.Links] {
 // deadLetter waits for the dead letter of a conversation.
 func (h *house) deadLetter(id string) messages.DeadLetter {
 	h.tb.Helper()
-	return h.deadLetterOn(roomlinktest.Conversation(id).Token())
+	return h.deadLetterOn(messages.Token(roomlinktest.Conversation(id).InteractionID))
 }
 
 // deadLetterOn waits for the dead letter whose subject ends in a token.
@@ -320,7 +321,7 @@ func (h *house) wantSettled() {
 // consumer is what the broker says of our account's consumer.
 func (h *house) consumer() *jetstream.ConsumerInfo {
 	h.tb.Helper()
-	consumer, err := h.client.JetStream().Consumer(roomlinktest.Context(h.tb), messages.ConversationsStream, messages.ConsumerName(account))
+	consumer, err := h.client.JetStream().Consumer(roomlinktest.Context(h.tb), messages.ConversationsStream, store.ConsumerName(account))
 	if err != nil {
 		h.tb.Fatalf("reading the consumer: %v", err)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/worker/auvious"
 )
@@ -80,7 +81,7 @@ type Account struct {
 
 // Config makes a [Worker].
 type Config struct {
-	Client   *messages.Client
+	Client   *store.Store
 	Accounts []Account
 	// Grace is how long events that are held may take to finish after a stop;
 	// [DefaultGrace] if 0.
@@ -95,7 +96,7 @@ type Config struct {
 // breakers.
 type Worker struct {
 	config  Config
-	client  *messages.Client
+	client  *store.Store
 	hearts  *hearts
 	metrics *metrics
 
@@ -236,7 +237,7 @@ func (w *Worker) Ready() error {
 	defer w.mu.Unlock()
 	for _, a := range w.accounts {
 		if !a.bound.Load() {
-			return fmt.Errorf("the consumer %q is not bound", messages.ConsumerName(a.Name))
+			return fmt.Errorf("the consumer %q is not bound", store.ConsumerName(a.Name))
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/worker"
 )
@@ -58,7 +59,7 @@ func TestReady(t *testing.T) {
 	}
 	r := h.startWith(makes())
 	h.await("a worker that is ready", func() bool { return r.Ready() == nil })
-	want, got := messages.ConsumerConfig(account), h.consumer().Config
+	want, got := store.ConsumerConfig(account), h.consumer().Config
 	if got.Durable != want.Durable || got.FilterSubject != want.FilterSubject || got.AckWait != want.AckWait ||
 		got.MaxDeliver != -1 || got.MaxAckPending != -1 {
 		t.Errorf("consumer: got %+v, want %+v", got, want)
@@ -230,7 +231,7 @@ func TestSetAccounts(t *testing.T) {
 	e := roomlinktest.Started("call-1")
 	e.Data.Account = "coming"
 	h.publish(e)
-	h.next(messages.LinksStream, e.Data.Conversation().LinksSubject())
+	h.next(messages.LinksStream, e.Data.LinksSubject())
 	for what, accounts := range map[string][]worker.Account{
 		"an account twice":            {steady, steady},
 		"an account without a facade": {steady, {Name: "coming"}},

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -34,7 +35,7 @@ type letterFilter struct {
 
 // find returns the dead letters that are chosen.
 func (f letterFilter) find(
-	ctx context.Context, client *messages.Client, account string,
+	ctx context.Context, client *store.Store, account string,
 ) ([]messages.Stored[messages.DeadLetter], error) {
 	if f.AllAccounts {
 		account = ""
@@ -131,7 +132,7 @@ type letterChange struct {
 // that fails.
 func (c letterChange) each(
 	ctx context.Context, w world, done string,
-	change func(context.Context, *messages.Client, messages.Stored[messages.DeadLetter]) error,
+	change func(context.Context, *store.Store, messages.Stored[messages.DeadLetter]) error,
 ) error {
 	if len(c.Interaction) == 0 && !c.All {
 		return usagef("give interaction ids, or --all")
@@ -165,8 +166,8 @@ func (c letterChange) each(
 }
 
 func (c letterChange) one(
-	ctx context.Context, client *messages.Client, letter messages.Stored[messages.DeadLetter],
-	change func(context.Context, *messages.Client, messages.Stored[messages.DeadLetter]) error,
+	ctx context.Context, client *store.Store, letter messages.Stored[messages.DeadLetter],
+	change func(context.Context, *store.Store, messages.Stored[messages.DeadLetter]) error,
 ) error {
 	if c.DryRun {
 		return nil
@@ -192,7 +193,7 @@ type deadLettersReplayCommand struct{ letterChange }
 // Run carries out the command.
 func (c *deadLettersReplayCommand) Run(ctx context.Context, w world) error {
 	return c.each(ctx, w, "replayed",
-		func(ctx context.Context, client *messages.Client, letter messages.Stored[messages.DeadLetter]) error {
+		func(ctx context.Context, client *store.Store, letter messages.Stored[messages.DeadLetter]) error {
 			_, err := client.Replay(ctx, letter)
 			return err
 		})
@@ -203,7 +204,7 @@ type deadLettersDiscardCommand struct{ letterChange }
 // Run carries out the command.
 func (c *deadLettersDiscardCommand) Run(ctx context.Context, w world) error {
 	return c.each(ctx, w, "discarded",
-		func(ctx context.Context, client *messages.Client, letter messages.Stored[messages.DeadLetter]) error {
+		func(ctx context.Context, client *store.Store, letter messages.Stored[messages.DeadLetter]) error {
 			return client.Discard(ctx, letter)
 		})
 }

@@ -18,6 +18,7 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/programtest"
 	"roomlink/internal/simulator"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -136,9 +137,9 @@ func checkSubscriber(t *testing.T, env map[string]string, a programtest.Auvious)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := messages.NewClient(js)
+	client := store.New(js)
 	conversation := messages.Conversation{Account: "default", InteractionID: "voice-1"}
-	stored, err := client.Links(t.Context(), conversation, messages.Any)
+	stored, err := client.Links(t.Context(), conversation, store.Any)
 	if err != nil {
 		t.Fatalf("reading links: %v", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/broker"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -44,7 +45,7 @@ func (s readSettings) local() string {
 
 // client connects as the operator: to the external broker, or to the embedded
 // one of a running "serve" on this machine.
-func (s readSettings) client(ctx context.Context, w world) (*messages.Client, func(), error) {
+func (s readSettings) client(ctx context.Context, w world) (*store.Store, func(), error) {
 	config, err := s.remote(w)
 	if err != nil {
 		return nil, nil, err
@@ -70,7 +71,7 @@ func (s readSettings) client(ctx context.Context, w world) (*messages.Client, fu
 		b.Close()
 		return nil, nil, err
 	}
-	return messages.NewClient(js), b.Close, nil
+	return store.New(js), b.Close, nil
 }
 
 type linksGetCommand struct {
@@ -111,13 +112,13 @@ func (c *linksGetCommand) Run(ctx context.Context, w world) error {
 type stateLine struct {
 	*access.Addresses
 
-	Status     messages.Status      `json:"status"`
+	Status     store.Status         `json:"status"`
 	Links      *messages.Links      `json:"links,omitempty"`
 	DeadLetter *messages.DeadLetter `json:"deadLetter,omitempty"`
 }
 
 // printState shows a state, and the pages of the conversation if they are known.
-func printState(out io.Writer, state messages.State, pages *access.Addresses, asJSON bool) error {
+func printState(out io.Writer, state store.State, pages *access.Addresses, asJSON bool) error {
 	if asJSON {
 		line := stateLine{Addresses: pages, Status: state.Status}
 		if state.Links != nil {
@@ -166,7 +167,7 @@ func (c *linksWatchCommand) Run(ctx context.Context, w world) error {
 	}
 	defer closeBroker()
 	options := messages.WatchOptions{FromNow: c.FromNow}
-	err = client.Watch(ctx, c.Account, options, func(stored messages.Stored[messages.Links]) error {
+	err = messages.NewSubscriber(client.JetStream()).Watch(ctx, c.Account, options, func(stored messages.Stored[messages.Links]) error {
 		if c.JSON {
 			return json.NewEncoder(w.stdout).Encode(stored.Data)
 		}
@@ -199,7 +200,7 @@ func (c *linksRenewCommand) Run(ctx context.Context, w world) error {
 	ctx, cancel := context.WithTimeout(ctx, dialWithin+c.Wait)
 	defer cancel()
 	conversation := messages.Conversation{Account: c.Account, InteractionID: c.Interaction}
-	known, err := client.Latest(ctx, conversation)
+	known, err := client.Snapshot(ctx, conversation)
 	if err != nil {
 		return err
 	}
@@ -225,19 +226,19 @@ func (c *linksRenewCommand) Run(ctx context.Context, w world) error {
 
 // awaitRenewal returns the state that the renewal of the known links leads to.
 func awaitRenewal(
-	ctx context.Context, client *messages.Client, conversation messages.Conversation, known messages.Latest,
-) (messages.State, error) {
-	feed := messages.NewFeed(client)
+	ctx context.Context, client *store.Store, conversation messages.Conversation, known store.Snapshot,
+) (store.State, error) {
+	feed := store.NewFeed(client)
 	feedCtx, stop := context.WithCancel(ctx)
 	defer stop()
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { _ = feed.Run(feedCtx, nil) }) // it ends with its context
 	defer stop()
-	var last messages.State
-	err := feed.Follow(ctx, conversation, time.Second, func(state messages.State) bool {
+	var last store.State
+	err := feed.Follow(ctx, conversation, time.Second, func(state store.State) bool {
 		last = state
-		return known.Answered(state)
+		return known.AnsweredBy(state)
 	})
 	return last, err
 }

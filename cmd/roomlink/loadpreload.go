@@ -68,8 +68,9 @@ func (t *loadTest) preloadOne(ctx context.Context, s *loadSystem, prefix string,
 	now := messages.At(time.Now())
 	caller := s.target.Callers[number%len(s.target.Callers)]
 	id := fmt.Sprintf("%s-%09d", prefix, number)
+	conversation := messages.Conversation{Account: caller.Account, InteractionID: id}
 	_, err := s.client.PublishLinks(ctx, messages.NewEvent(now, messages.Links{
-		Account: caller.Account, InteractionID: id, CustomerID: id, Generation: 1,
+		Request: messages.Request{Conversation: conversation, CustomerID: id}, Generation: 1,
 		AgentURL:  s.auvious.url + "/agent/" + id,
 		TicketURL: messages.Secret(s.auvious.url + "/t/" + id),
 		CreatedAt: now, ExpiresAt: messages.At(now.Add(4 * time.Hour)),

@@ -18,7 +18,7 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/load"
 	"roomlink/internal/secret"
-	"roomlink/messages"
+	"roomlink/internal/store"
 )
 
 // Between two kills lies a time from leastCalm to mostCalm.
@@ -203,7 +203,7 @@ func (p *loadParts) connect(ctx context.Context) error {
 	if s.target.JetStream, err = b.Connect("load"); err != nil {
 		return err
 	}
-	s.client = messages.NewClient(s.target.JetStream, messages.GroupCommit())
+	s.client = store.New(s.target.JetStream, store.WithGroupCommit())
 	return nil
 }
 

@@ -24,6 +24,7 @@ import (
 	"roomlink/internal/load"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
+	"roomlink/internal/store"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -46,7 +47,7 @@ type loadSystem struct {
 	auvious loadAuvious
 	// accounts is the file with the accounts.
 	accounts string
-	client   *messages.Client
+	client   *store.Store
 	// workers are where the operations of each worker are.
 	workers []string
 	// meanwhile runs beside the requests; nil for nothing.
@@ -285,7 +286,7 @@ func (t *loadTest) startInProcess(ctx context.Context, s *loadSystem) error {
 	if err != nil {
 		return err
 	}
-	s.client = messages.NewClient(js, messages.GroupCommit())
+	s.client = store.New(js, store.WithGroupCommit())
 	s.target.JetStream, s.target.Usage = js, ownUsage
 	s.target.Address = strings.TrimPrefix(p.publicURL, "http://")
 	return awaitAnswer(ctx, "http://"+p.opsAddress+"/readyz", func() error { return nil })

@@ -18,6 +18,7 @@ import (
 	"roomlink/internal/openapi"
 	"roomlink/internal/programtest"
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/viewer"
 	"roomlink/webhook"
@@ -33,7 +34,7 @@ func TestOpenAPIRoutes(t *testing.T) {
 		t.Fatal(err)
 	}
 	pages := access.Pages{Keys: keys, BaseURL: "https://x.example", Lifetime: time.Hour}
-	feed := messages.NewFeed(client)
+	feed := store.NewFeed(client)
 	webhook.New(webhook.Config{Client: client, Feed: feed, Pages: pages}).Routes(router)
 	viewer.New(viewer.Config{Client: client, Feed: feed, Pages: pages, Logger: zerolog.New(io.Discard)}).Routes(router)
 	openapi.Routes(router)

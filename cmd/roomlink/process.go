@@ -16,9 +16,9 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/filewatch"
 	"roomlink/internal/heap"
+	"roomlink/internal/store"
 	"roomlink/internal/telemetry"
 	"roomlink/internal/web"
-	"roomlink/messages"
 )
 
 const (
@@ -34,7 +34,7 @@ type process struct {
 	log      zerolog.Logger
 	registry *prometheus.Registry
 	broker   *broker.Broker
-	client   *messages.Client
+	client   *store.Store
 	tenants  *tenants
 	// publicURL is the base of our own addresses; "" without public HTTP.
 	publicURL string
@@ -142,19 +142,19 @@ func (p *process) openBroker(
 }
 
 // connect opens a connection for a part.
-func (p *process) connect(part string) (*messages.Client, error) {
+func (p *process) connect(part string) (*store.Store, error) {
 	js, err := p.broker.Connect(part)
 	if err != nil {
 		return nil, err
 	}
-	var options []messages.Option
+	var options []store.Option
 	if p.broker.SyncsWrites() {
-		options = append(options, messages.GroupCommit())
+		options = append(options, store.WithGroupCommit())
 	}
 	if p.broker.Embedded() {
-		options = append(options, messages.SingleServer(), messages.Unless(p.broker.Trouble))
+		options = append(options, store.WithSingleServer(), store.WithHealthCheck(p.broker.Trouble))
 	}
-	client := messages.NewClient(js, options...)
+	client := store.New(js, options...)
 	p.closers = append(p.closers, client.Close)
 	return client, nil
 }
@@ -170,10 +170,10 @@ func (p *process) dialBroker(ctx context.Context, settings natsSettings) (*broke
 
 // provision sees to the streams, and waits for a broker that is slow, or an
 // external one that is not ready to make them.
-func (p *process) provision(ctx context.Context, settings messages.StreamSettings) error {
+func (p *process) provision(ctx context.Context, settings store.StreamSettings) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, provisionWithin)
-		err := messages.Provision(attempt, p.client.JetStream(), settings)
+		err := store.Provision(attempt, p.client.JetStream(), settings)
 		cancel()
 		slow := errors.Is(err, context.DeadlineExceeded) // as on a disk that others keep busy
 		if err == nil || p.broker.Embedded() && !slow || !mayPass(err) {
@@ -203,7 +203,7 @@ func (p *process) watchHealth() {
 		p.ready = append(p.ready, check)
 	}
 	p.ready = append(p.ready, telemetry.Check{Name: "streams", Run: func(ctx context.Context) error {
-		for _, config := range (messages.StreamSettings{}).Streams() {
+		for _, config := range (store.StreamSettings{}).Streams() {
 			if _, err := p.client.JetStream().Stream(ctx, config.Name); err != nil {
 				return fmt.Errorf("stream %q: %w", config.Name, err)
 			}
@@ -214,8 +214,8 @@ func (p *process) watchHealth() {
 }
 
 // addFeed adds the watch of links and dead letters.
-func (p *process) addFeed() *messages.Feed {
-	feed := messages.NewFeed(p.client)
+func (p *process) addFeed() *store.Feed {
+	feed := store.NewFeed(p.client)
 	p.parts = append(p.parts, func(ctx context.Context) error {
 		return feed.Run(ctx, func(err error) { p.log.Warn().Err(err).Msg("watch interrupted") })
 	})

@@ -6,8 +6,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"roomlink/internal/store"
 	"roomlink/internal/telemetry"
-	"roomlink/messages"
 	"roomlink/viewer"
 	"roomlink/webhook"
 	"roomlink/worker"
@@ -65,7 +65,7 @@ func (c *serveCommand) build(ctx context.Context, p *process) error {
 }
 
 // webhook returns the webhook's routes.
-func (p *process) webhook(s site, feed *messages.Feed, settings publicSettings) func(chi.Router) {
+func (p *process) webhook(s site, feed *store.Feed, settings publicSettings) func(chi.Router) {
 	hook := webhook.New(webhook.Config{
 		Client: p.client, Feed: feed, Directory: s.directory, Pages: s.pages,
 		Accounts: callersOf(p.tenants.all()), ActionTimeout: settings.ActionTimeout,
@@ -79,7 +79,7 @@ func (p *process) webhook(s site, feed *messages.Feed, settings publicSettings) 
 }
 
 // viewer returns the viewer's routes.
-func (p *process) viewer(s site, feed *messages.Feed, settings viewerSettings) func(chi.Router) {
+func (p *process) viewer(s site, feed *store.Feed, settings viewerSettings) func(chi.Router) {
 	return viewer.New(viewer.Config{
 		Client: p.client, Feed: feed, Directory: s.directory, Pages: s.pages,
 		FrameAncestors: settings.FrameAncestors, Logger: p.log,

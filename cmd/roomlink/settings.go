@@ -11,7 +11,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/secret"
-	"roomlink/messages"
+	"roomlink/internal/store"
 )
 
 // The settings are the fields below, by flag or variable, and the secrets in
@@ -222,8 +222,8 @@ func (s syncInterval) String() string {
 	return time.Duration(s).String()
 }
 
-func (s streamSettings) messages(embedded bool) messages.StreamSettings {
-	settings := messages.StreamSettings{
+func (s streamSettings) messages(embedded bool) store.StreamSettings {
+	settings := store.StreamSettings{
 		Replicas: s.Replicas, MaxBytes: int64(s.MaxBytes),
 		DuplicateWindow: s.DuplicateWindow, LinksMaxAge: s.LinksMaxAge,
 	}

@@ -14,6 +14,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -45,7 +46,7 @@ func startDeployed(t *testing.T) string {
 }
 
 // dialDeployed connects as a part or as the operator does.
-func dialDeployed(t *testing.T, config broker.RemoteConfig) *messages.Client {
+func dialDeployed(t *testing.T, config broker.RemoteConfig) *store.Store {
 	t.Helper()
 	config.Logger = zerolog.New(io.Discard)
 	b, err := broker.Dial(roomlinktest.Context(t), config)
@@ -57,7 +58,7 @@ func dialDeployed(t *testing.T, config broker.RemoteConfig) *messages.Client {
 	if err != nil {
 		t.Fatalf("connecting: %v", err)
 	}
-	return messages.NewClient(js)
+	return store.New(js)
 }
 
 // TestDeployedConfiguration does with each user of deploy/nats.conf what that is
@@ -66,15 +67,15 @@ func TestDeployedConfiguration(t *testing.T) {
 	url := startDeployed(t)
 	parts := dialDeployed(t, broker.RemoteConfig{URL: url, User: "roomlink", Password: "invented"})
 	operator := dialDeployed(t, broker.RemoteConfig{URL: url, User: "operator", Password: "inventedOPERATOR_", Operator: true})
-	if err := messages.Provision(roomlinktest.Context(t), parts.JetStream(), messages.StreamSettings{}); err != nil {
+	if err := store.Provision(roomlinktest.Context(t), parts.JetStream(), store.StreamSettings{}); err != nil {
 		t.Fatalf("provisioning: %v", err)
 	}
-	if _, err := messages.ProvisionConsumer(roomlinktest.Context(t), parts.JetStream(), "default"); err != nil {
+	if _, err := store.ProvisionConsumer(roomlinktest.Context(t), parts.JetStream(), "default"); err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
 	publishLinks(t, parts, "default", "a")
 	publishDeadLetter(t, parts, "default", "b")
-	letter, err := operator.DeadLetter(roomlinktest.Context(t), conversation("default", "b"), messages.Leader)
+	letter, err := operator.DeadLetter(roomlinktest.Context(t), conversation("default", "b"), store.Leader)
 	if err != nil {
 		t.Fatalf("reading a dead letter as operator: %v", err)
 	}
@@ -82,7 +83,7 @@ func TestDeployedConfiguration(t *testing.T) {
 		t.Errorf("replaying as operator: got error %v, want none", err)
 	}
 	publishDeadLetter(t, parts, "default", "b")
-	if letter, err = parts.DeadLetter(roomlinktest.Context(t), conversation("default", "b"), messages.Leader); err != nil {
+	if letter, err = parts.DeadLetter(roomlinktest.Context(t), conversation("default", "b"), store.Leader); err != nil {
 		t.Fatalf("reading a dead letter: %v", err)
 	}
 	if err := parts.Discard(roomlinktest.Context(t), letter); err != nil {
@@ -104,17 +105,17 @@ func TestDeployedConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	subscriber := messages.NewClient(js)
-	if _, err := subscriber.Links(roomlinktest.Context(t), conversation("default", "a"), messages.Any); err != nil {
+	subscriber := store.New(js)
+	if _, err := subscriber.Links(roomlinktest.Context(t), conversation("default", "a"), store.Any); err != nil {
 		t.Errorf("reading links as subscriber: got error %v, want none", err)
 	}
-	wantWatched(t, outsider{Client: subscriber}, "default", "a")
+	wantWatched(t, outsider{Store: subscriber}, "default", "a")
 	err = nc.PublishRequest("$JS.API.DIRECT.GET.ROOMLINK_LINKS.roomlink.links.default.none",
 		"$JS.API.STREAM.PURGE.ROOMLINK_LINKS", nil)
 	if err := errors.Join(err, nc.FlushWithContext(roomlinktest.Context(t))); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
-	if _, err := subscriber.Links(roomlinktest.Context(t), conversation("default", "a"), messages.Any); err != nil {
+	if _, err := subscriber.Links(roomlinktest.Context(t), conversation("default", "a"), store.Any); err != nil {
 		t.Errorf("links after an answer was sent elsewhere: got error %v, want none", err)
 	}
 }

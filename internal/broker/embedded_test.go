@@ -12,6 +12,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -38,8 +39,8 @@ func TestMessagesSurviveARestart(t *testing.T) {
 	publishDeadLetter(t, h.parts, "acme", "c")
 	h.Close()
 	client := roomlinktest.Client(t, embed(t, config(h.dir, "acme")))
-	for id, want := range map[string]messages.Status{
-		"a": messages.StatusReady, "b": messages.StatusPending, "c": messages.StatusFailed,
+	for id, want := range map[string]store.Status{
+		"a": store.StatusReady, "b": store.StatusPending, "c": store.StatusFailed,
 	} {
 		state, err := client.State(roomlinktest.Context(t), conversation("acme", id), roomlinktest.Noon.Time)
 		if err != nil || state.Status != want {
@@ -51,7 +52,7 @@ func TestMessagesSurviveARestart(t *testing.T) {
 func TestAStoreWithSyncAlways(t *testing.T) {
 	c := config(t.TempDir(), "acme")
 	c.Sync = 0
-	b := roomlinktest.StartBrokerWith(t, c, messages.StreamSettings{})
+	b := roomlinktest.StartBrokerWith(t, c, store.StreamSettings{})
 	publishLinks(t, roomlinktest.Client(t, b), "acme", "a")
 }
 
@@ -89,7 +90,7 @@ func TestAStreamThatCannotBeRecovered(t *testing.T) {
 				write(t, path, content)
 			}
 			client := roomlinktest.Client(t, embed(t, config(h.dir, "acme")))
-			if _, err := client.Links(roomlinktest.Context(t), conversation("acme", "a"), messages.Leader); err != nil {
+			if _, err := client.Links(roomlinktest.Context(t), conversation("acme", "a"), store.Leader); err != nil {
 				t.Errorf("links: got error %v, want none", err)
 			}
 		})

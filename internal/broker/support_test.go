@@ -13,6 +13,7 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -37,19 +38,19 @@ func embed(t *testing.T, c broker.EmbeddedConfig) *broker.Broker {
 type house struct {
 	*broker.Broker
 	dir   string
-	parts *messages.Client
+	parts *store.Store
 }
 
 func newHouse(t *testing.T, accounts ...string) house {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
-	b := roomlinktest.StartBrokerWith(t, config(dir, accounts...), messages.StreamSettings{})
+	b := roomlinktest.StartBrokerWith(t, config(dir, accounts...), store.StreamSettings{})
 	return house{b, dir, roomlinktest.Client(t, b)}
 }
 
 // outsider is a connection over TCP, with what the broker refused it.
 type outsider struct {
-	*messages.Client
+	*store.Store
 	nc      *nats.Conn
 	refused chan error
 }
@@ -72,7 +73,7 @@ func (h house) user(t *testing.T, name string, options ...nats.Option) outsider 
 	if err != nil {
 		t.Fatalf("connecting as %q: %v", name, err)
 	}
-	return outsider{messages.NewClient(js), nc, refused}
+	return outsider{store.New(js), nc, refused}
 }
 
 func (h house) password(t *testing.T, name string) secret.String {
@@ -89,7 +90,7 @@ func conversation(account, id string) messages.Conversation {
 }
 
 // publishLinks stores links that are the first of their conversation.
-func publishLinks(t *testing.T, client *messages.Client, account, id string) {
+func publishLinks(t *testing.T, client *store.Store, account, id string) {
 	t.Helper()
 	links := roomlinktest.Links(id, 1)
 	links.Data.Account = account
@@ -97,7 +98,7 @@ func publishLinks(t *testing.T, client *messages.Client, account, id string) {
 }
 
 // publishDeadLetter stores the dead letter of an event.
-func publishDeadLetter(t *testing.T, client *messages.Client, account, id string) {
+func publishDeadLetter(t *testing.T, client *store.Store, account, id string) {
 	t.Helper()
 	started := roomlinktest.Started(id)
 	started.Data.Account = account
@@ -106,6 +107,6 @@ func publishDeadLetter(t *testing.T, client *messages.Client, account, id string
 		t.Fatalf("encoding: %v", err)
 	}
 	roomlinktest.PublishDeadLetter(t, client, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
-		Account: account, InteractionID: id, Reason: messages.ReasonRejected, Attempts: 1, Event: original,
+		Conversation: messages.Conversation{Account: account, InteractionID: id}, Reason: messages.ReasonRejected, Attempts: 1, Event: original,
 	}))
 }

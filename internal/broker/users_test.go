@@ -15,6 +15,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -85,11 +86,12 @@ func TestSubscriberReadsItsAccountsLinks(t *testing.T) {
 	publishLinks(t, h.parts, "acme", "a")
 	publishLinks(t, h.parts, "other", "b")
 	subscriber := h.user(t, broker.SubscriberUser)
-	links, err := subscriber.Links(roomlinktest.Context(t), conversation("acme", "a"), messages.Any)
+	reader := messages.NewSubscriber(subscriber.JetStream())
+	links, err := reader.Links(roomlinktest.Context(t), conversation("acme", "a"))
 	if err != nil || links.Data.InteractionID != "a" {
 		t.Errorf("links: got %q and error %v, want %q", links.Data.InteractionID, err, "a")
 	}
-	_, err = subscriber.Links(roomlinktest.Context(t), conversation("acme", "none"), messages.Any)
+	_, err = reader.Links(roomlinktest.Context(t), conversation("acme", "none"))
 	if !errors.Is(err, messages.ErrNotFound) {
 		t.Errorf("links that are not there: got error %v, want %v", err, messages.ErrNotFound)
 	}
@@ -104,7 +106,7 @@ func wantWatched(t *testing.T, subscriber outsider, account, want string) {
 	t.Helper()
 	enough := errors.New("enough")
 	var got string
-	err := subscriber.Watch(roomlinktest.Context(t), account, messages.WatchOptions{},
+	err := messages.NewSubscriber(subscriber.JetStream()).Watch(roomlinktest.Context(t), account, messages.WatchOptions{},
 		func(links messages.Stored[messages.Links]) error {
 			got = links.Data.InteractionID
 			return enough
@@ -123,7 +125,7 @@ func TestSubscriberWatchesFromNow(t *testing.T) {
 	if err != nil {
 		t.Fatalf("subscribing to advisories: %v", err)
 	}
-	told := roomlinktest.Watch(t, subscriber.Client, messages.WatchOptions{FromNow: true})
+	told := roomlinktest.Watch(t, subscriber.Store, messages.WatchOptions{FromNow: true})
 	roomlinktest.Receive(t, begun, "the watch's consumer")
 	publishLinks(t, h.parts, "acme", "after")
 	if got := roomlinktest.Receive(t, told, "links").Data.InteractionID; got != "after" {
@@ -134,7 +136,7 @@ func TestSubscriberWatchesFromNow(t *testing.T) {
 func TestSubscribersWatchSurvivesARestart(t *testing.T) {
 	h := newHouse(t, "acme")
 	publishLinks(t, h.parts, "acme", "before")
-	told := roomlinktest.Watch(t, h.user(t, broker.SubscriberUser).Client, messages.WatchOptions{})
+	told := roomlinktest.Watch(t, h.user(t, broker.SubscriberUser).Store, messages.WatchOptions{})
 	roomlinktest.Receive(t, told, "the first links")
 	address := strings.TrimPrefix(h.Address(), "nats://")
 	h.Close()
@@ -145,7 +147,7 @@ func TestSubscribersWatchSurvivesARestart(t *testing.T) {
 	if err != nil {
 		t.Fatalf("connecting: %v", err)
 	}
-	publishLinks(t, messages.NewClient(js), "acme", "after")
+	publishLinks(t, store.New(js), "acme", "after")
 	if got := roomlinktest.Receive(t, told, "the links after the restart").Data.InteractionID; got != "after" {
 		t.Errorf("watched: got %q, want %q", got, "after")
 	}
@@ -281,7 +283,7 @@ func TestSubscriberCannotHaveTheBrokerDoIt(t *testing.T) {
 	}
 	// The broker answers in order, and so has answered the others before this.
 	for range 2 {
-		_, err := subscriber.Links(roomlinktest.Context(t), conversation("acme", "a"), messages.Any)
+		_, err := subscriber.Links(roomlinktest.Context(t), conversation("acme", "a"), store.Any)
 		if err != nil {
 			t.Errorf("links: got error %v, want none", err)
 		}
@@ -308,18 +310,18 @@ func TestSubscriberCannotHaveAConsumerDoIt(t *testing.T) {
 	}
 	// By the time that a consumer of the right kind has told of both, so have they.
 	publishLinks(t, h.parts, "acme", "b")
-	told := roomlinktest.Watch(t, subscriber.Client, messages.WatchOptions{})
+	told := roomlinktest.Watch(t, subscriber.Store, messages.WatchOptions{})
 	for range 2 {
 		roomlinktest.Receive(t, told, "links")
 	}
 	for _, id := range []string{"a", "b"} {
-		if _, err := h.parts.Links(roomlinktest.Context(t), conversation("acme", id), messages.Leader); err != nil {
+		if _, err := h.parts.Links(roomlinktest.Context(t), conversation("acme", id), store.Leader); err != nil {
 			t.Errorf("links of %q: got error %v, want none", id, err)
 		}
 	}
 	state, err := h.parts.State(roomlinktest.Context(t), conversation("acme", "made-up"), time.Now())
-	if err != nil || state.Status != messages.StatusUnknown {
-		t.Errorf("state of what nobody started: got %q and error %v, want %q", state.Status, err, messages.StatusUnknown)
+	if err != nil || state.Status != store.StatusUnknown {
+		t.Errorf("state of what nobody started: got %q and error %v, want %q", state.Status, err, store.StatusUnknown)
 	}
 }
 
@@ -333,7 +335,7 @@ func TestEachAccountHasASubscriberOfItsOwn(t *testing.T) {
 		subscriber  outsider
 		account, id string
 	}{{acme, "acme", "a"}, {other, "other", "b"}} {
-		links, err := test.subscriber.Links(roomlinktest.Context(t), conversation(test.account, test.id), messages.Any)
+		links, err := test.subscriber.Links(roomlinktest.Context(t), conversation(test.account, test.id), store.Any)
 		if err != nil || links.Data.InteractionID != test.id {
 			t.Errorf("links of %q: got %q and error %v, want %q", test.account, links.Data.InteractionID, err, test.id)
 		}
@@ -360,13 +362,13 @@ func TestOperatorWorksOnDeadLetters(t *testing.T) {
 		t.Errorf("dead letters: got %q and error %v, want a and b", ids, err)
 	}
 	state, err := operator.State(roomlinktest.Context(t), conversation("acme", "a"), roomlinktest.Noon.Time)
-	if err != nil || state.Status != messages.StatusPending {
-		t.Errorf("state after the replay: got %q and error %v, want %q", state.Status, err, messages.StatusPending)
+	if err != nil || state.Status != store.StatusPending {
+		t.Errorf("state after the replay: got %q and error %v, want %q", state.Status, err, store.StatusPending)
 	}
 }
 
 // operator connects as our own commands do.
-func (h house) operator(t *testing.T) *messages.Client {
+func (h house) operator(t *testing.T) *store.Store {
 	t.Helper()
 	b, err := broker.Dial(roomlinktest.Context(t), broker.RemoteConfig{
 		URL: h.Address(), User: broker.OperatorUser, Password: h.password(t, broker.OperatorUser), Operator: true,
@@ -379,7 +381,7 @@ func (h house) operator(t *testing.T) *messages.Client {
 	if err != nil {
 		t.Fatalf("connecting as operator: %v", err)
 	}
-	return messages.NewClient(js)
+	return store.New(js)
 }
 
 func TestOperatorHearsNobodyElse(t *testing.T) {
@@ -410,12 +412,12 @@ func TestNobodyOverhearsTheParts(t *testing.T) {
 		}
 	}
 	publishLinks(t, h.parts, "acme", "a")
-	for _, from := range []messages.Consistency{messages.Any, messages.Leader} {
+	for _, from := range []store.Consistency{store.Any, store.Leader} {
 		if _, err := h.parts.Links(roomlinktest.Context(t), conversation("acme", "a"), from); err != nil {
 			t.Fatalf("reading the links: %v", err)
 		}
 	}
-	wantWatched(t, outsider{Client: h.parts}, "acme", "a")
+	wantWatched(t, outsider{Store: h.parts}, "acme", "a")
 	if _, err := h.parts.State(roomlinktest.Context(t), conversation("acme", "a"), time.Now()); err != nil {
 		t.Fatalf("reading the state: %v", err)
 	}

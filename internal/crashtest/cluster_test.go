@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/programtest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -108,7 +109,7 @@ func provision(tb testing.TB, js jetstream.JetStream, replicas int) {
 	await(tb, "the streams", func() bool {
 		attempt, cancel := context.WithTimeout(tb.Context(), 3*time.Second)
 		defer cancel()
-		return messages.Provision(attempt, js, messages.StreamSettings{Replicas: replicas}) == nil
+		return store.Provision(attempt, js, store.StreamSettings{Replicas: replicas}) == nil
 	})
 }
 

@@ -122,7 +122,7 @@ func reconcile(tb testing.TB, js jetstream.JetStream, auvious programtest.Auviou
 	linked, dead := tokens(tb, js, messages.LinksStream), tokens(tb, js, messages.DeadLettersStream)
 	lost := 0
 	for _, id := range taken {
-		token := messages.Conversation{InteractionID: id}.Token()
+		token := messages.Token(id)
 		switch {
 		case linked[token] && dead[token]:
 			tb.Errorf("event %q: got both links and a dead letter, want one of them", id)
@@ -134,7 +134,7 @@ func reconcile(tb testing.TB, js jetstream.JetStream, auvious programtest.Auviou
 	rooms, orphans := auvious.RoomsByInteraction(), 0
 	for id, made := range rooms {
 		orphans += made
-		if linked[messages.Conversation{InteractionID: id}.Token()] {
+		if linked[messages.Token(id)] {
 			orphans--
 		}
 	}

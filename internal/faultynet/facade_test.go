@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -135,7 +136,7 @@ func TestUnknownOutcomesEnd(t *testing.T) {
 	s.toAuvious.Heal()
 	for _, id := range stored {
 		conversation := messages.Conversation{Account: account, InteractionID: id}
-		letter, err := s.observer.DeadLetter(roomlinktest.Context(t), conversation, messages.Leader)
+		letter, err := s.observer.DeadLetter(roomlinktest.Context(t), conversation, store.Leader)
 		if err != nil || letter.Data.Reason != messages.ReasonUnknownOutcome {
 			t.Fatalf("dead letter of %q: got reason %q and error %v, want %q",
 				id, letter.Data.Reason, err, messages.ReasonUnknownOutcome)

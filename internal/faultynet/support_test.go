@@ -25,6 +25,7 @@ import (
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
+	"roomlink/internal/store"
 	"roomlink/internal/web"
 	"roomlink/messages"
 	"roomlink/webhook"
@@ -66,7 +67,7 @@ type site struct {
 	simulator *simulator.Simulator
 	registry  *prometheus.Registry
 	log       *roomlinktest.Logbook
-	observer  *messages.Client
+	observer  *store.Store
 	// toBroker and toAuvious are the networks.
 	toBroker, toAuvious *roomlinktest.Network
 	worker              *worker.Worker
@@ -101,7 +102,7 @@ func newSite(tb testing.TB, choice setup) *site {
 	address := startServer(tb)
 	s.toBroker = roomlinktest.NewNetwork(tb, address)
 	s.observer = dial(tb, address, zerolog.Nop())
-	if err := messages.Provision(roomlinktest.Context(tb), s.observer.JetStream(), messages.StreamSettings{}); err != nil {
+	if err := store.Provision(roomlinktest.Context(tb), s.observer.JetStream(), store.StreamSettings{}); err != nil {
 		tb.Fatalf("provisioning: %v", err)
 	}
 	var err error
@@ -140,7 +141,7 @@ func startServer(tb testing.TB) string {
 }
 
 // dial connects as a part does.
-func dial(tb testing.TB, address string, log zerolog.Logger) *messages.Client {
+func dial(tb testing.TB, address string, log zerolog.Logger) *store.Store {
 	tb.Helper()
 	b, err := broker.Dial(roomlinktest.Context(tb), broker.RemoteConfig{
 		URL: "nats://" + address, User: "roomlink", Password: "invented", Logger: log,
@@ -155,13 +156,13 @@ func dial(tb testing.TB, address string, log zerolog.Logger) *messages.Client {
 			tb.Fatalf("connecting: %v", err)
 		}
 	}
-	client := messages.NewClient(js, messages.GroupCommit()) // as a part does with an external broker
+	client := store.New(js, store.WithGroupCommit()) // as a part does with an external broker
 	tb.Cleanup(client.Close)
 	return client
 }
 
 // serve runs the webhook until the test ends.
-func (s *site) serve(client *messages.Client) {
+func (s *site) serve(client *store.Store) {
 	s.tb.Helper()
 	keys, err := access.NewKeys(secret.String("an invented link key of these tests"))
 	if err != nil {
@@ -173,7 +174,7 @@ func (s *site) serve(client *messages.Client) {
 	if err != nil {
 		s.tb.Fatalf("making a directory: %v", err)
 	}
-	feed := messages.NewFeed(client)
+	feed := store.NewFeed(client)
 	router := web.NewRouter()
 	webhook.New(webhook.Config{
 		Client: client, Feed: feed, Directory: directory, Accounts: []webhook.Account{{Name: account}},
@@ -187,7 +188,7 @@ func (s *site) serve(client *messages.Client) {
 }
 
 // work runs the worker, in front of a simulated auvious behind its network.
-func (s *site) work(client *messages.Client, choice setup) {
+func (s *site) work(client *store.Store, choice setup) {
 	s.tb.Helper()
 	var err error
 	if s.simulator, err = simulator.New(simulator.Config{}); err != nil {

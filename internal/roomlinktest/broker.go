@@ -9,7 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
-	"roomlink/messages"
+	"roomlink/internal/store"
 )
 
 // StartBroker runs a broker with the streams for the length of a test or benchmark.
@@ -18,12 +18,12 @@ func StartBroker(tb testing.TB, accounts ...string) *broker.Broker {
 	tb.Helper()
 	return StartBrokerWith(tb, broker.EmbeddedConfig{
 		Dir: tb.TempDir(), Sync: time.Minute, Listen: "127.0.0.1:0", Accounts: accounts,
-	}, messages.StreamSettings{})
+	}, store.StreamSettings{})
 }
 
 // StartBrokerWith runs a broker with a configuration of the test's own.
 func StartBrokerWith(
-	tb testing.TB, config broker.EmbeddedConfig, settings messages.StreamSettings,
+	tb testing.TB, config broker.EmbeddedConfig, settings store.StreamSettings,
 ) *broker.Broker {
 	tb.Helper()
 	config.Logger = zerolog.New(io.Discard)
@@ -32,7 +32,7 @@ func StartBrokerWith(
 		tb.Fatalf("embedding a broker: %v", err)
 	}
 	tb.Cleanup(b.Close)
-	if err := messages.Provision(tb.Context(), Connect(tb, b), settings); err != nil {
+	if err := store.Provision(tb.Context(), Connect(tb, b), settings); err != nil {
 		tb.Fatalf("provisioning: %v", err)
 	}
 	return b
@@ -49,13 +49,13 @@ func Connect(tb testing.TB, b *broker.Broker) jetstream.JetStream {
 }
 
 // Client returns a client of the messages on a connection of its own.
-func Client(tb testing.TB, b *broker.Broker) *messages.Client {
+func Client(tb testing.TB, b *broker.Broker) *store.Store {
 	tb.Helper()
-	return messages.NewClient(Connect(tb, b))
+	return store.New(Connect(tb, b))
 }
 
 // Stream opens a stream.
-func Stream(tb testing.TB, client *messages.Client, name string) jetstream.Stream {
+func Stream(tb testing.TB, client *store.Store, name string) jetstream.Stream {
 	tb.Helper()
 	stream, err := client.JetStream().Stream(Context(tb), name)
 	if err != nil {

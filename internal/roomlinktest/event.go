@@ -1,6 +1,10 @@
 package roomlinktest
 
 import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
 	"time"
 
 	"roomlink/messages"
@@ -17,15 +21,40 @@ func Conversation(id string) messages.Conversation {
 	return messages.Conversation{Account: Account, InteractionID: id}
 }
 
+func request(id string) messages.Request {
+	return messages.Request{Conversation: Conversation(id), CustomerID: "contact-42"}
+}
+
+// FullRequest is a request with every field set, also those that are added later.
+func FullRequest(tb testing.TB, id string) messages.Request {
+	tb.Helper()
+	var request messages.Request
+	for _, field := range reflect.VisibleFields(reflect.TypeOf(request)) {
+		if field.Anonymous {
+			continue
+		}
+		value := reflect.ValueOf(&request).Elem().FieldByIndex(field.Index)
+		switch value.Interface().(type) {
+		case string:
+			value.SetString("full-" + strings.ToLower(field.Name))
+		case *int64:
+			seconds := int64(3600)
+			value.Set(reflect.ValueOf(&seconds))
+		default:
+			tb.Fatalf("field %s: got type %v, want one that FullRequest can set", field.Name, field.Type)
+		}
+	}
+	request.Conversation = Conversation(id)
+	return request
+}
+
 // Started is the event of a conversation.
 func Started(id string) messages.Event[messages.Started] {
 	return messages.NewEvent(Noon, messages.Started{
-		Account:       Account,
-		InteractionID: id,
-		CustomerID:    "contact-42",
-		Channel:       messages.ChannelVoice,
-		Source:        messages.SourceAutomation,
-		ReceivedAt:    Noon,
+		Request:    request(id),
+		Channel:    messages.ChannelVoice,
+		Source:     messages.SourceAutomation,
+		ReceivedAt: Noon,
 	})
 }
 
@@ -39,12 +68,42 @@ func Renewal(id string, generation int) messages.Event[messages.Started] {
 // Links are those of a conversation, which never expire.
 func Links(id string, generation int) messages.Event[messages.Links] {
 	return messages.NewEvent(Noon, messages.Links{
-		Account:       Account,
-		InteractionID: id,
-		CustomerID:    "contact-42",
-		AgentURL:      "https://video.example/agent",
-		TicketURL:     "https://video.example/t/invented-ticket",
-		CreatedAt:     Noon,
-		Generation:    generation,
+		Request:    request(id),
+		AgentURL:   "https://video.example/agent",
+		TicketURL:  "https://video.example/t/invented-ticket",
+		CreatedAt:  Noon,
+		Generation: generation,
 	})
+}
+
+// ExpiredLinks are the first links of a conversation. Their ticket ended in 2001.
+func ExpiredLinks(id string) messages.Event[messages.Links] {
+	e := Links(id, 1)
+	e.Data.ExpiresAt = messages.At(time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC))
+	return e
+}
+
+// DeadLetter is the dead letter of a conversation's event.
+func DeadLetter(tb testing.TB, id string) messages.Event[messages.DeadLetter] {
+	tb.Helper()
+	return messages.NewEvent(Noon, messages.DeadLetter{
+		Conversation:  Conversation(id),
+		Reason:        messages.ReasonRejected,
+		Detail:        "auvious answered 422",
+		HTTPStatus:    422,
+		Attempts:      1,
+		AcceptedAt:    Noon,
+		LastAttemptAt: Noon,
+		Event:         Encode(tb, Started(id)),
+	})
+}
+
+// Encode returns an event as JSON.
+func Encode[T messages.Data](tb testing.TB, e messages.Event[T]) json.RawMessage {
+	tb.Helper()
+	data, err := e.Encode()
+	if err != nil {
+		tb.Fatalf("encoding: %v", err)
+	}
+	return data
 }

@@ -2,27 +2,30 @@ package roomlinktest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
 // Publish stores an event, which must be accepted.
-func Publish(tb testing.TB, client *messages.Client, e messages.Event[messages.Started]) {
+func Publish(tb testing.TB, client *store.Store, e messages.Event[messages.Started]) {
 	tb.Helper()
 	got, err := client.Publish(Context(tb), e)
-	if err != nil || got != messages.Accepted {
+	if err != nil || got != store.Accepted {
 		tb.Fatalf("publishing the event of %q: got %v and error %v, want %v",
-			e.Data.InteractionID, got, err, messages.Accepted)
+			e.Data.InteractionID, got, err, store.Accepted)
 	}
 }
 
 // PublishLinks stores links after those that are there, and returns their sequence.
 func PublishLinks(
-	tb testing.TB, client *messages.Client, e messages.Event[messages.Links], after uint64,
+	tb testing.TB, client *store.Store, e messages.Event[messages.Links], after uint64,
 ) uint64 {
 	tb.Helper()
 	sequence, err := client.PublishLinks(Context(tb), e, after)
@@ -33,19 +36,19 @@ func PublishLinks(
 }
 
 // PublishDeadLetter stores a dead letter.
-func PublishDeadLetter(tb testing.TB, client *messages.Client, e messages.Event[messages.DeadLetter]) {
+func PublishDeadLetter(tb testing.TB, client *store.Store, e messages.Event[messages.DeadLetter]) {
 	tb.Helper()
-	if err := client.PublishDeadLetter(Context(tb), e, e.Data.Conversation().Token()); err != nil {
+	if err := client.PublishDeadLetter(Context(tb), e, messages.Token(e.Data.InteractionID)); err != nil {
 		tb.Fatalf("publishing the dead letter of %q: %v", e.Data.InteractionID, err)
 	}
 }
 
 // SettleNext takes the next event of [Account] out of the queue, as a worker does,
 // and returns it.
-func SettleNext(tb testing.TB, client *messages.Client) jetstream.Msg {
+func SettleNext(tb testing.TB, client *store.Store) jetstream.Msg {
 	tb.Helper()
 	ctx := Context(tb)
-	consumer, err := messages.ProvisionConsumer(ctx, client.JetStream(), Account)
+	consumer, err := store.ProvisionConsumer(ctx, client.JetStream(), Account)
 	if err != nil {
 		tb.Fatalf("providing the consumer: %v", err)
 	}
@@ -61,14 +64,14 @@ func SettleNext(tb testing.TB, client *messages.Client) jetstream.Msg {
 
 // Watch tells of the links of [Account] until the test ends.
 func Watch(
-	tb testing.TB, client *messages.Client, options messages.WatchOptions,
+	tb testing.TB, client *store.Store, options messages.WatchOptions,
 ) <-chan messages.Stored[messages.Links] {
 	tb.Helper()
 	told := make(chan messages.Stored[messages.Links], 64)
 	ctx, cancel := context.WithCancel(Context(tb))
 	done := make(chan error, 1)
 	go func() {
-		done <- client.Watch(ctx, Account, options, func(links messages.Stored[messages.Links]) error {
+		done <- messages.NewSubscriber(client.JetStream()).Watch(ctx, Account, options, func(links messages.Stored[messages.Links]) error {
 			told <- links
 			return nil
 		})
@@ -80,4 +83,45 @@ func Watch(
 		}
 	})
 	return told
+}
+
+// ConsumersCreated returns the names of the consumers that the broker creates on a
+// stream from now on.
+func ConsumersCreated(tb testing.TB, nc *nats.Conn, stream string) <-chan string {
+	tb.Helper()
+	names := make(chan string, 64)
+	sub, err := nc.Subscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED."+stream+".*", func(msg *nats.Msg) {
+		var advisory struct {
+			Consumer string `json:"consumer"`
+		}
+		if err := json.Unmarshal(msg.Data, &advisory); err == nil {
+			names <- advisory.Consumer
+		}
+	})
+	if err != nil {
+		tb.Fatalf("subscribing to advisories: %v", err)
+	}
+	tb.Cleanup(func() { _ = sub.Unsubscribe() })
+	if err := nc.FlushWithContext(Context(tb)); err != nil {
+		tb.Fatalf("subscribing to advisories: %v", err)
+	}
+	return names
+}
+
+// DeleteConsumers deletes all consumers of a stream, as the broker may.
+func DeleteConsumers(tb testing.TB, js jetstream.JetStream, stream string) {
+	tb.Helper()
+	handle, err := js.Stream(Context(tb), stream)
+	if err != nil {
+		tb.Fatalf("opening stream %q: %v", stream, err)
+	}
+	names := handle.ConsumerNames(Context(tb))
+	for name := range names.Name() {
+		if err := handle.DeleteConsumer(Context(tb), name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			tb.Fatalf("deleting consumer %q: %v", name, err)
+		}
+	}
+	if err := names.Err(); err != nil {
+		tb.Fatalf("listing consumers: %v", err)
+	}
 }

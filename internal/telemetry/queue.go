@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -30,7 +31,7 @@ var (
 // Queue collects what the broker says of the streams, when it is asked. A broker
 // that does not answer leaves the metrics out.
 type Queue struct {
-	Client   *messages.Client
+	Client   *store.Store
 	Accounts func() []string
 	Logger   zerolog.Logger
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/internal/telemetry"
 	"roomlink/messages"
 )
@@ -149,13 +150,15 @@ func TestQueue(t *testing.T) {
 	b := roomlinktest.StartBroker(t)
 	client := roomlinktest.Client(t, b)
 	for account, count := range map[string]int{"acme": 3, "gone": 2} {
-		if _, err := messages.ProvisionConsumer(t.Context(), client.JetStream(), "acme"); err != nil {
+		if _, err := store.ProvisionConsumer(t.Context(), client.JetStream(), "acme"); err != nil {
 			t.Fatalf("providing the consumer: %v", err)
 		}
 		for i := range count {
 			at := messages.At(time.Now())
 			_, err := client.Publish(t.Context(), messages.NewEvent(at, messages.Started{
-				Account: account, InteractionID: string(rune('a' + i)), CustomerID: "c",
+				Request: messages.Request{
+					Conversation: messages.Conversation{Account: account, InteractionID: string(rune('a' + i))}, CustomerID: "c",
+				},
 				Channel: messages.ChannelVoice, Source: messages.SourceAutomation, ReceivedAt: at,
 			}))
 			if err != nil {

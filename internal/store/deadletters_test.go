@@ -1,4 +1,4 @@
-package messages_test
+package store_test
 
 import (
 	"context"
@@ -9,11 +9,12 @@ import (
 	"testing"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
 // listed returns the interaction ids of the dead letters.
-func listed(t *testing.T, client *messages.Client, account string) []string {
+func listed(t *testing.T, client *store.Store, account string) []string {
 	t.Helper()
 	var ids []string
 	err := client.DeadLetters(roomlinktest.Context(t), account, func(letter messages.Stored[messages.DeadLetter]) error {
@@ -28,11 +29,11 @@ func listed(t *testing.T, client *messages.Client, account string) []string {
 
 func TestDeadLettersOfAnAccountAndOfAll(t *testing.T) {
 	client := newClient(t)
-	other := deadLetterOf(t, "b")
+	other := roomlinktest.DeadLetter(t, "b")
 	other.Data.Account = "other"
-	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
+	mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "a"))
 	mustPublishDeadLetter(t, client, other)
-	mustPublishDeadLetter(t, client, deadLetterOf(t, "c"))
+	mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "c"))
 	if _, err := client.JetStream().Publish(roomlinktest.Context(t), roomlinktest.Conversation("x").DeadLetterSubject(), []byte("{}")); err != nil {
 		t.Fatalf("publishing what breaks the contract: %v", err)
 	}
@@ -52,8 +53,8 @@ func TestManyDeadLetters(t *testing.T) {
 	const count = 600 // More than two batches.
 	client, ctx := newClient(t), roomlinktest.Context(t)
 	for i := range count {
-		e := deadLetterOf(t, fmt.Sprintf("a-%d", i))
-		if err := client.PublishDeadLetter(ctx, e, e.Data.Conversation().Token()); err != nil {
+		e := roomlinktest.DeadLetter(t, fmt.Sprintf("a-%d", i))
+		if err := client.PublishDeadLetter(ctx, e, messages.Token(e.Data.InteractionID)); err != nil {
 			t.Fatalf("publishing a dead letter: %v", err)
 		}
 	}
@@ -65,13 +66,13 @@ func TestManyDeadLetters(t *testing.T) {
 // A replayed event may fail again before the list ends.
 func TestDeadLettersEndWithThoseThatWereThere(t *testing.T) {
 	client, ctx := newClient(t), roomlinktest.Context(t)
-	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
-	mustPublishDeadLetter(t, client, deadLetterOf(t, "b"))
+	mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "a"))
+	mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "b"))
 	calls := 0
 	err := client.DeadLetters(ctx, account, func(letter messages.Stored[messages.DeadLetter]) error {
 		calls++
-		again := deadLetterOf(t, letter.Data.InteractionID)
-		return client.PublishDeadLetter(ctx, again, again.Data.Conversation().Token())
+		again := roomlinktest.DeadLetter(t, letter.Data.InteractionID)
+		return client.PublishDeadLetter(ctx, again, messages.Token(again.Data.InteractionID))
 	})
 	if err != nil || calls != 2 {
 		t.Errorf("dead letters: got %d and error %v, want 2", calls, err)
@@ -80,8 +81,8 @@ func TestDeadLettersEndWithThoseThatWereThere(t *testing.T) {
 
 func TestDeadLettersStopEarly(t *testing.T) {
 	client := newClient(t)
-	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
-	mustPublishDeadLetter(t, client, deadLetterOf(t, "b"))
+	mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "a"))
+	mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "b"))
 	enough := errors.New("enough")
 	calls := 0
 	err := client.DeadLetters(roomlinktest.Context(t), "", func(messages.Stored[messages.DeadLetter]) error {
@@ -111,12 +112,12 @@ func TestReplay(t *testing.T) {
 	original.Data.Replays = 1
 	roomlinktest.Publish(t, client, original)
 	roomlinktest.SettleNext(t, client)
-	e := deadLetterOf(t, "a")
-	e.Data.Event = encode(t, original)
+	e := roomlinktest.DeadLetter(t, "a")
+	e.Data.Event = roomlinktest.Encode(t, original)
 	letter := mustPublishDeadLetter(t, client, e)
 
 	// The message id of the original is still in the window, and must not stop it.
-	wantReplay(t, client, letter, messages.Accepted)
+	wantReplay(t, client, letter, store.Accepted)
 	wantMessages(t, client, messages.DeadLettersStream, 0)
 	waiting, err := client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a"))
 	if err != nil {
@@ -134,7 +135,7 @@ func TestReplay(t *testing.T) {
 }
 
 func wantReplay(
-	t *testing.T, client *messages.Client, letter messages.Stored[messages.DeadLetter], want messages.Outcome,
+	t *testing.T, client *store.Store, letter messages.Stored[messages.DeadLetter], want store.Outcome,
 ) {
 	t.Helper()
 	got, err := client.Replay(roomlinktest.Context(t), letter)
@@ -145,23 +146,23 @@ func wantReplay(
 
 func TestReplayIsSafeToRepeat(t *testing.T) {
 	client := newClient(t)
-	letter := mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
-	wantReplay(t, client, letter, messages.Accepted)
-	wantReplay(t, client, letter, messages.Duplicate)
+	letter := mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "a"))
+	wantReplay(t, client, letter, store.Accepted)
+	wantReplay(t, client, letter, store.Duplicate)
 	wantMessages(t, client, messages.ConversationsStream, 1)
 	roomlinktest.SettleNext(t, client)
-	wantReplay(t, client, letter, messages.Duplicate)
+	wantReplay(t, client, letter, store.Duplicate)
 	wantMessages(t, client, messages.ConversationsStream, 0)
 }
 
 // A replay that was cut off between its two halves has left the dead letter.
 func TestReplayFinishesWhatWasCutOff(t *testing.T) {
 	client := newClient(t)
-	letter := mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
-	wantReplay(t, client, letter, messages.Accepted)
-	again := mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
-	wantReplay(t, client, letter, messages.Duplicate)
-	kept, err := client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.Leader)
+	letter := mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "a"))
+	wantReplay(t, client, letter, store.Accepted)
+	again := mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "a"))
+	wantReplay(t, client, letter, store.Duplicate)
+	kept, err := client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("a"), store.Leader)
 	if err != nil || kept.Sequence != again.Sequence {
 		t.Errorf("newer dead letter: got %d and error %v, want %d", kept.Sequence, err, again.Sequence)
 	}
@@ -169,9 +170,9 @@ func TestReplayFinishesWhatWasCutOff(t *testing.T) {
 
 func TestReplayOfARenewalReplacesItsGeneration(t *testing.T) {
 	client := newClient(t)
-	e := deadLetterOf(t, "a")
-	e.Data.Event = encode(t, roomlinktest.Renewal("a", 3))
-	wantReplay(t, client, mustPublishDeadLetter(t, client, e), messages.Accepted)
+	e := roomlinktest.DeadLetter(t, "a")
+	e.Data.Event = roomlinktest.Encode(t, roomlinktest.Renewal("a", 3))
+	wantReplay(t, client, mustPublishDeadLetter(t, client, e), store.Accepted)
 	waiting, err := client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a"))
 	if err != nil || waiting.Data.Renews != 3 {
 		t.Errorf("event: got renews %d and error %v, want 3", waiting.Data.Renews, err)
@@ -184,7 +185,7 @@ func TestReplayOfAnUnreadableOriginal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := newClient(t)
-			e := deadLetterOf(t, "a")
+			e := roomlinktest.DeadLetter(t, "a")
 			e.Data.Event = event
 			letter := mustPublishDeadLetter(t, client, e)
 			if _, err := client.Replay(roomlinktest.Context(t), letter); !errors.Is(err, messages.ErrInvalid) {
@@ -198,9 +199,9 @@ func TestReplayOfAnUnreadableOriginal(t *testing.T) {
 
 func TestDiscard(t *testing.T) {
 	client := newClient(t)
-	older := mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
-	mustPublishDeadLetter(t, client, deadLetterOf(t, "b"))
-	newer := mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
+	older := mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "a"))
+	mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "b"))
+	newer := mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "a"))
 	for _, test := range []struct {
 		what   string
 		letter messages.Stored[messages.DeadLetter]
@@ -223,12 +224,12 @@ func TestDiscard(t *testing.T) {
 func TestDeadLetterOnTheTokenOfItsEvent(t *testing.T) {
 	client := newClient(t)
 	token := messages.Token("two words")
-	e := deadLetterOf(t, "unreadable")
+	e := roomlinktest.DeadLetter(t, "unreadable")
 	e.Data.Event = json.RawMessage(`"no JSON"`)
 	if err := client.PublishDeadLetter(roomlinktest.Context(t), e, token); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
-	stored, err := client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("two words"), messages.Leader)
+	stored, err := client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("two words"), store.Leader)
 	if err != nil || stored.ID != e.ID {
 		t.Errorf("dead letter: got %q and error %v, want %q", stored.ID, err, e.ID)
 	}

@@ -1,4 +1,4 @@
-package messages_test
+package store_test
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -25,9 +26,9 @@ func bareBroker(t *testing.T) jetstream.JetStream {
 	return roomlinktest.Connect(t, b)
 }
 
-func provision(t *testing.T, js jetstream.JetStream, settings messages.StreamSettings) {
+func provision(t *testing.T, js jetstream.JetStream, settings store.StreamSettings) {
 	t.Helper()
-	if err := messages.Provision(roomlinktest.Context(t), js, settings); err != nil {
+	if err := store.Provision(roomlinktest.Context(t), js, settings); err != nil {
 		t.Fatalf("provisioning: %v", err)
 	}
 }
@@ -82,7 +83,7 @@ var streamTable = []jetstream.StreamConfig{{
 
 func TestStreamsAreWhatTheDesignSays(t *testing.T) {
 	js := bareBroker(t)
-	provision(t, js, messages.StreamSettings{})
+	provision(t, js, store.StreamSettings{})
 	for _, want := range streamTable {
 		have := streamConfig(t, js, want.Name)
 		if have.Metadata["roomlink"] != "managed" || have.Description == "" || have.MaxMsgs != -1 {
@@ -104,10 +105,10 @@ func TestStreamsAreWhatTheDesignSays(t *testing.T) {
 
 func TestProvisionTwiceChangesNothing(t *testing.T) {
 	js := bareBroker(t)
-	provision(t, js, messages.StreamSettings{})
+	provision(t, js, store.StreamSettings{})
 	updates := streamsUpdated(t, js)
-	provision(t, js, messages.StreamSettings{})
-	provision(t, js, messages.StreamSettings{Replicas: 1, MaxBytes: messages.DefaultMaxBytes})
+	provision(t, js, store.StreamSettings{})
+	provision(t, js, store.StreamSettings{Replicas: 1, MaxBytes: store.DefaultMaxBytes})
 	if got := updates(); got != 0 {
 		t.Errorf("updates: got %d, want 0", got)
 	}
@@ -137,11 +138,11 @@ func TestProvisionFromManyProcesses(t *testing.T) {
 	errs := make([]error, 8)
 	var group sync.WaitGroup
 	for i := range errs {
-		settings := messages.StreamSettings{}
+		settings := store.StreamSettings{}
 		if i%2 == 1 {
-			settings = messages.StreamSettings{MaxBytes: 1 << 20, LinksMaxAge: time.Hour}
+			settings = store.StreamSettings{MaxBytes: 1 << 20, LinksMaxAge: time.Hour}
 		}
-		group.Go(func() { errs[i] = messages.Provision(ctx, js, settings) })
+		group.Go(func() { errs[i] = store.Provision(ctx, js, settings) })
 	}
 	group.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -155,8 +156,8 @@ func TestProvisionFromManyProcesses(t *testing.T) {
 
 func TestProvisionChangesAManagedStream(t *testing.T) {
 	js := bareBroker(t)
-	provision(t, js, messages.StreamSettings{})
-	settings := messages.StreamSettings{
+	provision(t, js, store.StreamSettings{})
+	settings := store.StreamSettings{
 		MaxBytes: 1 << 20, DuplicateWindow: 10 * time.Minute, LinksMaxAge: time.Minute,
 	}
 	updates := streamsUpdated(t, js)
@@ -166,14 +167,14 @@ func TestProvisionChangesAManagedStream(t *testing.T) {
 	}
 	wantSettings(t, js, settings)
 	// Zero settings leave what an operator chose.
-	provision(t, js, messages.StreamSettings{})
+	provision(t, js, store.StreamSettings{})
 	wantSettings(t, js, settings)
 }
 
-func wantSettings(t *testing.T, js jetstream.JetStream, want messages.StreamSettings) {
+func wantSettings(t *testing.T, js jetstream.JetStream, want store.StreamSettings) {
 	t.Helper()
 	queue, links := streamConfig(t, js, messages.ConversationsStream), streamConfig(t, js, messages.LinksStream)
-	got := messages.StreamSettings{
+	got := store.StreamSettings{
 		MaxBytes: queue.MaxBytes, DuplicateWindow: queue.Duplicates, LinksMaxAge: links.MaxAge,
 	}
 	if got != want {
@@ -186,13 +187,13 @@ func wantSettings(t *testing.T, js jetstream.JetStream, want messages.StreamSett
 
 func TestProvisionBringsAManagedStreamBack(t *testing.T) {
 	js := bareBroker(t)
-	provision(t, js, messages.StreamSettings{})
+	provision(t, js, store.StreamSettings{})
 	config := streamConfig(t, js, messages.LinksStream)
 	config.Description, config.AllowDirect, config.MaxMsgsPerSubject, config.MaxBytes = "mine", false, 5, 1<<20
 	if _, err := js.UpdateStream(roomlinktest.Context(t), config); err != nil {
 		t.Fatalf("changing the stream: %v", err)
 	}
-	provision(t, js, messages.StreamSettings{})
+	provision(t, js, store.StreamSettings{})
 	got := streamConfig(t, js, messages.LinksStream)
 	if !got.AllowDirect || got.MaxMsgsPerSubject != 1 || got.Description == "mine" {
 		t.Errorf("stream: got direct %t, %d a subject, %q, want true, 1, our own",
@@ -213,7 +214,7 @@ func TestProvisionLeavesAnAdministratorsStreamAlone(t *testing.T) {
 		t.Fatalf("creating a stream: %v", err)
 	}
 	want := streamConfig(t, js, messages.LinksStream)
-	provision(t, js, messages.StreamSettings{LinksMaxAge: 2 * time.Hour})
+	provision(t, js, store.StreamSettings{LinksMaxAge: 2 * time.Hour})
 	if got := streamConfig(t, js, messages.LinksStream); !reflect.DeepEqual(got, want) {
 		t.Errorf("stream: got %+v, want %+v", got, want)
 	}
@@ -224,9 +225,9 @@ func TestProvisionLeavesAnAdministratorsStreamAlone(t *testing.T) {
 
 func TestProvisionConsumer(t *testing.T) {
 	js := bareBroker(t)
-	provision(t, js, messages.StreamSettings{})
+	provision(t, js, store.StreamSettings{})
 	for range 2 {
-		consumer, err := messages.ProvisionConsumer(roomlinktest.Context(t), js, account)
+		consumer, err := store.ProvisionConsumer(roomlinktest.Context(t), js, account)
 		if err != nil {
 			t.Fatalf("providing the consumer: %v", err)
 		}
@@ -244,13 +245,13 @@ func TestProvisionConsumer(t *testing.T) {
 			t.Errorf("consumer: got %+v, want %+v", got, want)
 		}
 	}
-	if _, err := messages.ProvisionConsumer(roomlinktest.Context(t), js, "other"); err != nil {
+	if _, err := store.ProvisionConsumer(roomlinktest.Context(t), js, "other"); err != nil {
 		t.Errorf("another account's consumer: got error %v, want none", err)
 	}
 }
 
 func TestProvisionConsumerWithoutStreams(t *testing.T) {
-	_, err := messages.ProvisionConsumer(roomlinktest.Context(t), bareBroker(t), account)
+	_, err := store.ProvisionConsumer(roomlinktest.Context(t), bareBroker(t), account)
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		t.Errorf("providing the consumer: got error %v, want %v", err, jetstream.ErrStreamNotFound)
 	}

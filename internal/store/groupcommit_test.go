@@ -1,4 +1,4 @@
-package messages_test
+package store_test
 
 import (
 	"context"
@@ -12,16 +12,17 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
 // newGroup returns a client that stores in groups, on a broker of its own whose
 // queue has a size.
-func newGroup(t *testing.T, maxBytes int64) *messages.Client {
+func newGroup(t *testing.T, maxBytes int64) *store.Store {
 	t.Helper()
 	b := roomlinktest.StartBrokerWith(t, broker.EmbeddedConfig{Dir: t.TempDir(), Listen: "off"},
-		messages.StreamSettings{MaxBytes: maxBytes})
-	client := messages.NewClient(roomlinktest.Connect(t, b), messages.GroupCommit())
+		store.StreamSettings{MaxBytes: maxBytes})
+	client := store.New(roomlinktest.Connect(t, b), store.WithGroupCommit())
 	t.Cleanup(client.Close)
 	return client
 }
@@ -30,18 +31,18 @@ func newGroup(t *testing.T, maxBytes int64) *messages.Client {
 type tally struct{ accepted, duplicates, full atomic.Int64 }
 
 // publishAll publishes events at once and counts what each was told.
-func publishAll(t *testing.T, client *messages.Client, events []messages.Event[messages.Started]) *tally {
+func publishAll(t *testing.T, client *store.Store, events []messages.Event[messages.Started]) *tally {
 	t.Helper()
 	ctx, told := roomlinktest.Context(t), &tally{}
 	var group sync.WaitGroup
 	for _, e := range events {
 		group.Go(func() {
 			switch outcome, err := client.Publish(ctx, e); {
-			case errors.Is(err, messages.ErrQueueFull):
+			case errors.Is(err, store.ErrQueueFull):
 				told.full.Add(1)
 			case err != nil:
 				t.Errorf("publishing %q: got error %v, want none", e.Data.InteractionID, err)
-			case outcome == messages.Duplicate:
+			case outcome == store.Duplicate:
 				told.duplicates.Add(1)
 			default:
 				told.accepted.Add(1)
@@ -71,7 +72,7 @@ func TestGroupsStoreEveryEvent(t *testing.T) {
 	}
 	wantMessages(t, client, messages.ConversationsStream, conversations)
 	for _, e := range events {
-		stored, err := client.Waiting(roomlinktest.Context(t), e.Data.Conversation())
+		stored, err := client.Waiting(roomlinktest.Context(t), e.Data.Conversation)
 		if err != nil || stored.ID != e.ID {
 			t.Fatalf("event of %q: got %q and error %v, want %q", e.Data.InteractionID, stored.ID, err, e.ID)
 		}
@@ -83,7 +84,7 @@ func TestGroupsStoreEveryEvent(t *testing.T) {
 func TestGroupsTellARefusedEventFromTheOthers(t *testing.T) {
 	const conversations = 300
 	client := newGroup(t, 0)
-	other := messages.NewClient(client.JetStream())
+	other := store.New(client.JetStream())
 	for i := range 5 { // stored by somebody else: this client cannot know of them
 		roomlinktest.Publish(t, other, roomlinktest.Started(fmt.Sprintf("call-%d", i*50)))
 	}
@@ -122,13 +123,13 @@ func TestGroupsTellTheSequencesOfLinks(t *testing.T) {
 	group.Wait()
 	for i, sequence := range sequences {
 		id := fmt.Sprintf("call-%d", i)
-		stored, err := client.Links(ctx, roomlinktest.Conversation(id), messages.Leader)
+		stored, err := client.Links(ctx, roomlinktest.Conversation(id), store.Leader)
 		if err != nil || stored.Sequence != sequence {
 			t.Fatalf("links of %q: got sequence %d and error %v, want %d", id, stored.Sequence, err, sequence)
 		}
 		_, err = client.PublishLinks(ctx, roomlinktest.Links(id, 2), sequence+1)
-		if !errors.Is(err, messages.ErrSuperseded) {
-			t.Fatalf("publishing after others: got error %v, want %v", err, messages.ErrSuperseded)
+		if !errors.Is(err, store.ErrSuperseded) {
+			t.Fatalf("publishing after others: got error %v, want %v", err, store.ErrSuperseded)
 		}
 	}
 }
@@ -161,10 +162,10 @@ func TestGroupsEndWithTheirCallers(t *testing.T) {
 // every write, from as many callers as Talkdesk may have at once.
 func BenchmarkPublishSynced(b *testing.B) {
 	for _, callers := range []int{1, 64, 256} {
-		for name, options := range map[string][]messages.Option{"singly": nil, "grouped": {messages.GroupCommit()}} {
+		for name, options := range map[string][]store.Option{"singly": nil, "grouped": {store.WithGroupCommit()}} {
 			b.Run(fmt.Sprintf("%s-%d", name, callers), func(b *testing.B) {
-				embedded := roomlinktest.StartBrokerWith(b, broker.EmbeddedConfig{Dir: b.TempDir(), Listen: "off"}, messages.StreamSettings{})
-				client := messages.NewClient(roomlinktest.Connect(b, embedded), options...)
+				embedded := roomlinktest.StartBrokerWith(b, broker.EmbeddedConfig{Dir: b.TempDir(), Listen: "off"}, store.StreamSettings{})
+				client := store.New(roomlinktest.Connect(b, embedded), options...)
 				var next atomic.Int64
 				b.ReportAllocs()
 				b.ResetTimer()

@@ -1,4 +1,4 @@
-package messages_test
+package store_test
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -21,7 +22,7 @@ func BenchmarkEncode(b *testing.B) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	data := encode(b, roomlinktest.Links("7f0c2f0e-66a1-4c59-9a25-0d8f1f3f2b11", 1))
+	data := roomlinktest.Encode(b, roomlinktest.Links("7f0c2f0e-66a1-4c59-9a25-0d8f1f3f2b11", 1))
 	b.ReportAllocs()
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
@@ -38,8 +39,8 @@ func BenchmarkPublish(b *testing.B) {
 	ctx := b.Context()
 	for i := 0; b.Loop(); i++ {
 		outcome, err := client.Publish(ctx, roomlinktest.Started(strconv.Itoa(i)))
-		if err != nil || outcome != messages.Accepted {
-			b.Fatalf("publishing: got %v and error %v, want %v", outcome, err, messages.Accepted)
+		if err != nil || outcome != store.Accepted {
+			b.Fatalf("publishing: got %v and error %v, want %v", outcome, err, store.Accepted)
 		}
 	}
 }
@@ -58,15 +59,15 @@ func BenchmarkState(b *testing.B) {
 // BenchmarkLookUp asks for the links of conversations that have none, as a worker
 // does for each event, from many goroutines at once.
 func BenchmarkLookUp(b *testing.B) {
-	for name, options := range map[string][]messages.Option{"leader": nil, "together": {messages.SingleServer()}} {
+	for name, options := range map[string][]store.Option{"leader": nil, "together": {store.WithSingleServer()}} {
 		b.Run(name, func(b *testing.B) {
-			client := messages.NewClient(roomlinktest.Connect(b, roomlinktest.StartBroker(b, account)), options...)
+			client := store.New(roomlinktest.Connect(b, roomlinktest.StartBroker(b, account)), options...)
 			roomlinktest.PublishLinks(b, client, roomlinktest.Links("a", 1), 0)
 			b.ReportAllocs()
 			b.SetParallelism(64)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					if _, err := client.Links(b.Context(), roomlinktest.Conversation("b"), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
+					if _, err := client.Links(b.Context(), roomlinktest.Conversation("b"), store.Leader); !errors.Is(err, messages.ErrNotFound) {
 						b.Errorf("links: got error %v, want %v", err, messages.ErrNotFound)
 					}
 				}

@@ -1,4 +1,4 @@
-package messages
+package store
 
 import (
 	"context"
@@ -15,56 +15,55 @@ import (
 )
 
 const (
-	// leastBatch is the size from which on an atomic batch is faster than its
-	// messages one by one, on a store that syncs every write: a batch costs some
-	// 3 ms whatever its size, a message 0.26 ms.
-	leastBatch = 12
-	// mostBatch bounds a group; the server takes 1,000 in a batch.
-	mostBatch = 512
-	// mostWaiting bounds the messages that wait for their turn.
-	mostWaiting = 8192
-	// forgetAfter is how long an answer may take that nobody waits for any more.
-	forgetAfter = 10 * time.Second
-	// recentMost bounds each half of the subjects that are remembered.
-	recentMost = 1 << 15
+	// minBatch is the minimum size of an atomic batch. On a store that syncs every write,
+	// a batch costs about 3 ms whatever its size, and a single message 0.26 ms.
+	minBatch = 12
+	// maxBatch bounds a group. The server accepts at most 1,000 messages in a batch.
+	maxBatch = 512
+	// maxWaiting bounds the messages that wait.
+	maxWaiting = 8192
+	// answerTimeout bounds the wait for an answer that no caller waits for.
+	answerTimeout = 10 * time.Second
+	// maxRecent bounds each half of the remembered subjects.
+	maxRecent = 1 << 15
 )
 
-// errBusy says that more messages wait to be stored than may.
+// errBusy reports that [maxWaiting] messages wait.
 var errBusy = errors.New("too many messages wait to be stored")
 
-// receipt is what the broker says of a message that it stored.
+// receipt is the broker's acknowledgement.
 type receipt struct {
 	sequence  uint64
 	duplicate bool
 }
 
-// committer stores messages in groups, for a broker that syncs every write: what
-// gathers while one group is under way is the next. A group of some size is an
-// atomic batch, with one sync for all, and a smaller one goes message by message.
-// A batch that the broker refuses for one of its messages is cut in half until
-// that one is by itself, so that each caller has the answer to its own message.
-// The messages of one subject are sent in the order in which they came.
+// committer stores messages in groups, for a broker that syncs every write. Messages
+// that arrive while it stores one group form the next group. It stores a group of at
+// least [minBatch] messages as an atomic batch, with one sync for all, and a smaller
+// group message by message. If the broker refuses a batch because of one member, the
+// committer halves the batch until that member is alone, so that each caller gets the
+// answer to its own message. Messages on one subject keep their order.
 type committer struct {
 	js jetstream.JetStream
 
 	mu      sync.Mutex
 	waiting []*commit
-	// busy says that something runs which takes what waits.
+	// busy is true while run runs.
 	busy   bool
 	recent recent
 
-	// running is for whoever wants to see the end of that.
+	// running counts the goroutines, for [Store.Close].
 	running sync.WaitGroup
 }
 
-// commit is one message, and who waits for it.
+// commit is one message and its caller.
 type commit struct {
-	msg  *nats.Msg
-	done chan answer // takes one
-	part *round      // nil until its turn
-	left bool        // it was given up before its turn
-	// over says that it has its answer or was given up.
-	over atomic.Bool
+	msg   *nats.Msg
+	done  chan answer // has room for one
+	group *group      // nil before the message's turn
+	left  bool        // the caller left before the message's turn
+	// ended is true once the message has its answer or its caller left.
+	ended atomic.Bool
 }
 
 type answer struct {
@@ -72,23 +71,23 @@ type answer struct {
 	err     error
 }
 
-// round is one group under way. It ends at the latest when nobody waits for any
-// of its messages.
-type round struct {
+// group is a group that the committer stores. Its context ends when nobody waits for
+// any of its messages.
+type group struct {
 	cancel  context.CancelFunc
 	waiters atomic.Int64
 }
 
 func newCommitter(js jetstream.JetStream) *committer {
-	// What is never answered must not stay in the client's books for ever.
-	if own, err := jetstream.New(js.Conn(), jetstream.WithPublishAsyncTimeout(forgetAfter)); err == nil {
+	// Without this time-out the client would keep unanswered messages for ever.
+	if own, err := jetstream.New(js.Conn(), jetstream.WithPublishAsyncTimeout(answerTimeout)); err == nil {
 		js = own
 	}
 	return &committer{js: js, recent: newRecent()}
 }
 
-// publish stores a message. It returns the broker's refusal or another error, or
-// that of the context, after which the message may be stored or not.
+// publish stores a message. It returns the broker's refusal, another error, or the
+// context's error. After the context's error the message may be stored or not.
 func (c *committer) publish(ctx context.Context, msg *nats.Msg) (receipt, error) {
 	m := &commit{msg: msg, done: make(chan answer, 1)}
 	if err := c.enqueue(m); err != nil {
@@ -106,7 +105,7 @@ func (c *committer) publish(ctx context.Context, msg *nats.Msg) (receipt, error)
 func (c *committer) enqueue(m *commit) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.waiting) >= mostWaiting {
+	if len(c.waiting) >= maxWaiting {
 		return errBusy
 	}
 	c.waiting = append(c.waiting, m)
@@ -117,27 +116,28 @@ func (c *committer) enqueue(m *commit) error {
 	return nil
 }
 
-// leave gives a message up. One that was not sent yet never is.
+// leave abandons a message. The committer never sends a message that its caller
+// abandoned before its turn.
 func (c *committer) leave(m *commit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if m.part == nil {
+	if m.group == nil {
 		m.left = true
 		return
 	}
 	m.end()
 }
 
-// answer tells the caller what came of a message that had its turn.
+// answer passes the answer to the caller.
 func (m *commit) answer(a answer) {
 	m.done <- a
 	m.end()
 }
 
-// end counts a message off that has its answer or was given up.
+// end counts a message as ended, once.
 func (m *commit) end() {
-	if m.over.CompareAndSwap(false, true) && m.part.waiters.Add(-1) == 0 {
-		m.part.cancel()
+	if m.ended.CompareAndSwap(false, true) && m.group.waiters.Add(-1) == 0 {
+		m.group.cancel()
 	}
 }
 
@@ -147,7 +147,7 @@ func (c *committer) run() {
 		ctx, cancel := context.WithCancel(context.Background())
 		fresh, repeats, more := c.take(cancel)
 		c.store(ctx, fresh)
-		c.singly(ctx, repeats)
+		c.storeSingly(ctx, repeats)
 		cancel()
 		if !more {
 			return
@@ -155,23 +155,19 @@ func (c *committer) run() {
 	}
 }
 
-// take forms the next group. The messages on subjects that had one a moment ago
-// stand apart: the broker most likely refuses those, and a batch with them.
+// take forms the next group. It separates the messages on recent subjects: the broker
+// probably refuses them, and a batch with them.
 func (c *committer) take(cancel context.CancelFunc) (fresh, repeats []*commit, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := &round{cancel: cancel}
-	taken := 0
-	for _, m := range c.waiting {
-		if taken == mostBatch {
-			break
-		}
-		taken++
+	g := &group{cancel: cancel}
+	taken := min(len(c.waiting), maxBatch)
+	for _, m := range c.waiting[:taken] {
 		if m.left {
 			continue
 		}
-		m.part = r
-		r.waiters.Add(1)
+		m.group = g
+		g.waiters.Add(1)
 		if c.recent.add(m.msg.Subject) {
 			fresh = append(fresh, m)
 		} else {
@@ -185,10 +181,10 @@ func (c *committer) take(cancel context.CancelFunc) (fresh, repeats []*commit, m
 	return fresh, repeats, taken > 0
 }
 
-// store stores messages on different subjects, in one batch where that pays.
+// store stores messages on different subjects, as one batch if that is faster.
 func (c *committer) store(ctx context.Context, members []*commit) {
-	if len(members) < leastBatch {
-		c.singly(ctx, members)
+	if len(members) < minBatch {
+		c.storeSingly(ctx, members)
 		return
 	}
 	msgs := make([]*nats.Msg, len(members))
@@ -206,12 +202,11 @@ func (c *committer) store(ctx context.Context, members []*commit) {
 	var refusal *jetstream.APIError
 	switch {
 	case isFull(err), errors.Is(err, nats.ErrNoResponders):
-		// One by one some may still fit, or find the next leader, and the others are
-		// refused without a write.
+		// Single messages may still fit, or reach the next leader.
 		unbatch(msgs)
-		c.singly(ctx, members)
+		c.storeSingly(ctx, members)
 	case errors.As(err, &refusal):
-		// Nothing of it is stored (NATS ADR-50), and it is not said for which of them.
+		// The broker stored none of them, and does not name the refused one (NATS ADR-50).
 		unbatch(msgs)
 		half := len(members) / 2
 		c.store(ctx, members[:half])
@@ -223,7 +218,7 @@ func (c *committer) store(ctx context.Context, members []*commit) {
 	}
 }
 
-// unbatch makes single messages of those of a batch.
+// unbatch removes the headers of a batch.
 func unbatch(msgs []*nats.Msg) {
 	for _, msg := range msgs {
 		delete(msg.Header, jetstreamext.BatchIDHeader)
@@ -232,8 +227,8 @@ func unbatch(msgs []*nats.Msg) {
 	}
 }
 
-// singly sends messages one behind the other, and then waits for all.
-func (c *committer) singly(ctx context.Context, members []*commit) {
+// storeSingly sends all messages, and then waits for their answers.
+func (c *committer) storeSingly(ctx context.Context, members []*commit) {
 	futures := make([]jetstream.PubAckFuture, len(members))
 	for i, m := range members {
 		var err error
@@ -256,7 +251,7 @@ func (c *committer) singly(ctx context.Context, members []*commit) {
 	}
 }
 
-// recent remembers the last subjects, by their hashes.
+// recent remembers the hashes of the last subjects.
 type recent struct {
 	seed     maphash.Seed
 	new, old map[uint64]struct{}
@@ -266,14 +261,14 @@ func newRecent() recent {
 	return recent{seed: maphash.MakeSeed(), new: map[uint64]struct{}{}}
 }
 
-// add reports whether a subject was not there, and remembers it.
+// add remembers a subject, and reports whether it is new.
 func (r *recent) add(subject string) bool {
 	hash := maphash.String(r.seed, subject)
 	if _, known := r.new[hash]; known {
 		return false
 	}
 	_, known := r.old[hash]
-	if len(r.new) >= recentMost {
+	if len(r.new) >= maxRecent {
 		r.old, r.new = r.new, map[uint64]struct{}{}
 	}
 	r.new[hash] = struct{}{}

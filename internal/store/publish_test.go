@@ -1,4 +1,4 @@
-package messages_test
+package store_test
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -20,9 +21,9 @@ func TestPublishStoresAnEvent(t *testing.T) {
 	if err != nil {
 		t.Fatalf("reading the event: %v", err)
 	}
-	if stored.ID != e.ID || stored.Subject != e.Data.Conversation().EventSubject() || stored.Sequence != 1 {
+	if stored.ID != e.ID || stored.Subject != e.Data.EventSubject() || stored.Sequence != 1 {
 		t.Errorf("stored: got id %q on %q at %d, want %q on %q at 1", stored.ID, stored.Subject, stored.Sequence,
-			e.ID, e.Data.Conversation().EventSubject())
+			e.ID, e.Data.EventSubject())
 	}
 	if age := time.Since(stored.StoredAt); age < 0 || age > time.Minute {
 		t.Errorf("stored: got %v ago, want just now", age)
@@ -40,7 +41,7 @@ func TestPublishRefusesWhatBreaksTheContract(t *testing.T) {
 
 func TestPublishUnlessThereIsTrouble(t *testing.T) {
 	var trouble error
-	client := messages.NewClient(newClient(t).JetStream(), messages.Unless(func() error { return trouble }))
+	client := store.New(newClient(t).JetStream(), store.WithHealthCheck(func() error { return trouble }))
 	roomlinktest.Publish(t, client, roomlinktest.Started("before"))
 	trouble = errors.New("invented")
 	if _, err := client.Publish(roomlinktest.Context(t), roomlinktest.Started("meanwhile")); !errors.Is(err, trouble) {
@@ -56,41 +57,41 @@ func TestPublishKnowsDuplicates(t *testing.T) {
 	t.Run("of an id while the event waits", func(t *testing.T) {
 		client := newClient(t)
 		roomlinktest.Publish(t, client, roomlinktest.Started("a"))
-		wantOutcome(t, client, roomlinktest.Started("a"), messages.Duplicate)
+		wantOutcome(t, client, roomlinktest.Started("a"), store.Duplicate)
 	})
 	t.Run("of an id after it was done", func(t *testing.T) {
 		client := newClient(t)
 		roomlinktest.Publish(t, client, roomlinktest.Started("a"))
 		roomlinktest.SettleNext(t, client)
-		wantOutcome(t, client, roomlinktest.Started("a"), messages.Duplicate)
+		wantOutcome(t, client, roomlinktest.Started("a"), store.Duplicate)
 		wantMessages(t, client, messages.ConversationsStream, 0)
 	})
 	t.Run("of a place while another event waits", func(t *testing.T) {
 		client := newClient(t)
 		roomlinktest.Publish(t, client, roomlinktest.Started("a"))
-		wantOutcome(t, client, roomlinktest.Renewal("a", 1), messages.Duplicate)
+		wantOutcome(t, client, roomlinktest.Renewal("a", 1), store.Duplicate)
 		wantMessages(t, client, messages.ConversationsStream, 1)
 	})
 	t.Run("of a place that is free again", func(t *testing.T) {
 		client := newClient(t)
 		roomlinktest.Publish(t, client, roomlinktest.Started("a"))
-		wantOutcome(t, client, roomlinktest.Renewal("a", 1), messages.Duplicate)
+		wantOutcome(t, client, roomlinktest.Renewal("a", 1), store.Duplicate)
 		roomlinktest.SettleNext(t, client)
-		wantOutcome(t, client, roomlinktest.Renewal("a", 1), messages.Accepted)
+		wantOutcome(t, client, roomlinktest.Renewal("a", 1), store.Accepted)
 	})
 	t.Run("of a place that something unreadable takes", func(t *testing.T) {
 		client := newClient(t)
 		if _, err := client.JetStream().Publish(roomlinktest.Context(t), roomlinktest.Conversation("a").EventSubject(), []byte("x")); err != nil {
 			t.Fatalf("publishing something unreadable: %v", err)
 		}
-		wantOutcome(t, client, roomlinktest.Started("a"), messages.Duplicate)
+		wantOutcome(t, client, roomlinktest.Started("a"), store.Duplicate)
 	})
 }
 
 func TestPublishWhileTheEventIsWorkedOn(t *testing.T) {
 	client := newClient(t)
 	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
-	consumer, err := messages.ProvisionConsumer(roomlinktest.Context(t), client.JetStream(), account)
+	consumer, err := store.ProvisionConsumer(roomlinktest.Context(t), client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
@@ -98,11 +99,11 @@ func TestPublishWhileTheEventIsWorkedOn(t *testing.T) {
 	if err != nil {
 		t.Fatalf("pulling the event: %v", err)
 	}
-	wantOutcome(t, client, roomlinktest.Renewal("a", 1), messages.Duplicate)
+	wantOutcome(t, client, roomlinktest.Renewal("a", 1), store.Duplicate)
 	if err := msg.DoubleAck(roomlinktest.Context(t)); err != nil {
 		t.Fatalf("acknowledging: %v", err)
 	}
-	wantOutcome(t, client, roomlinktest.Renewal("a", 1), messages.Accepted)
+	wantOutcome(t, client, roomlinktest.Renewal("a", 1), store.Accepted)
 }
 
 func TestAccountsDoNotMeet(t *testing.T) {
@@ -118,30 +119,30 @@ func TestAccountsDoNotMeet(t *testing.T) {
 // event would be lost.
 func TestPublishToAFullQueue(t *testing.T) {
 	client := roomlinktest.Client(t, roomlinktest.StartBrokerWith(t,
-		broker.EmbeddedConfig{Dir: t.TempDir(), Sync: time.Minute}, messages.StreamSettings{MaxBytes: 4096}))
+		broker.EmbeddedConfig{Dir: t.TempDir(), Sync: time.Minute}, store.StreamSettings{MaxBytes: 4096}))
 	accepted := fill(t, client)
 	for i := range 10 {
 		outcome, err := client.Publish(roomlinktest.Context(t), roomlinktest.Started(fmt.Sprintf("late-%d", i)))
-		if !errors.Is(err, messages.ErrQueueFull) || outcome == messages.Duplicate {
-			t.Fatalf("publishing to a full queue: got %v and error %v, want %v", outcome, err, messages.ErrQueueFull)
+		if !errors.Is(err, store.ErrQueueFull) || outcome == store.Duplicate {
+			t.Fatalf("publishing to a full queue: got %v and error %v, want %v", outcome, err, store.ErrQueueFull)
 		}
 	}
-	wantOutcome(t, client, roomlinktest.Started("early-0"), messages.Duplicate)
+	wantOutcome(t, client, roomlinktest.Started("early-0"), store.Duplicate)
 	wantMessages(t, client, messages.ConversationsStream, uint64(accepted))
 	roomlinktest.SettleNext(t, client)
 	roomlinktest.Publish(t, client, roomlinktest.Started("late-0"))
 }
 
 // fill publishes until the queue is full, and returns how many it took.
-func fill(t *testing.T, client *messages.Client) int {
+func fill(t *testing.T, client *store.Store) int {
 	t.Helper()
 	for i := range 100 {
 		outcome, err := client.Publish(roomlinktest.Context(t), roomlinktest.Started(fmt.Sprintf("early-%d", i)))
-		if errors.Is(err, messages.ErrQueueFull) && i > 0 {
+		if errors.Is(err, store.ErrQueueFull) && i > 0 {
 			return i
 		}
-		if err != nil || outcome != messages.Accepted {
-			t.Fatalf("filling the queue: got %v and error %v, want %v", outcome, err, messages.Accepted)
+		if err != nil || outcome != store.Accepted {
+			t.Fatalf("filling the queue: got %v and error %v, want %v", outcome, err, store.Accepted)
 		}
 	}
 	t.Fatal("filling the queue: got 100 events in, want it full")
@@ -159,9 +160,9 @@ func TestConcurrentPublishesOfOneConversation(t *testing.T) {
 			var accepted, duplicates int
 			for _, outcome := range publishAtOnce(t, client, publishers, event) {
 				switch outcome {
-				case messages.Accepted:
+				case store.Accepted:
 					accepted++
-				case messages.Duplicate:
+				case store.Duplicate:
 					duplicates++
 				}
 			}
@@ -175,12 +176,12 @@ func TestConcurrentPublishesOfOneConversation(t *testing.T) {
 }
 
 func publishAtOnce(
-	t *testing.T, client *messages.Client, publishers int, event func(int) messages.Event[messages.Started],
-) []messages.Outcome {
+	t *testing.T, client *store.Store, publishers int, event func(int) messages.Event[messages.Started],
+) []store.Outcome {
 	t.Helper()
 	ctx := roomlinktest.Context(t)
 	start := make(chan struct{})
-	outcomes := make([]messages.Outcome, publishers)
+	outcomes := make([]store.Outcome, publishers)
 	var group sync.WaitGroup
 	for i := range publishers {
 		group.Go(func() {
@@ -201,8 +202,8 @@ func TestPublishLinksExpectsTheLastOnes(t *testing.T) {
 	first := roomlinktest.Links("a", 1)
 	sequence := roomlinktest.PublishLinks(t, client, first, 0)
 	for what, after := range map[string]uint64{"none": 0, "later ones": sequence + 1} {
-		if _, err := client.PublishLinks(roomlinktest.Context(t), roomlinktest.Links("a", 2), after); !errors.Is(err, messages.ErrSuperseded) {
-			t.Errorf("publishing after %s: got error %v, want %v", what, err, messages.ErrSuperseded)
+		if _, err := client.PublishLinks(roomlinktest.Context(t), roomlinktest.Links("a", 2), after); !errors.Is(err, store.ErrSuperseded) {
+			t.Errorf("publishing after %s: got error %v, want %v", what, err, store.ErrSuperseded)
 		}
 	}
 	wantLinks(t, client, "a", first.ID)
@@ -221,8 +222,8 @@ func TestPublishLinksAgain(t *testing.T) {
 	client := newClient(t)
 	e := roomlinktest.Links("a", 1)
 	roomlinktest.PublishLinks(t, client, e, 0)
-	if _, err := client.PublishLinks(roomlinktest.Context(t), e, 0); !errors.Is(err, messages.ErrSuperseded) {
-		t.Errorf("publishing again: got error %v, want %v", err, messages.ErrSuperseded)
+	if _, err := client.PublishLinks(roomlinktest.Context(t), e, 0); !errors.Is(err, store.ErrSuperseded) {
+		t.Errorf("publishing again: got error %v, want %v", err, store.ErrSuperseded)
 	}
 	wantLinks(t, client, "a", e.ID)
 	wantMessages(t, client, messages.LinksStream, 1)
@@ -241,8 +242,8 @@ func TestConcurrentPublishesOfLinks(t *testing.T) {
 	for _, err := range errs {
 		if err == nil {
 			won++
-		} else if !errors.Is(err, messages.ErrSuperseded) {
-			t.Errorf("publishing: got error %v, want %v", err, messages.ErrSuperseded)
+		} else if !errors.Is(err, store.ErrSuperseded) {
+			t.Errorf("publishing: got error %v, want %v", err, store.ErrSuperseded)
 		}
 	}
 	if won != 1 {
@@ -250,9 +251,9 @@ func TestConcurrentPublishesOfLinks(t *testing.T) {
 	}
 }
 
-func wantLinks(t *testing.T, client *messages.Client, id, want string) {
+func wantLinks(t *testing.T, client *store.Store, id, want string) {
 	t.Helper()
-	for _, from := range []messages.Consistency{messages.Any, messages.Leader} {
+	for _, from := range []store.Consistency{store.Any, store.Leader} {
 		stored, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation(id), from)
 		if err != nil || stored.ID != want {
 			t.Errorf("links of %q from %v: got %q and error %v, want %q", id, from, stored.ID, err, want)
@@ -266,7 +267,7 @@ func wantLinks(t *testing.T, client *messages.Client, id, want string) {
 
 func TestReadingWhatIsNotThere(t *testing.T) {
 	client, ctx := newClient(t), roomlinktest.Context(t)
-	for _, from := range []messages.Consistency{messages.Any, messages.Leader} {
+	for _, from := range []store.Consistency{store.Any, store.Leader} {
 		_, linksErr := client.Links(ctx, roomlinktest.Conversation("a"), from)
 		_, letterErr := client.DeadLetter(ctx, roomlinktest.Conversation("a"), from)
 		_, waitingErr := client.Waiting(ctx, roomlinktest.Conversation("a"))
@@ -286,13 +287,13 @@ func TestReadingWhatBreaksTheContract(t *testing.T) {
 	if _, err := client.JetStream().Publish(ctx, roomlinktest.Conversation("a").LinksSubject(), []byte("{}")); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
-	if _, err := client.Links(ctx, roomlinktest.Conversation("a"), messages.Any); !errors.Is(err, messages.ErrInvalid) {
+	if _, err := client.Links(ctx, roomlinktest.Conversation("a"), store.Any); !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("links: got error %v, want %v", err, messages.ErrInvalid)
 	}
 }
 
 func TestOutcomePrints(t *testing.T) {
-	if got := fmt.Sprint(messages.Accepted, messages.Duplicate); got != "accepted duplicate" {
+	if got := fmt.Sprint(store.Accepted, store.Duplicate); got != "accepted duplicate" {
 		t.Errorf("outcomes: got %q, want %q", got, "accepted duplicate")
 	}
 }

@@ -1,4 +1,4 @@
-package messages_test
+package store_test
 
 import (
 	"errors"
@@ -8,20 +8,21 @@ import (
 	"testing"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
 // What was acknowledged is read at once, and what is not there is told so.
 func TestSingleServerReadsWhatIsStored(t *testing.T) {
-	client := messages.NewClient(roomlinktest.Connect(t, roomlinktest.StartBroker(t, account)), messages.SingleServer())
-	if _, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
+	client := store.New(roomlinktest.Connect(t, roomlinktest.StartBroker(t, account)), store.WithSingleServer())
+	if _, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), store.Leader); !errors.Is(err, messages.ErrNotFound) {
 		t.Errorf("links of nobody: got error %v, want %v", err, messages.ErrNotFound)
 	}
 	sequence := uint64(0)
 	for generation := 1; generation <= 50; generation++ {
 		e := roomlinktest.Links("a", generation)
 		sequence = roomlinktest.PublishLinks(t, client, e, sequence)
-		stored, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.Leader)
+		stored, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), store.Leader)
 		if err != nil || stored.ID != e.ID || stored.Sequence != sequence {
 			t.Fatalf("links: got generation %d at %d and error %v, want %d at %d",
 				stored.Data.Generation, stored.Sequence, err, generation, sequence)
@@ -36,7 +37,7 @@ func TestSingleServerReadsWhatIsStored(t *testing.T) {
 // Reads at the same time go together, and each has its own answer: that nothing is
 // there, or what is, be it more than one answer holds.
 func TestSingleServerReadsTogether(t *testing.T) {
-	client := messages.NewClient(roomlinktest.Connect(t, roomlinktest.StartBroker(t, account)), messages.SingleServer())
+	client := store.New(roomlinktest.Connect(t, roomlinktest.StartBroker(t, account)), store.WithSingleServer())
 	defer client.Close()
 	const readers, each = 64, 20
 	stored := map[string]string{}
@@ -51,12 +52,12 @@ func TestSingleServerReadsTogether(t *testing.T) {
 		group.Go(func() {
 			for n := range each {
 				id := fmt.Sprint("with links ", reader)
-				got, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation(id), messages.Leader)
+				got, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation(id), store.Leader)
 				if err != nil || got.ID != stored[id] || got.Data.InteractionID != id {
 					t.Errorf("links of %q: got %q of %q and error %v, want %q", id, got.ID, got.Data.InteractionID, err, stored[id])
 				}
 				id = fmt.Sprint("without ", reader, n)
-				if _, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation(id), messages.Leader); !errors.Is(err, messages.ErrNotFound) {
+				if _, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation(id), store.Leader); !errors.Is(err, messages.ErrNotFound) {
 					t.Errorf("links of nobody: got error %v, want %v", err, messages.ErrNotFound)
 				}
 			}
@@ -68,7 +69,7 @@ func TestSingleServerReadsTogether(t *testing.T) {
 // Links that are replaced again and again while they are read in groups are there at
 // every moment.
 func TestSingleServerReadsTogetherWhatChanges(t *testing.T) {
-	client := messages.NewClient(roomlinktest.Connect(t, roomlinktest.StartBroker(t, account)), messages.SingleServer())
+	client := store.New(roomlinktest.Connect(t, roomlinktest.StartBroker(t, account)), store.WithSingleServer())
 	defer client.Close()
 	sequence := roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
 	var group sync.WaitGroup
@@ -76,7 +77,7 @@ func TestSingleServerReadsTogetherWhatChanges(t *testing.T) {
 		group.Go(func() {
 			last := uint64(0)
 			for range 100 {
-				got, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.Leader)
+				got, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), store.Leader)
 				if err != nil || got.Sequence < last {
 					t.Errorf("links: got %d after %d and error %v, want them", got.Sequence, last, err)
 				}

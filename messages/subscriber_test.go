@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
@@ -25,7 +23,7 @@ func wantTold(t *testing.T, told <-chan messages.Stored[messages.Links], id stri
 }
 
 func TestWatchFromTheStart(t *testing.T) {
-	client := newClient(t)
+	client := roomlinktest.Client(t, roomlinktest.StartBroker(t, roomlinktest.Account))
 	first := roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
 	roomlinktest.PublishLinks(t, client, roomlinktest.Links("b", 1), 0)
 	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 2), first)
@@ -37,9 +35,9 @@ func TestWatchFromTheStart(t *testing.T) {
 }
 
 func TestWatchFromNow(t *testing.T) {
-	client := newClient(t)
+	client := roomlinktest.Client(t, roomlinktest.StartBroker(t, roomlinktest.Account))
 	roomlinktest.PublishLinks(t, client, roomlinktest.Links("before", 1), 0)
-	begun := consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
+	begun := roomlinktest.ConsumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
 	told := roomlinktest.Watch(t, client, messages.WatchOptions{FromNow: true})
 	roomlinktest.Receive(t, begun, "the consumer that tells where the stream ends")
 	roomlinktest.PublishLinks(t, client, roomlinktest.Links("after", 1), 0)
@@ -47,7 +45,7 @@ func TestWatchFromNow(t *testing.T) {
 }
 
 func TestWatchPassesOverOthersAndTheUnreadable(t *testing.T) {
-	client := newClient(t)
+	client := roomlinktest.Client(t, roomlinktest.StartBroker(t, roomlinktest.Account))
 	other := roomlinktest.Links("a", 1)
 	other.Data.Account = "other"
 	roomlinktest.PublishLinks(t, client, other, 0)
@@ -63,15 +61,15 @@ func TestWatchPassesOverOthersAndTheUnreadable(t *testing.T) {
 func TestWatchSurvivesItsConsumer(t *testing.T) {
 	for _, options := range []messages.WatchOptions{{}, {FromNow: true}} {
 		t.Run(fmt.Sprintf("%+v", options), func(t *testing.T) {
-			client := newClient(t)
-			begun := consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
+			client := roomlinktest.Client(t, roomlinktest.StartBroker(t, roomlinktest.Account))
+			begun := roomlinktest.ConsumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
 			told := roomlinktest.Watch(t, client, options)
 			if options.FromNow {
 				roomlinktest.Receive(t, begun, "the consumer that tells where the stream ends")
 			}
 			for generation := 1; generation <= 3; generation++ {
 				roomlinktest.Receive(t, begun, "the watch's consumer")
-				deleteConsumers(t, client.JetStream(), messages.LinksStream)
+				roomlinktest.DeleteConsumers(t, client.JetStream(), messages.LinksStream)
 				id := fmt.Sprintf("a-%d", generation)
 				roomlinktest.PublishLinks(t, client, roomlinktest.Links(id, 1), 0)
 				wantTold(t, told, id, 1)
@@ -80,39 +78,21 @@ func TestWatchSurvivesItsConsumer(t *testing.T) {
 	}
 }
 
-// deleteConsumers takes the consumers of a stream away, as the broker may.
-func deleteConsumers(t *testing.T, js jetstream.JetStream, stream string) {
-	t.Helper()
-	handle, err := js.Stream(roomlinktest.Context(t), stream)
-	if err != nil {
-		t.Fatalf("opening stream %q: %v", stream, err)
-	}
-	names := handle.ConsumerNames(roomlinktest.Context(t))
-	for name := range names.Name() {
-		if err := handle.DeleteConsumer(roomlinktest.Context(t), name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			t.Fatalf("deleting consumer %q: %v", name, err)
-		}
-	}
-	if err := names.Err(); err != nil {
-		t.Fatalf("listing consumers: %v", err)
-	}
-}
-
 func TestWatchEnds(t *testing.T) {
-	client := newClient(t)
+	client := roomlinktest.Client(t, roomlinktest.StartBroker(t, roomlinktest.Account))
 	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
 	enough := errors.New("enough")
-	err := client.Watch(roomlinktest.Context(t), account, messages.WatchOptions{},
+	err := messages.NewSubscriber(client.JetStream()).Watch(roomlinktest.Context(t), roomlinktest.Account, messages.WatchOptions{},
 		func(messages.Stored[messages.Links]) error { return enough })
 	if !errors.Is(err, enough) {
 		t.Errorf("stopping: got error %v, want %v", err, enough)
 	}
-	if err := client.Watch(roomlinktest.Context(t), "A B", messages.WatchOptions{}, nil); !errors.Is(err, messages.ErrInvalid) {
+	if err := messages.NewSubscriber(client.JetStream()).Watch(roomlinktest.Context(t), "A B", messages.WatchOptions{}, nil); !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("bad account: got error %v, want %v", err, messages.ErrInvalid)
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := client.Watch(cancelled, account, messages.WatchOptions{}, nil); !errors.Is(err, context.Canceled) {
+	if err := messages.NewSubscriber(client.JetStream()).Watch(cancelled, roomlinktest.Account, messages.WatchOptions{}, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: got error %v, want %v", err, context.Canceled)
 	}
 }

@@ -1,11 +1,11 @@
-package messages_test
+package store_test
 
 import (
 	"testing"
 	"time"
 
 	"roomlink/internal/roomlinktest"
-	"roomlink/messages"
+	"roomlink/internal/store"
 )
 
 func TestDepth(t *testing.T) {
@@ -20,7 +20,7 @@ func TestDepth(t *testing.T) {
 	other.Data.Account = "other"
 	roomlinktest.Publish(t, client, other)
 	wantDepth(t, client, 2, time.Hour)
-	consumer, err := messages.ProvisionConsumer(roomlinktest.Context(t), client.JetStream(), account)
+	consumer, err := store.ProvisionConsumer(roomlinktest.Context(t), client.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
@@ -33,7 +33,7 @@ func TestDepth(t *testing.T) {
 }
 
 // wantDepth asks as if the time were later by an age.
-func wantDepth(t *testing.T, client *messages.Client, want uint64, age time.Duration) {
+func wantDepth(t *testing.T, client *store.Store, want uint64, age time.Duration) {
 	t.Helper()
 	depth, oldest, err := client.Depth(roomlinktest.Context(t), account, time.Now().Add(age))
 	if err != nil || depth != want {

@@ -1,11 +1,13 @@
-package messages_test
+package store_test
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -18,9 +20,9 @@ func TestRenewAgain(t *testing.T) {
 	for generation := 2; generation <= 4; generation++ {
 		for i := range 3 {
 			outcome, err := client.Renew(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.SourceAPI, time.Now())
-			want := messages.Accepted
+			want := store.Accepted
 			if i > 0 {
-				want = messages.Duplicate
+				want = store.Duplicate
 			}
 			if err != nil || outcome != want {
 				t.Fatalf("renewal %d to generation %d: got %v and error %v, want %v", i, generation, outcome, err, want)
@@ -37,6 +39,21 @@ func TestRenewAgain(t *testing.T) {
 	wantMessages(t, client, messages.ConversationsStream, 0)
 }
 
+// A renewal repeats the request of the links whole.
+func TestRenewalRepeatsTheRequest(t *testing.T) {
+	client := newClient(t)
+	links := roomlinktest.Links("a", 1)
+	links.Data.Request = roomlinktest.FullRequest(t, "a")
+	roomlinktest.PublishLinks(t, client, links, 0)
+	if _, err := client.Renew(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.SourceAPI, time.Now()); err != nil {
+		t.Fatalf("renewing: %v", err)
+	}
+	event, err := client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a"))
+	if err != nil || !reflect.DeepEqual(event.Data.Request, links.Data.Request) {
+		t.Errorf("request: got %+v and error %v, want %+v", event.Data.Request, err, links.Data.Request)
+	}
+}
+
 func TestRenewWithoutLinks(t *testing.T) {
 	client := newClient(t)
 	_, err := client.Renew(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.SourceAPI, time.Now())
@@ -51,12 +68,12 @@ func TestPublishAfterADeadLetter(t *testing.T) {
 	client := newClient(t)
 	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
 	roomlinktest.SettleNext(t, client)
-	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
-	known, err := client.Latest(roomlinktest.Context(t), roomlinktest.Conversation("a"))
+	mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "a"))
+	known, err := client.Snapshot(roomlinktest.Context(t), roomlinktest.Conversation("a"))
 	if err != nil || known.DeadLetter == nil || known.Links != nil {
 		t.Fatalf("latest: got links %v, dead letter %v and error %v, want the dead letter alone", known.Links, known.DeadLetter, err)
 	}
-	for _, want := range []messages.Outcome{messages.Accepted, messages.Duplicate} {
+	for _, want := range []store.Outcome{store.Accepted, store.Duplicate} {
 		outcome, err := client.PublishAfter(roomlinktest.Context(t), roomlinktest.Started("a"), known)
 		if err != nil || outcome != want {
 			t.Errorf("publishing: got %v and error %v, want %v", outcome, err, want)
@@ -74,19 +91,19 @@ func TestAnswered(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name  string
-		known messages.Latest
-		state messages.State
+		known store.Snapshot
+		state store.State
 		want  bool
 	}{
-		{"nothing came", messages.Latest{}, messages.State{}, false},
-		{"first links", messages.Latest{}, messages.State{Links: links(1)}, true},
-		{"the known links", messages.Latest{Links: links(1)}, messages.State{Links: links(1)}, false},
-		{"renewed links", messages.Latest{Links: links(1)}, messages.State{Links: links(2)}, true},
-		{"a dead letter", messages.Latest{Links: links(1)}, messages.State{Links: links(1), DeadLetter: letter(3)}, true},
-		{"the known dead letter", messages.Latest{DeadLetter: letter(3)}, messages.State{DeadLetter: letter(3)}, false},
-		{"a later dead letter", messages.Latest{DeadLetter: letter(3)}, messages.State{DeadLetter: letter(4)}, true},
+		{"nothing came", store.Snapshot{}, store.State{}, false},
+		{"first links", store.Snapshot{}, store.State{Links: links(1)}, true},
+		{"the known links", store.Snapshot{Links: links(1)}, store.State{Links: links(1)}, false},
+		{"renewed links", store.Snapshot{Links: links(1)}, store.State{Links: links(2)}, true},
+		{"a dead letter", store.Snapshot{Links: links(1)}, store.State{Links: links(1), DeadLetter: letter(3)}, true},
+		{"the known dead letter", store.Snapshot{DeadLetter: letter(3)}, store.State{DeadLetter: letter(3)}, false},
+		{"a later dead letter", store.Snapshot{DeadLetter: letter(3)}, store.State{DeadLetter: letter(4)}, true},
 	} {
-		if got := test.known.Answered(test.state); got != test.want {
+		if got := test.known.AnsweredBy(test.state); got != test.want {
 			t.Errorf("%s: got %t, want %t", test.name, got, test.want)
 		}
 	}

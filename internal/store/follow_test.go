@@ -1,4 +1,4 @@
-package messages_test
+package store_test
 
 import (
 	"context"
@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
 // startFeed runs a feed until the test ends.
-func startFeed(t *testing.T, feed *messages.Feed) {
+func startFeed(t *testing.T, feed *store.Feed) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -29,12 +30,12 @@ func startFeed(t *testing.T, feed *messages.Feed) {
 
 // bystand has somebody follow a conversation that never begins, until the test
 // ends.
-func bystand(t *testing.T, feed *messages.Feed) {
+func bystand(t *testing.T, feed *store.Feed) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- feed.Follow(ctx, roomlinktest.Conversation("bystander"), 0, func(messages.State) bool { return false })
+		done <- feed.Follow(ctx, roomlinktest.Conversation("bystander"), 0, func(store.State) bool { return false })
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -46,11 +47,11 @@ func bystand(t *testing.T, feed *messages.Feed) {
 
 // liveFeed runs a feed, and returns once it has its consumers, which it keeps. What
 // is made after that comes on the channels.
-func liveFeed(t *testing.T, client *messages.Client) (feed *messages.Feed, links, letters <-chan string) {
+func liveFeed(t *testing.T, client *store.Store) (feed *store.Feed, links, letters <-chan string) {
 	t.Helper()
-	links = consumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
-	letters = consumersCreated(t, client.JetStream().Conn(), messages.DeadLettersStream)
-	feed = messages.NewFeed(client)
+	links = roomlinktest.ConsumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
+	letters = roomlinktest.ConsumersCreated(t, client.JetStream().Conn(), messages.DeadLettersStream)
+	feed = store.NewFeed(client)
 	startFeed(t, feed)
 	bystand(t, feed)
 	roomlinktest.Receive(t, links, "the consumer of links")
@@ -61,13 +62,13 @@ func liveFeed(t *testing.T, client *messages.Client) (feed *messages.Feed, links
 // follow follows a conversation until it is in a wanted status, and returns the
 // states that it was told, and the channel on which the end comes.
 func follow(
-	t *testing.T, feed *messages.Feed, id string, refresh time.Duration, until messages.Status,
-) (<-chan messages.State, <-chan error) {
+	t *testing.T, feed *store.Feed, id string, refresh time.Duration, until store.Status,
+) (<-chan store.State, <-chan error) {
 	t.Helper()
-	states, done := make(chan messages.State, 1024), make(chan error, 1)
+	states, done := make(chan store.State, 1024), make(chan error, 1)
 	ctx := roomlinktest.Context(t)
 	go func() {
-		done <- feed.Follow(ctx, roomlinktest.Conversation(id), refresh, func(state messages.State) bool {
+		done <- feed.Follow(ctx, roomlinktest.Conversation(id), refresh, func(state store.State) bool {
 			states <- state
 			return state.Status == until
 		})
@@ -76,12 +77,12 @@ func follow(
 }
 
 // wantEnd waits for the end of a follow, and returns the state it ended with.
-func wantEnd(t *testing.T, states <-chan messages.State, done <-chan error, want messages.Status) messages.State {
+func wantEnd(t *testing.T, states <-chan store.State, done <-chan error, want store.Status) store.State {
 	t.Helper()
 	if err := roomlinktest.Receive(t, done, "the end"); err != nil {
 		t.Fatalf("following: got error %v, want none", err)
 	}
-	var last messages.State
+	var last store.State
 	for len(states) > 0 {
 		last = <-states
 	}
@@ -92,20 +93,20 @@ func wantEnd(t *testing.T, states <-chan messages.State, done <-chan error, want
 func TestFollowKnownLinks(t *testing.T) {
 	client := newClient(t)
 	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
-	states, done := follow(t, messages.NewFeed(client), "a", 0, messages.StatusReady)
-	wantEnd(t, states, done, messages.StatusReady)
+	states, done := follow(t, store.NewFeed(client), "a", 0, store.StatusReady)
+	wantEnd(t, states, done, store.StatusReady)
 }
 
 func TestFollowIsToldOfLinks(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
 	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
-	states, done := follow(t, feed, "a", 0, messages.StatusReady)
-	wantState(t, roomlinktest.Receive(t, states, "the first state"), messages.StatusPending)
+	states, done := follow(t, feed, "a", 0, store.StatusReady)
+	wantState(t, roomlinktest.Receive(t, states, "the first state"), store.StatusPending)
 	e := roomlinktest.Links("a", 1)
 	roomlinktest.PublishLinks(t, client, roomlinktest.Links("another", 1), 0)
 	roomlinktest.PublishLinks(t, client, e, 0)
-	if last := wantEnd(t, states, done, messages.StatusReady); last.Links == nil || last.Links.ID != e.ID {
+	if last := wantEnd(t, states, done, store.StatusReady); last.Links == nil || last.Links.ID != e.ID {
 		t.Errorf("links: got %+v, want those of id %q", last.Links, e.ID)
 	}
 }
@@ -115,10 +116,10 @@ func TestFollowIsToldOfADeadLetter(t *testing.T) {
 	feed, _, _ := liveFeed(t, client)
 	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
 	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
-	states, done := follow(t, feed, "a", 0, messages.StatusFailed)
-	wantState(t, roomlinktest.Receive(t, states, "the first state"), messages.StatusReady)
-	letter := mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
-	last := wantEnd(t, states, done, messages.StatusFailed)
+	states, done := follow(t, feed, "a", 0, store.StatusFailed)
+	wantState(t, roomlinktest.Receive(t, states, "the first state"), store.StatusReady)
+	letter := mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "a"))
+	last := wantEnd(t, states, done, store.StatusFailed)
 	if last.DeadLetter == nil || last.DeadLetter.Sequence != letter.Sequence || last.Links == nil {
 		t.Errorf("state: got dead letter %v and links %v, want %d and the older ones",
 			last.DeadLetter, last.Links, letter.Sequence)
@@ -131,20 +132,20 @@ func TestFollowFromBetweenDeadLetterAndAcknowledgement(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
 	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
-	mustPublishDeadLetter(t, client, deadLetterOf(t, "a"))
-	states, done := follow(t, feed, "a", 0, messages.StatusFailed)
-	wantEnd(t, states, done, messages.StatusFailed)
+	mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "a"))
+	states, done := follow(t, feed, "a", 0, store.StatusFailed)
+	wantEnd(t, states, done, store.StatusFailed)
 }
 
 func TestFollowIsToldOfARenewal(t *testing.T) {
 	client := newClient(t)
 	feed, _, _ := liveFeed(t, client)
-	e := expiredLinksOf("a")
+	e := roomlinktest.ExpiredLinks("a")
 	sequence := roomlinktest.PublishLinks(t, client, e, 0)
-	states, done := follow(t, feed, "a", 0, messages.StatusReady)
-	wantState(t, roomlinktest.Receive(t, states, "the first state"), messages.StatusExpired)
+	states, done := follow(t, feed, "a", 0, store.StatusReady)
+	wantState(t, roomlinktest.Receive(t, states, "the first state"), store.StatusExpired)
 	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 2), sequence)
-	if last := wantEnd(t, states, done, messages.StatusReady); last.Links.Data.Generation != 2 {
+	if last := wantEnd(t, states, done, store.StatusReady); last.Links.Data.Generation != 2 {
 		t.Errorf("generation: got %d, want 2", last.Links.Data.Generation)
 	}
 }
@@ -160,9 +161,9 @@ func TestManyFollowOneConversation(t *testing.T) {
 	for i := range followers {
 		group.Go(func() {
 			var once sync.Once
-			errs[i] = feed.Follow(ctx, roomlinktest.Conversation("a"), 0, func(state messages.State) bool {
+			errs[i] = feed.Follow(ctx, roomlinktest.Conversation("a"), 0, func(state store.State) bool {
 				once.Do(begun.Done)
-				return state.Status == messages.StatusReady
+				return state.Status == store.StatusReady
 			})
 		})
 	}
@@ -179,58 +180,58 @@ func TestManyFollowOneConversation(t *testing.T) {
 // What is stored before the feed runs is read when it begins.
 func TestFollowBeforeTheFeedRuns(t *testing.T) {
 	client := newClient(t)
-	feed := messages.NewFeed(client)
-	states, done := follow(t, feed, "a", 0, messages.StatusReady)
-	wantState(t, roomlinktest.Receive(t, states, "the first state"), messages.StatusUnknown)
+	feed := store.NewFeed(client)
+	states, done := follow(t, feed, "a", 0, store.StatusReady)
+	wantState(t, roomlinktest.Receive(t, states, "the first state"), store.StatusUnknown)
 	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
 	startFeed(t, feed)
-	wantEnd(t, states, done, messages.StatusReady)
+	wantEnd(t, states, done, store.StatusReady)
 }
 
 func TestFollowSurvivesTheFeedsConsumers(t *testing.T) {
 	client := newClient(t)
 	feed, linksConsumers, letterConsumers := liveFeed(t, client)
-	links, linksDone := follow(t, feed, "a", 0, messages.StatusReady)
-	letters, lettersDone := follow(t, feed, "b", 0, messages.StatusFailed)
+	links, linksDone := follow(t, feed, "a", 0, store.StatusReady)
+	letters, lettersDone := follow(t, feed, "b", 0, store.StatusFailed)
 	roomlinktest.Receive(t, links, "the first state")
 	roomlinktest.Receive(t, letters, "the first state")
 
-	deleteConsumers(t, client.JetStream(), messages.LinksStream)
-	deleteConsumers(t, client.JetStream(), messages.DeadLettersStream)
+	roomlinktest.DeleteConsumers(t, client.JetStream(), messages.LinksStream)
+	roomlinktest.DeleteConsumers(t, client.JetStream(), messages.DeadLettersStream)
 	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
-	mustPublishDeadLetter(t, client, deadLetterOf(t, "b"))
-	wantEnd(t, links, linksDone, messages.StatusReady)
-	wantEnd(t, letters, lettersDone, messages.StatusFailed)
+	mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "b"))
+	wantEnd(t, links, linksDone, store.StatusReady)
+	wantEnd(t, letters, lettersDone, store.StatusFailed)
 
 	roomlinktest.Receive(t, linksConsumers, "another consumer of links")
 	roomlinktest.Receive(t, letterConsumers, "another consumer of dead letters")
-	states, done := follow(t, feed, "c", 0, messages.StatusReady)
+	states, done := follow(t, feed, "c", 0, store.StatusReady)
 	roomlinktest.Receive(t, states, "the first state")
 	roomlinktest.PublishLinks(t, client, roomlinktest.Links("c", 1), 0)
-	wantEnd(t, states, done, messages.StatusReady)
+	wantEnd(t, states, done, store.StatusReady)
 }
 
 // Nothing tells of an event or of the end of a ticket; reading again does.
 func TestFollowReadsAgain(t *testing.T) {
 	client := newClient(t)
-	feed := messages.NewFeed(client)
-	states, done := follow(t, feed, "a", 10*time.Millisecond, messages.StatusPending)
-	wantState(t, roomlinktest.Receive(t, states, "the first state"), messages.StatusUnknown)
+	feed := store.NewFeed(client)
+	states, done := follow(t, feed, "a", 10*time.Millisecond, store.StatusPending)
+	wantState(t, roomlinktest.Receive(t, states, "the first state"), store.StatusUnknown)
 	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
-	wantEnd(t, states, done, messages.StatusPending)
+	wantEnd(t, states, done, store.StatusPending)
 
 	e := roomlinktest.Links("b", 1)
 	e.Data.ExpiresAt = messages.At(time.Now().Add(300 * time.Millisecond))
 	roomlinktest.PublishLinks(t, client, e, 0)
-	states, done = follow(t, feed, "b", 10*time.Millisecond, messages.StatusExpired)
-	wantEnd(t, states, done, messages.StatusExpired)
+	states, done = follow(t, feed, "b", 10*time.Millisecond, store.StatusExpired)
+	wantEnd(t, states, done, store.StatusExpired)
 }
 
 func TestFollowEndsWithItsContext(t *testing.T) {
 	client := newClient(t)
-	feed := messages.NewFeed(client)
+	feed := store.NewFeed(client)
 	ctx, cancel := context.WithCancel(roomlinktest.Context(t))
-	err := feed.Follow(ctx, roomlinktest.Conversation("a"), 0, func(messages.State) bool {
+	err := feed.Follow(ctx, roomlinktest.Conversation("a"), 0, func(store.State) bool {
 		cancel()
 		return false
 	})
@@ -246,7 +247,7 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 // A feed has its consumers while somebody follows, and none before and after.
 func TestFeedReadsOnlyForFollowers(t *testing.T) {
 	client := newClient(t)
-	feed := messages.NewFeed(client)
+	feed := store.NewFeed(client)
 	feed.LookAgainEvery(10 * time.Millisecond)
 	startFeed(t, feed)
 	for range 3 {
@@ -254,7 +255,7 @@ func TestFeedReadsOnlyForFollowers(t *testing.T) {
 		ctx, leave := context.WithCancel(roomlinktest.Context(t))
 		left := make(chan error, 1)
 		go func() {
-			left <- feed.Follow(ctx, roomlinktest.Conversation("a"), 0, func(messages.State) bool { return false })
+			left <- feed.Follow(ctx, roomlinktest.Conversation("a"), 0, func(store.State) bool { return false })
 		}()
 		awaitConsumers(t, client, 1)
 		leave()
@@ -266,7 +267,7 @@ func TestFeedReadsOnlyForFollowers(t *testing.T) {
 }
 
 // awaitConsumers waits until each stream that a feed reads has so many consumers.
-func awaitConsumers(t *testing.T, client *messages.Client, want int) {
+func awaitConsumers(t *testing.T, client *store.Store, want int) {
 	t.Helper()
 	ctx, ticker := roomlinktest.Context(t), time.NewTicker(10*time.Millisecond)
 	defer ticker.Stop()

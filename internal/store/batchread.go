@@ -1,0 +1,190 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/messages"
+)
+
+const (
+	// maxBatchReads bounds a group. The server answers one request with at most 1,024
+	// messages.
+	maxBatchReads = 512
+	// maxBatchBytes bounds the answer to a group. The reader reads what does not fit one
+	// by one.
+	maxBatchBytes = 4 << 20
+	// deadLetterDelay is the time for which reads of dead letters gather. A worker makes
+	// one for each event after its links are stored, and nobody waits for it.
+	deadLetterDelay = 4 * time.Millisecond
+)
+
+// batchReader reads the last messages on subjects in groups. Reads that arrive during
+// a request form the next group, which is one request. A read that finds no request
+// under way starts one at once, or after the delay if there is one.
+type batchReader struct {
+	nc     *nats.Conn
+	stream string
+	delay  time.Duration
+
+	mu      sync.Mutex
+	waiting []*read
+	// busy is true while a request is under way.
+	busy bool
+
+	// running counts the goroutines, for [Store.Close].
+	running sync.WaitGroup
+}
+
+// read is a subject to read, and the channel for its result.
+type read struct {
+	subject string
+	done    chan readResult // has room for one
+}
+
+type readResult struct {
+	message jetstream.RawStreamMsg
+	err     error
+}
+
+func newBatchReader(nc *nats.Conn, stream string, delay time.Duration) *batchReader {
+	return &batchReader{nc: nc, stream: stream, delay: delay}
+}
+
+// last reads the last message on a subject, as [messages.GetDirect] does.
+func (b *batchReader) last(ctx context.Context, subject string) (jetstream.RawStreamMsg, error) {
+	waiting := b.join(subject)
+	if waiting == nil {
+		defer b.next()
+		return getDirect(ctx, b.nc, b.stream, subject)
+	}
+	select {
+	case result := <-waiting.done:
+		return result.message, result.err
+	case <-ctx.Done():
+		return jetstream.RawStreamMsg{}, ctx.Err()
+	}
+}
+
+// join queues a read. It returns nil if the caller shall read at once by itself.
+func (b *batchReader) join(subject string) *read {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	first := !b.busy
+	b.busy = true
+	if first && b.delay == 0 {
+		return nil
+	}
+	waiting := &read{subject: subject, done: make(chan readResult, 1)}
+	b.waiting = append(b.waiting, waiting)
+	if first {
+		b.running.Go(b.next)
+	}
+	return waiting
+}
+
+// next starts the next group. The previous one has ended.
+func (b *batchReader) next() {
+	if b.delay > 0 {
+		<-time.After(b.delay)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting) == 0 {
+		b.busy = false
+		return
+	}
+	group := b.waiting[:min(len(b.waiting), maxBatchReads)]
+	b.waiting = b.waiting[len(group):]
+	b.running.Go(func() {
+		defer b.next()
+		b.read(group)
+	})
+}
+
+// read answers the reads of a group.
+func (b *batchReader) read(group []*read) {
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	found, complete, err := map[string]jetstream.RawStreamMsg{}, false, error(nil)
+	if len(group) > 1 {
+		found, complete, err = b.readAll(ctx, group)
+	}
+	for _, waiting := range group {
+		m, ok := found[waiting.subject]
+		switch {
+		case ok:
+			waiting.done <- readResult{message: m}
+		case err != nil:
+			waiting.done <- readResult{err: err}
+		case complete:
+			waiting.done <- readResult{err: messages.ErrNotFound}
+		default:
+			m, err := getDirect(ctx, b.nc, b.stream, waiting.subject)
+			waiting.done <- readResult{m, err}
+		}
+	}
+}
+
+// readAll reads the last messages of a group with one request (NATS ADR-31), by
+// subject. complete is true if the answer has every message that exists. It does not
+// use jetstreamext.GetLastMsgsFor, which cannot bound the answer (see
+// [messages.GetDirect]) and reports an unreadable message as a missing one.
+func (b *batchReader) readAll(
+	ctx context.Context, group []*read,
+) (found map[string]jetstream.RawStreamMsg, complete bool, err error) {
+	subjects := make([]string, len(group))
+	for i, waiting := range group {
+		subjects[i] = waiting.subject
+	}
+	request, err := json.Marshal(map[string]any{"multi_last": subjects, "max_bytes": maxBatchBytes})
+	if err != nil {
+		return nil, false, err
+	}
+	inbox, replies := b.nc.NewInbox(), make(chan *nats.Msg, len(group)+1)
+	subscription, err := b.nc.ChanSubscribe(inbox, replies)
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { _ = subscription.Unsubscribe() }() // fails only on a closed connection
+	if err := b.nc.PublishRequest(jetstream.DefaultAPIPrefix+"DIRECT.GET."+b.stream, inbox, request); err != nil {
+		return nil, false, err
+	}
+	found = map[string]jetstream.RawStreamMsg{}
+	for {
+		select {
+		case reply := <-replies:
+			last, complete, err := b.collect(reply, found)
+			if last || err != nil {
+				return found, complete, err
+			}
+		case <-ctx.Done():
+			return found, false, ctx.Err()
+		}
+	}
+}
+
+// collect adds one reply to a group's messages. last is true for the end of the answer.
+func (b *batchReader) collect(
+	reply *nats.Msg, found map[string]jetstream.RawStreamMsg,
+) (last, complete bool, err error) {
+	switch status, description := reply.Header.Get("Status"), reply.Header.Get("Description"); {
+	case status == "204":
+		return true, reply.Header.Get("Nats-Num-Pending") == "0", nil
+	case status == "404" && description == "No Results":
+		return true, true, nil
+	case status != "":
+		return true, false, fmt.Errorf("status %q: %s", status, description)
+	}
+	m, err := messages.DecodeDirect(reply)
+	if err == nil {
+		found[m.Subject] = m
+	}
+	return false, false, err
+}

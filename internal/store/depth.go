@@ -1,0 +1,52 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/messages"
+)
+
+// Depth returns the number of an account's events in the queue, those that a worker
+// holds included, and the age of the oldest one at the time now. An account without a
+// consumer has none. Its errors are the broker's.
+func (s *Store) Depth(ctx context.Context, account string, now time.Time) (uint64, time.Duration, error) {
+	consumer, err := s.js.Consumer(ctx, messages.ConversationsStream, ConsumerName(account))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, 0, nil
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("measuring the queue of %q: %w", account, err)
+	}
+	info := consumer.CachedInfo()
+	depth := info.NumPending + uint64(max(info.NumAckPending, 0))
+	if depth == 0 {
+		return 0, 0, nil
+	}
+	oldest, err := s.nextEvent(ctx, account, 1)
+	if errors.Is(err, messages.ErrNotFound) {
+		return 0, 0, nil // a worker finished the last one meanwhile
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("measuring the queue of %q: %w", account, err)
+	}
+	return depth, max(now.Sub(oldest.Time), 0), nil
+}
+
+// nextEvent returns the first event of an account at or after a sequence. It returns
+// [messages.ErrNotFound] if there is none.
+func (s *Store) nextEvent(ctx context.Context, account string, from uint64) (*jetstream.RawStreamMsg, error) {
+	stream, err := s.js.Stream(ctx, messages.ConversationsStream)
+	if err != nil {
+		return nil, err
+	}
+	m, err := stream.GetMsg(ctx, max(from, 1), jetstream.WithGetMsgSubject(messages.EventSubjects+account+".*"))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, messages.ErrNotFound
+	}
+	return m, err
+}

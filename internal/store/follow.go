@@ -1,0 +1,278 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/messages"
+)
+
+const (
+	pullHeartbeat = 5 * time.Second
+	// feedRetryDelay is the time between two attempts to watch a stream.
+	feedRetryDelay = time.Second
+	// feedIdleInterval is the interval at which a feed checks whether anybody follows.
+	feedIdleInterval = 30 * time.Second
+)
+
+// Feed lets any number of callers wait for the links or the dead letter of a
+// conversation. It uses one ordered consumer for a stream, and none while nobody waits.
+// [Feed.Follow] works before [Feed.Run] watches, because Run makes every caller read
+// again.
+type Feed struct {
+	store        *Store
+	idleInterval time.Duration
+
+	mu        sync.Mutex
+	followers map[key]map[*follower]struct{}
+	// first is closed, and replaced, when the first follower joins.
+	first chan struct{}
+}
+
+// key is a conversation, as its subjects name it.
+type key struct{ account, token string }
+
+// follower keeps the latest updates for one caller. A slow caller delays nobody and
+// costs no memory.
+type follower struct {
+	wake chan struct{}
+
+	mu         sync.Mutex
+	links      *messages.Stored[messages.Links]
+	deadLetter *messages.Stored[messages.DeadLetter]
+	stale      bool
+}
+
+// NewFeed returns a feed. [Feed.Run] starts it.
+func NewFeed(store *Store) *Feed {
+	return &Feed{
+		store: store, idleInterval: feedIdleInterval,
+		followers: map[key]map[*follower]struct{}{}, first: make(chan struct{}),
+	}
+}
+
+// Run watches until the context ends, and then returns nil. If the broker is out of
+// reach, Run passes the reason to report and tries again. report may be nil.
+func (f *Feed) Run(ctx context.Context, report func(error)) error {
+	var group sync.WaitGroup
+	group.Go(func() { f.keepWatching(ctx, messages.LinksStream, f.passLinks, report) })
+	group.Go(func() { f.keepWatching(ctx, messages.DeadLettersStream, f.passDeadLetter, report) })
+	group.Wait()
+	return nil
+}
+
+func (f *Feed) keepWatching(ctx context.Context, stream string, pass func(jetstream.Msg), report func(error)) {
+	for f.awaitFollower(ctx) {
+		err := f.watch(ctx, stream, pass)
+		if ctx.Err() != nil || err == nil {
+			continue
+		}
+		if report != nil {
+			report(fmt.Errorf("watching stream %q: %w", stream, err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(feedRetryDelay):
+		}
+	}
+}
+
+// awaitFollower waits until somebody follows. It returns false if the context ended.
+func (f *Feed) awaitFollower(ctx context.Context) bool {
+	f.mu.Lock()
+	idle, first := len(f.followers) == 0, f.first
+	f.mu.Unlock()
+	if idle {
+		select {
+		case <-first:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err() == nil
+}
+
+func (f *Feed) idle() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.followers) == 0
+}
+
+// watch runs one ordered consumer, and returns nil when nobody follows any more. The
+// consumer starts at a sequence, not at "new": if the client resets it before its first
+// message, a second "new" would miss what came in between.
+func (f *Feed) watch(ctx context.Context, stream string, pass func(jetstream.Msg)) error {
+	js := f.store.js
+	last, err := lastSequence(ctx, js, stream)
+	if err != nil {
+		return err
+	}
+	consumer, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:   last + 1,
+	})
+	if err != nil {
+		return err
+	}
+	consuming, err := consumer.Consume(pass,
+		jetstream.PullHeartbeat(pullHeartbeat),
+		jetstream.ConsumeErrHandler(func(jetstream.ConsumeContext, error) { f.readAgain() }))
+	if err != nil {
+		return err
+	}
+	f.readAgain()
+	err = f.awaitIdle(ctx, consuming)
+	consuming.Stop()
+	<-consuming.Closed()
+	if err == nil {
+		// The broker would delete the consumer only after minutes.
+		_ = js.DeleteConsumer(ctx, stream, consumer.CachedInfo().Name)
+	}
+	return err
+}
+
+// awaitIdle returns nil when nobody follows any more.
+func (f *Feed) awaitIdle(ctx context.Context, consuming jetstream.ConsumeContext) error {
+	ticker := time.NewTicker(f.idleInterval)
+	defer ticker.Stop()
+	for !f.idle() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-consuming.Closed():
+			return errors.New("the consumer is closed")
+		case <-ticker.C:
+		}
+	}
+	return nil
+}
+
+func (f *Feed) passLinks(msg jetstream.Msg) {
+	pass(f, msg, func(w *follower, links messages.Stored[messages.Links]) { w.links = &links })
+}
+
+func (f *Feed) passDeadLetter(msg jetstream.Msg) {
+	pass(f, msg, func(w *follower, letter messages.Stored[messages.DeadLetter]) { w.deadLetter = &letter })
+}
+
+// pass passes a message to the followers of its conversation. It does not decode the
+// messages that nobody follows, which are most.
+func pass[T messages.Data](f *Feed, msg jetstream.Msg, set func(*follower, messages.Stored[T])) {
+	account, token, err := messages.SplitSubject(msg.Subject())
+	if err != nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	followers := f.followers[key{account, token}]
+	if len(followers) == 0 {
+		return
+	}
+	stored, err := messages.DecodeDelivered[T](msg)
+	if err != nil {
+		return
+	}
+	for w := range followers {
+		w.update(func(w *follower) { set(w, stored) })
+	}
+}
+
+// readAgain makes every follower read the state: the consumer may have missed
+// messages.
+func (f *Feed) readAgain() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, followers := range f.followers {
+		for w := range followers {
+			w.update(func(w *follower) { w.stale = true })
+		}
+	}
+}
+
+func (w *follower) update(set func(*follower)) {
+	w.mu.Lock()
+	set(w)
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the updates since the last call.
+func (w *follower) take() (
+	links *messages.Stored[messages.Links], deadLetter *messages.Stored[messages.DeadLetter], stale bool,
+) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	links, deadLetter, stale = w.links, w.deadLetter, w.stale
+	w.links, w.deadLetter, w.stale = nil, nil, false
+	return links, deadLetter, stale
+}
+
+func (f *Feed) join(conversation messages.Conversation) (w *follower, leave func()) {
+	k := key{conversation.Account, messages.Token(conversation.InteractionID)}
+	w = &follower{wake: make(chan struct{}, 1)}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.followers) == 0 {
+		close(f.first)
+		f.first = make(chan struct{})
+	}
+	if f.followers[k] == nil {
+		f.followers[k] = map[*follower]struct{}{}
+	}
+	f.followers[k][w] = struct{}{}
+	return w, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.followers[k], w)
+		if len(f.followers[k]) == 0 {
+			delete(f.followers, k)
+		}
+	}
+}
+
+// Follow calls fn with the state of a conversation, and again after every change,
+// until fn returns true or the context ends. It subscribes before it reads, so it
+// misses nothing. It also reads the state at the interval refresh, because only a read
+// shows a new event or the end of a ticket; 0 means never. Its errors are those of
+// [Store.State] and the context's.
+func (f *Feed) Follow(
+	ctx context.Context, conversation messages.Conversation, refresh time.Duration, fn func(State) (done bool),
+) error {
+	w, leave := f.join(conversation)
+	defer leave()
+	seen, err := f.store.observe(ctx, conversation)
+	if err != nil {
+		return err
+	}
+	var again <-chan time.Time
+	if refresh > 0 {
+		ticker := time.NewTicker(refresh)
+		defer ticker.Stop()
+		again = ticker.C
+	}
+	for !fn(seen.state(time.Now())) {
+		read := false
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-again:
+			read = true
+		case <-w.wake:
+		}
+		links, deadLetter, stale := w.take()
+		if read || stale {
+			if seen, err = f.store.observe(ctx, conversation); err != nil {
+				return err
+			}
+		}
+		seen.add(links, deadLetter)
+	}
+	return nil
+}

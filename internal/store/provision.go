@@ -1,0 +1,212 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/messages"
+)
+
+// Defaults of [StreamSettings].
+const (
+	DefaultMaxBytes        = 1 << 30
+	DefaultDuplicateWindow = 2 * time.Minute
+	DefaultLinksMaxAge     = 30 * 24 * time.Hour
+
+	deadLettersMaxAge = 30 * 24 * time.Hour
+)
+
+// AckWait is the time after which the broker delivers an event again, unless its
+// worker keeps it alive.
+const AckWait = 5 * time.Second
+
+const (
+	managedKey   = "roomlink"
+	managedValue = "managed"
+)
+
+// StreamSettings are the operator's choices for the streams. A zero field means the
+// default for a new stream, and no change for an existing one: processes with different
+// settings must not undo each other's.
+type StreamSettings struct {
+	// Replicas of each stream. The default is NewReplicas.
+	Replicas int
+	// NewReplicas is the number of replicas of a new stream if Replicas is 0. The default
+	// is 1.
+	NewReplicas int
+	// MaxBytes bounds the queue of conversations. The default is [DefaultMaxBytes].
+	MaxBytes int64
+	// DuplicateWindow is the time for which the broker remembers the message id of an
+	// event. The default is [DefaultDuplicateWindow].
+	DuplicateWindow time.Duration
+	// LinksMaxAge is the time for which links are kept. The default is
+	// [DefaultLinksMaxAge].
+	LinksMaxAge time.Duration
+}
+
+// Streams returns the configuration of the three streams.
+func (s StreamSettings) Streams() []jetstream.StreamConfig {
+	metadata := map[string]string{managedKey: managedValue}
+	replicas := cmp.Or(s.Replicas, s.NewReplicas, 1)
+	window := cmp.Or(s.DuplicateWindow, DefaultDuplicateWindow)
+	linksAge := cmp.Or(s.LinksMaxAge, DefaultLinksMaxAge)
+	return []jetstream.StreamConfig{{
+		Name:                 messages.ConversationsStream,
+		Description:          "events that wait for their room",
+		Subjects:             []string{messages.EventSubjects + "*.*"},
+		Retention:            jetstream.WorkQueuePolicy,
+		Storage:              jetstream.FileStorage,
+		Replicas:             replicas,
+		MaxMsgs:              -1,
+		MaxBytes:             cmp.Or(s.MaxBytes, DefaultMaxBytes),
+		MaxMsgsPerSubject:    1,
+		Discard:              jetstream.DiscardNew,
+		DiscardNewPerSubject: true,
+		Duplicates:           window,
+		AllowAtomicPublish:   true,
+		Metadata:             maps.Clone(metadata),
+	}, {
+		Name:               messages.LinksStream,
+		Description:        "the links of each conversation",
+		Subjects:           []string{messages.LinksSubjects + "*.*"},
+		Retention:          jetstream.LimitsPolicy,
+		Storage:            jetstream.FileStorage,
+		Replicas:           replicas,
+		MaxMsgs:            -1,
+		MaxBytes:           -1,
+		MaxMsgsPerSubject:  1,
+		MaxAge:             linksAge,
+		Duplicates:         min(window, linksAge),
+		AllowDirect:        true,
+		AllowAtomicPublish: true,
+		Metadata:           maps.Clone(metadata),
+	}, {
+		Name:              messages.DeadLettersStream,
+		Description:       "events that got no links, and why",
+		Subjects:          []string{messages.DeadLetterSubjects + "*.*"},
+		Retention:         jetstream.LimitsPolicy,
+		Storage:           jetstream.FileStorage,
+		Replicas:          replicas,
+		MaxMsgs:           -1,
+		MaxBytes:          -1,
+		MaxMsgsPerSubject: 1,
+		MaxAge:            deadLettersMaxAge,
+		Duplicates:        DefaultDuplicateWindow,
+		AllowDirect:       true,
+		Metadata:          maps.Clone(metadata),
+	}}
+}
+
+// ConsumerName returns the name of an account's durable consumer on
+// [messages.ConversationsStream].
+func ConsumerName(account string) string { return "rooms-" + account }
+
+// ConsumerConfig returns the configuration of an account's durable consumer. A worker
+// bounds the events that it pulls, so the broker limits neither deliveries nor pending
+// acknowledgements.
+func ConsumerConfig(account string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       ConsumerName(account),
+		Description:   "the workers of account " + account,
+		FilterSubject: messages.EventSubjects + account + ".*",
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       AckWait,
+		MaxDeliver:    -1,
+		MaxAckPending: -1,
+		MaxWaiting:    2048,
+	}
+}
+
+// Provision creates the missing streams, and updates the streams that roomlink created.
+// A stream without roomlink's mark in its metadata is an administrator's own: Provision
+// leaves it alone. Any number of processes may call it at once. Its errors are the
+// broker's.
+func Provision(ctx context.Context, js jetstream.JetStream, settings StreamSettings) error {
+	for _, want := range settings.Streams() {
+		if err := provisionStream(ctx, js, want, settings); err != nil {
+			return fmt.Errorf("providing stream %q: %w", want.Name, err)
+		}
+	}
+	return nil
+}
+
+func provisionStream(
+	ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, settings StreamSettings,
+) error {
+	stream, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		_, err = js.CreateStream(ctx, want)
+		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return err
+		}
+		// Another process created it first, perhaps with other settings.
+		stream, err = js.Stream(ctx, want.Name)
+	}
+	if err != nil {
+		return err
+	}
+	have := stream.CachedInfo().Config
+	if have.Metadata[managedKey] != managedValue {
+		return nil
+	}
+	next := settings.merge(have, want)
+	if same(have, next) {
+		return nil
+	}
+	_, err = js.UpdateStream(ctx, next)
+	return err
+}
+
+// merge returns the new configuration of a managed stream: what roomlink defines, what
+// the operator set, and the stream's own values for the rest.
+func (s StreamSettings) merge(have, want jetstream.StreamConfig) jetstream.StreamConfig {
+	next := have
+	next.Description = want.Description
+	next.Subjects = want.Subjects
+	next.MaxMsgsPerSubject = want.MaxMsgsPerSubject
+	next.AllowDirect = want.AllowDirect
+	next.AllowAtomicPublish = want.AllowAtomicPublish
+	if s.Replicas != 0 {
+		next.Replicas = want.Replicas
+	}
+	switch want.Name {
+	case messages.ConversationsStream:
+		if s.MaxBytes != 0 {
+			next.MaxBytes = want.MaxBytes
+		}
+		if s.DuplicateWindow != 0 {
+			next.Duplicates = want.Duplicates
+		}
+	case messages.LinksStream:
+		if s.LinksMaxAge != 0 {
+			next.MaxAge = want.MaxAge
+			next.Duplicates = min(next.Duplicates, next.MaxAge)
+		}
+	}
+	return next
+}
+
+// same compares the fields that merge may change.
+func same(a, b jetstream.StreamConfig) bool {
+	return a.Description == b.Description && slices.Equal(a.Subjects, b.Subjects) &&
+		a.MaxMsgsPerSubject == b.MaxMsgsPerSubject && a.AllowDirect == b.AllowDirect &&
+		a.AllowAtomicPublish == b.AllowAtomicPublish && a.Replicas == b.Replicas &&
+		a.MaxBytes == b.MaxBytes && a.Duplicates == b.Duplicates && a.MaxAge == b.MaxAge
+}
+
+// ProvisionConsumer creates or updates the durable consumer of an account, and returns
+// it. Its errors are the broker's.
+func ProvisionConsumer(ctx context.Context, js jetstream.JetStream, account string) (jetstream.Consumer, error) {
+	consumer, err := js.CreateOrUpdateConsumer(ctx, messages.ConversationsStream, ConsumerConfig(account))
+	if err != nil {
+		return nil, fmt.Errorf("providing consumer %q: %w", ConsumerName(account), err)
+	}
+	return consumer, nil
+}

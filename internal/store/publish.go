@@ -1,0 +1,203 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/messages"
+)
+
+// Outcome is the result of publishing an event.
+type Outcome int
+
+const (
+	// Accepted reports that the event is stored.
+	Accepted Outcome = iota
+	// Duplicate reports that an earlier event of the conversation is stored.
+	Duplicate
+)
+
+// String returns the outcome as one lower-case word.
+func (o Outcome) String() string {
+	if o == Duplicate {
+		return "duplicate"
+	}
+	return "accepted"
+}
+
+// nats-server refuses a message with errCodeStoreFailed for several reasons. Only the
+// text tells them apart (nats-server, store.go).
+const (
+	errCodeStoreFailed jetstream.ErrorCode = 10077
+
+	textPerSubject = "maximum messages per subject exceeded"
+	textMaxBytes   = "maximum bytes exceeded"
+	textMaxMsgs    = "maximum messages exceeded"
+)
+
+// maxPublishAttempts bounds the attempts to publish an event that the broker refuses
+// because of another event which is not stored.
+const maxPublishAttempts = 3
+
+// MessageID returns the Nats-Msg-Id of an event. The broker recognizes a repeat by it
+// within its duplicate window.
+func MessageID(s messages.Started) string {
+	return s.Account + "/" + messages.Token(s.InteractionID) + "/" + strconv.Itoa(s.Generation())
+}
+
+// Publish stores the event that asks for a room. It returns when the broker has
+// acknowledged the event, or when an event of the conversation is stored already. It
+// returns [ErrQueueFull] if the queue is full, and an error that wraps
+// [messages.ErrInvalid] for an event that breaks the contract. After any other error,
+// which is the broker's or the context's, the event may be stored or not.
+func (s *Store) Publish(ctx context.Context, e messages.Event[messages.Started]) (Outcome, error) {
+	return s.publish(ctx, e, MessageID(e.Data))
+}
+
+func (s *Store) publish(
+	ctx context.Context, e messages.Event[messages.Started], messageID string,
+) (Outcome, error) {
+	if s.healthCheck != nil {
+		if err := s.healthCheck(); err != nil {
+			return 0, fmt.Errorf("publishing the event: %w", err)
+		}
+	}
+	for attempt := 1; ; attempt++ {
+		msg, err := e.Message(e.Data.EventSubject())
+		if err != nil {
+			return 0, err
+		}
+		msg.Header[jetstream.MsgIDHeader] = []string{messageID}
+		ack, err := s.put(ctx, s.events, msg, messages.ConversationsStream)
+		switch {
+		case err == nil && ack.duplicate:
+			return Duplicate, nil
+		case err == nil:
+			return Accepted, nil
+		case isFull(err):
+			return 0, ErrQueueFull
+		case !isOccupied(err):
+			return 0, fmt.Errorf("publishing the event: %w", err)
+		}
+		// The broker also refuses because of an event that is still on its way into the
+		// stream, and may not arrive. So look whether an event is stored. If a worker
+		// finished it meanwhile, the subject is free: try again.
+		since, err := s.waitingSince(ctx, e.Data.Conversation)
+		if err != nil {
+			return 0, err
+		}
+		if !since.IsZero() {
+			return Duplicate, nil
+		}
+		if attempt == maxPublishAttempts {
+			return 0, fmt.Errorf("publishing the event: %w, and is not stored yet", ErrWaiting)
+		}
+	}
+}
+
+// isOccupied reports whether the broker refused a second message on a subject.
+func isOccupied(err error) bool { return isStoreFailure(err, textPerSubject) }
+
+// isFull reports whether the broker refused a message because the stream is full.
+func isFull(err error) bool {
+	return isStoreFailure(err, textMaxBytes) || isStoreFailure(err, textMaxMsgs)
+}
+
+func isStoreFailure(err error, text string) bool {
+	var refusal *jetstream.APIError
+	return errors.As(err, &refusal) && refusal.ErrorCode == errCodeStoreFailed &&
+		strings.Contains(refusal.Description, text)
+}
+
+// PublishLinks stores the links of a conversation if its latest links still have the
+// sequence after; 0 stands for no links. It returns the sequence of the stored links.
+// It returns [ErrSuperseded] if somebody stored others: read those from the leader, and
+// decide again. After any other error the links may be stored or not. Publishing the
+// same event again is then safe; if they are stored, it returns [ErrSuperseded].
+func (s *Store) PublishLinks(
+	ctx context.Context, e messages.Event[messages.Links], after uint64,
+) (uint64, error) {
+	msg, err := e.Message(e.Data.LinksSubject())
+	if err != nil {
+		return 0, err
+	}
+	// A message id would not help: the server checks the sequence first.
+	msg.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(after, 10)}
+	ack, err := s.put(ctx, s.links, msg, messages.LinksStream)
+	var refusal *jetstream.APIError
+	if errors.As(err, &refusal) && refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		return 0, ErrSuperseded
+	}
+	if err != nil {
+		return 0, fmt.Errorf("publishing the links: %w", err)
+	}
+	return ack.sequence, nil
+}
+
+// PublishDeadLetter stores a dead letter, which replaces an earlier one of the same
+// conversation. token is the subject token of the event: an unreadable event has no
+// interaction id to derive it from. Its errors are the broker's, or wrap
+// [messages.ErrInvalid].
+func (s *Store) PublishDeadLetter(ctx context.Context, e messages.Event[messages.DeadLetter], token string) error {
+	msg, err := e.Message(messages.DeadLetterSubjects + e.Data.Account + "." + token)
+	if err != nil {
+		return err
+	}
+	msg.Header[jetstream.MsgIDHeader] = []string{e.ID}
+	if _, err = s.put(ctx, nil, msg, messages.DeadLettersStream); err != nil {
+		return fmt.Errorf("publishing the dead letter: %w", err)
+	}
+	return nil
+}
+
+// put stores a message in a stream, by the committer if there is one.
+func (s *Store) put(ctx context.Context, group *committer, msg *nats.Msg, stream string) (receipt, error) {
+	msg.Header[jetstream.ExpectedStreamHeader] = []string{stream}
+	if group != nil {
+		return group.publish(ctx, msg)
+	}
+	if s.single {
+		// jetstream.PublishMsg decodes the answer more slowly. It also waits if there is no
+		// responder, because a cluster may elect a leader.
+		r, err := putOnce(ctx, s.nc, msg)
+		if !errors.Is(err, nats.ErrNoResponders) {
+			return r, err
+		}
+	}
+	ack, err := s.js.PublishMsg(ctx, msg)
+	if err != nil {
+		return receipt{}, err
+	}
+	return receipt{ack.Sequence, ack.Duplicate}, nil
+}
+
+// putOnce publishes a message and decodes the broker's answer.
+func putOnce(ctx context.Context, nc *nats.Conn, msg *nats.Msg) (receipt, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	reply, err := nc.RequestMsgWithContext(ctx, msg)
+	if err != nil {
+		return receipt{}, err
+	}
+	var ack struct {
+		Stream    string              `json:"stream"`
+		Sequence  uint64              `json:"seq"`
+		Duplicate bool                `json:"duplicate"`
+		Error     *jetstream.APIError `json:"error"`
+	}
+	err = json.Unmarshal(reply.Data, &ack)
+	switch {
+	case err != nil || ack.Error == nil && ack.Stream == "":
+		return receipt{}, jetstream.ErrInvalidJSAck
+	case ack.Error != nil:
+		return receipt{}, ack.Error
+	}
+	return receipt{ack.Sequence, ack.Duplicate}, nil
+}

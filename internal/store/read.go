@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/messages"
+)
+
+// Consistency selects the replica of a stream that answers a read.
+type Consistency int
+
+const (
+	// Any replica answers. That is fast, and the answer may be stale: use it to show.
+	Any Consistency = iota
+	// Leader answers. Its answer is never stale: use it to decide.
+	Leader
+)
+
+// readLast reads the last message on a subject. It returns [messages.ErrNotFound] if
+// there is none.
+func (s *Store) readLast(
+	ctx context.Context, stream, subject string, from Consistency,
+) (jetstream.RawStreamMsg, error) {
+	batch, direct := s.batches[stream]
+	switch {
+	case direct && s.single:
+		return batch.last(ctx, subject)
+	case direct && from == Any:
+		return getDirect(ctx, s.nc, stream, subject)
+	}
+	return readLeader(ctx, s.nc, stream, subject)
+}
+
+// getDirect is [messages.GetDirect] with [requestTimeout].
+func getDirect(ctx context.Context, nc *nats.Conn, stream, subject string) (jetstream.RawStreamMsg, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	return messages.GetDirect(ctx, nc, stream, subject)
+}
+
+// readLeader asks the stream's leader for the last message on a subject (NATS ADR-1,
+// STREAM.MSG.GET). jetstream.Stream would ask for the stream's state first. readLeader
+// returns [messages.ErrNotFound] if there is no message.
+func readLeader(ctx context.Context, nc *nats.Conn, stream, subject string) (jetstream.RawStreamMsg, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	request, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	if err != nil {
+		return jetstream.RawStreamMsg{}, err
+	}
+	reply, err := nc.RequestWithContext(ctx, jetstream.DefaultAPIPrefix+"STREAM.MSG.GET."+stream, request)
+	if err != nil {
+		return jetstream.RawStreamMsg{}, err
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Subject  string    `json:"subject"`
+			Sequence uint64    `json:"seq"`
+			Data     []byte    `json:"data"`
+			Time     time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(reply.Data, &answer); err != nil {
+		return jetstream.RawStreamMsg{}, err
+	}
+	if answer.Error != nil {
+		if errors.Is(answer.Error, jetstream.ErrMsgNotFound) {
+			return jetstream.RawStreamMsg{}, messages.ErrNotFound
+		}
+		return jetstream.RawStreamMsg{}, answer.Error
+	}
+	m := answer.Message
+	return jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Sequence, Data: m.Data, Time: m.Time}, nil
+}
+
+// bounded adds [requestTimeout] to a context without a deadline.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, has := ctx.Deadline(); has {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, requestTimeout)
+}
+
+// lastSequence returns the sequence of the last message in a stream.
+func lastSequence(ctx context.Context, js jetstream.JetStream, stream string) (uint64, error) {
+	handle, err := js.Stream(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	return handle.CachedInfo().State.LastSeq, nil
+}

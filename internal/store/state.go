@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"roomlink/messages"
+)
+
+// Status is the progress of a conversation.
+type Status string
+
+// The statuses of a conversation.
+const (
+	// StatusReady: its links are stored, and the ticket has not ended.
+	StatusReady Status = "ready"
+	// StatusPending: its event waits, or a worker holds it.
+	StatusPending Status = "pending"
+	// StatusFailed: its event became a dead letter.
+	StatusFailed Status = "failed"
+	// StatusExpired: its links are stored, and the ticket has ended.
+	StatusExpired Status = "expired"
+	// StatusUnknown: nothing is stored for it.
+	StatusUnknown Status = "unknown"
+)
+
+// State is the state of a conversation at one moment.
+type State struct {
+	Status Status
+	// Links are the latest ones; nil if there are none.
+	Links *messages.Stored[messages.Links]
+	// DeadLetter is nil unless the status is [StatusFailed].
+	DeadLetter *messages.Stored[messages.DeadLetter]
+}
+
+// Done reports whether the conversation has its links or its dead letter. A
+// conversation of status [StatusUnknown] is not done: its event may come any moment.
+func (s State) Done() bool {
+	return s.Status != StatusPending && s.Status != StatusUnknown
+}
+
+// State reads the state of a conversation at the time now. Its errors are those of
+// [Store.Links], without [messages.ErrNotFound].
+func (s *Store) State(ctx context.Context, conversation messages.Conversation, now time.Time) (State, error) {
+	seen, err := s.observe(ctx, conversation)
+	if err != nil {
+		return State{}, err
+	}
+	return seen.state(now), nil
+}
+
+// observation is what the three streams hold of a conversation.
+type observation struct {
+	// eventAt is the time at which the waiting event was stored; zero if none waits.
+	eventAt    time.Time
+	deadLetter *messages.Stored[messages.DeadLetter]
+	links      *messages.Stored[messages.Links]
+}
+
+// observe reads the event first, then the dead letter, then the links. A worker stores
+// links or a dead letter before it acknowledges the event. So this order always finds
+// at least one of them.
+func (s *Store) observe(ctx context.Context, conversation messages.Conversation) (observation, error) {
+	var seen observation
+	if err := conversation.Validate(); err != nil {
+		return seen, err
+	}
+	var err error
+	if seen.eventAt, err = s.waitingSince(ctx, conversation); err != nil {
+		return seen, err
+	}
+	if seen, err = s.observeResult(ctx, conversation, seen, Any); err != nil {
+		return seen, err
+	}
+	if seen.eventAt.IsZero() && seen.deadLetter == nil && seen.links == nil {
+		// The conversation is unknown, or the replica is behind.
+		return s.observeResult(ctx, conversation, seen, Leader)
+	}
+	return seen, nil
+}
+
+func (s *Store) observeResult(
+	ctx context.Context, conversation messages.Conversation, seen observation, from Consistency,
+) (observation, error) {
+	var err error
+	if seen.deadLetter, err = optional(s.DeadLetter(ctx, conversation, from)); err != nil {
+		return seen, err
+	}
+	seen.links, err = optional(s.Links(ctx, conversation, from))
+	return seen, err
+}
+
+// optional turns [messages.ErrNotFound] into nil.
+func optional[T messages.Data](stored messages.Stored[T], err error) (*messages.Stored[T], error) {
+	if errors.Is(err, messages.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &stored, nil
+}
+
+// waits reports whether the event still needs a worker. The event leaves the queue
+// after its links or its dead letter are stored. If one of them is newer, the event
+// only lacks its acknowledgement.
+func (o *observation) waits() bool {
+	return !o.eventAt.IsZero() &&
+		(o.links == nil || !o.links.StoredAt.After(o.eventAt)) &&
+		(o.deadLetter == nil || !o.deadLetter.StoredAt.After(o.eventAt))
+}
+
+// add adds newer links or a newer dead letter.
+func (o *observation) add(links *messages.Stored[messages.Links], deadLetter *messages.Stored[messages.DeadLetter]) {
+	if links != nil && (o.links == nil || links.Sequence > o.links.Sequence) {
+		o.links = links
+	}
+	if deadLetter != nil && (o.deadLetter == nil || deadLetter.Sequence > o.deadLetter.Sequence) {
+		o.deadLetter = deadLetter
+	}
+}
+
+// state derives the state at the time now.
+func (o *observation) state(now time.Time) State {
+	expired := o.links != nil && o.links.Data.Expired(now)
+	failed := o.deadLetter != nil && (o.links == nil || o.deadLetter.StoredAt.After(o.links.StoredAt))
+	waits := o.waits()
+	switch {
+	case waits && (o.links == nil || expired):
+		return State{Status: StatusPending, Links: o.links}
+	case waits:
+		return State{Status: StatusReady, Links: o.links}
+	case failed:
+		return State{Status: StatusFailed, Links: o.links, DeadLetter: o.deadLetter}
+	case expired:
+		return State{Status: StatusExpired, Links: o.links}
+	case o.links != nil:
+		return State{Status: StatusReady, Links: o.links}
+	}
+	return State{Status: StatusUnknown}
+}

@@ -1,0 +1,120 @@
+package store_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
+	"roomlink/messages"
+)
+
+// A step brings a conversation forward, as the parts of roomlink do.
+type step func(*testing.T, *store.Store)
+
+const stateID = "a"
+
+func stepEvent(t *testing.T, c *store.Store) {
+	roomlinktest.Publish(t, c, roomlinktest.Started(stateID))
+}
+func stepSettled(t *testing.T, c *store.Store) { roomlinktest.SettleNext(t, c) }
+func stepLinks(t *testing.T, c *store.Store) {
+	roomlinktest.PublishLinks(t, c, roomlinktest.Links(stateID, 1), lastLinks(t, c))
+}
+
+func stepExpiredLinks(t *testing.T, c *store.Store) {
+	roomlinktest.PublishLinks(t, c, roomlinktest.ExpiredLinks(stateID), lastLinks(t, c))
+}
+
+func stepDeadLetter(t *testing.T, c *store.Store) {
+	mustPublishDeadLetter(t, c, roomlinktest.DeadLetter(t, stateID))
+}
+
+// lastLinks is the sequence of the links that are there; 0 for none.
+func lastLinks(t *testing.T, c *store.Store) uint64 {
+	t.Helper()
+	stored, err := c.Links(roomlinktest.Context(t), roomlinktest.Conversation(stateID), store.Leader)
+	if err != nil && !errors.Is(err, messages.ErrNotFound) {
+		t.Fatalf("reading the links: %v", err)
+	}
+	return stored.Sequence
+}
+
+func TestState(t *testing.T) {
+	for name, test := range map[string]struct {
+		steps             []step
+		want              store.Status
+		links, deadLetter bool
+	}{
+		"nothing":                                             {nil, store.StatusUnknown, false, false},
+		"settled without a trace":                             {[]step{stepEvent, stepSettled}, store.StatusUnknown, false, false},
+		"waiting":                                             {[]step{stepEvent}, store.StatusPending, false, false},
+		"waiting, links just stored":                          {[]step{stepEvent, stepLinks}, store.StatusReady, true, false},
+		"waiting, older links":                                {[]step{stepLinks, stepEvent}, store.StatusReady, true, false},
+		"waiting, expired links":                              {[]step{stepExpiredLinks, stepEvent}, store.StatusPending, true, false},
+		"waiting, dead letter":                                {[]step{stepDeadLetter, stepEvent}, store.StatusPending, false, false},
+		"waiting, links, then dead letter":                    {[]step{stepLinks, stepDeadLetter, stepEvent}, store.StatusReady, true, false},
+		"waiting, expired links just stored":                  {[]step{stepEvent, stepExpiredLinks}, store.StatusExpired, true, false},
+		"waiting, dead letter just stored":                    {[]step{stepEvent, stepDeadLetter}, store.StatusFailed, false, true},
+		"waiting, dead letter just stored beside older links": {[]step{stepLinks, stepEvent, stepDeadLetter}, store.StatusFailed, true, true},
+		"waiting after a dead letter and links":               {[]step{stepDeadLetter, stepExpiredLinks, stepEvent}, store.StatusPending, true, false},
+		"links":                                               {[]step{stepEvent, stepLinks, stepSettled}, store.StatusReady, true, false},
+		"expired links":                                       {[]step{stepExpiredLinks}, store.StatusExpired, true, false},
+		"dead letter":                                         {[]step{stepEvent, stepDeadLetter, stepSettled}, store.StatusFailed, false, true},
+		"failed renewal":                                      {[]step{stepLinks, stepDeadLetter}, store.StatusFailed, true, true},
+		"failed renewal, expired links":                       {[]step{stepExpiredLinks, stepDeadLetter}, store.StatusFailed, true, true},
+		"newer links":                                         {[]step{stepDeadLetter, stepLinks}, store.StatusReady, true, false},
+		"newer links, expired":                                {[]step{stepDeadLetter, stepExpiredLinks}, store.StatusExpired, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := newClient(t)
+			for _, next := range test.steps {
+				next(t, client)
+			}
+			got, err := client.State(roomlinktest.Context(t), roomlinktest.Conversation(stateID), time.Now())
+			if err != nil {
+				t.Fatalf("reading the state: %v", err)
+			}
+			wantState(t, got, test.want)
+			if (got.Links != nil) != test.links || (got.DeadLetter != nil) != test.deadLetter {
+				t.Errorf("state: got links %t and dead letter %t, want %t and %t",
+					got.Links != nil, got.DeadLetter != nil, test.links, test.deadLetter)
+			}
+		})
+	}
+}
+
+func wantState(t *testing.T, got store.State, want store.Status) {
+	t.Helper()
+	if got.Status != want {
+		t.Errorf("status: got %q, want %q", got.Status, want)
+	}
+	settled := want != store.StatusPending && want != store.StatusUnknown
+	if got.Done() != settled {
+		t.Errorf("settled at %q: got %t, want %t", want, got.Done(), settled)
+	}
+}
+
+func TestStateHangsOnTheTimeAsked(t *testing.T) {
+	client := newClient(t)
+	e := roomlinktest.Links("a", 1)
+	e.Data.ExpiresAt = roomlinktest.Noon
+	roomlinktest.PublishLinks(t, client, e, 0)
+	for at, want := range map[time.Time]store.Status{
+		roomlinktest.Noon.Add(-time.Millisecond): store.StatusReady,
+		roomlinktest.Noon.Time:                   store.StatusExpired,
+	} {
+		got, err := client.State(roomlinktest.Context(t), roomlinktest.Conversation("a"), at)
+		if err != nil || got.Status != want {
+			t.Errorf("state at %v: got %q and error %v, want %q", at, got.Status, err, want)
+		}
+	}
+}
+
+func TestStateOfAnImpossibleName(t *testing.T) {
+	_, err := newClient(t).State(roomlinktest.Context(t), roomlinktest.Conversation("{{x}}"), time.Now())
+	if !errors.Is(err, messages.ErrInvalid) {
+		t.Errorf("state: got error %v, want %v", err, messages.ErrInvalid)
+	}
+}

@@ -1,0 +1,156 @@
+// Package store keeps roomlink's messages on JetStream: it provisions the streams,
+// publishes events, links and dead letters, reads them back, and reports the state of
+// a conversation. Package messages is the contract of what it stores.
+//
+// # Guarantees
+//
+// [Store.Publish] returns after the broker acknowledged the event, or after it found
+// that the conversation has a waiting event already. [Store.PublishLinks] stores links
+// only if nobody stored others since the caller looked. Decisions read the leader of a
+// stream; what is only shown may come from any replica.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"roomlink/messages"
+)
+
+var (
+	// ErrQueueFull reports that the queue of conversations accepts no more events.
+	ErrQueueFull = errors.New("the queue of conversations is full")
+	// ErrSuperseded reports that somebody stored other links first.
+	ErrSuperseded = errors.New("somebody stored other links first")
+	// ErrWaiting reports that an event of the conversation waits already.
+	ErrWaiting = errors.New("an event of this conversation waits already")
+)
+
+// requestTimeout bounds a request if its context has no deadline.
+const requestTimeout = 5 * time.Second
+
+// Store reads and publishes the messages of roomlink. Without a deadline in the
+// context, a request takes at most 5 s. Many goroutines may use a store at once.
+type Store struct {
+	js jetstream.JetStream
+	nc *nats.Conn
+	// events and links publish in groups; nil to publish each message alone.
+	events, links *committer
+	// batches read in groups the streams that allow direct get.
+	batches map[string]*batchReader
+	// single is true if the streams have one replica.
+	single bool
+	// healthCheck runs before an event is published; nil for none.
+	healthCheck func() error
+}
+
+// Option configures a [Store].
+type Option func(*Store)
+
+// WithGroupCommit stores concurrent events and links in groups. On a broker that syncs
+// every write, one sync then serves a group. On other brokers it only costs time.
+func WithGroupCommit() Option {
+	return func(s *Store) { s.events, s.links = newCommitter(s.js), newCommitter(s.js) }
+}
+
+// WithSingleServer declares that the broker is a single server without replicas. Every
+// read then reads the leader, so the store uses the cheaper direct get, in groups.
+func WithSingleServer() Option { return func(s *Store) { s.single = true } }
+
+// WithHealthCheck makes [Store.Publish] return the error of check at once, if there is
+// one. A broker with a failing store does not answer, and a caller would wait for it.
+// Every event runs check, so check must be fast.
+func WithHealthCheck(check func() error) Option { return func(s *Store) { s.healthCheck = check } }
+
+// New returns a store on a connection. The connection stays the caller's.
+func New(js jetstream.JetStream, options ...Option) *Store {
+	s := &Store{js: js, nc: js.Conn()}
+	s.batches = map[string]*batchReader{
+		messages.LinksStream:       newBatchReader(s.nc, messages.LinksStream, 0),
+		messages.DeadLettersStream: newBatchReader(s.nc, messages.DeadLettersStream, deadLetterDelay),
+	}
+	for _, option := range options {
+		option(s)
+	}
+	return s
+}
+
+// Close waits for background work. Call it after all other methods returned.
+func (s *Store) Close() {
+	for _, group := range []*committer{s.events, s.links} {
+		if group != nil {
+			group.running.Wait()
+		}
+	}
+	for _, batch := range s.batches {
+		batch.running.Wait()
+	}
+}
+
+// JetStream returns the connection that [New] got.
+func (s *Store) JetStream() jetstream.JetStream { return s.js }
+
+// Links returns the latest links of a conversation. It returns [messages.ErrNotFound]
+// if there are none, and an error that wraps [messages.ErrInvalid] for an impossible
+// conversation. For stored links that break the contract it returns an error that
+// wraps [messages.ErrInvalid], and their sequence. Other errors are the broker's or the
+// context's.
+func (s *Store) Links(
+	ctx context.Context, conversation messages.Conversation, from Consistency,
+) (messages.Stored[messages.Links], error) {
+	return last[messages.Links](ctx, s, messages.LinksStream, conversation, from)
+}
+
+// DeadLetter returns the dead letter of a conversation. Its errors are those of
+// [Store.Links].
+func (s *Store) DeadLetter(
+	ctx context.Context, conversation messages.Conversation, from Consistency,
+) (messages.Stored[messages.DeadLetter], error) {
+	return last[messages.DeadLetter](ctx, s, messages.DeadLettersStream, conversation, from)
+}
+
+// Waiting returns the event of a conversation that waits for its room or that a worker
+// holds. Its errors are those of [Store.Links].
+func (s *Store) Waiting(
+	ctx context.Context, conversation messages.Conversation,
+) (messages.Stored[messages.Started], error) {
+	return last[messages.Started](ctx, s, messages.ConversationsStream, conversation, Leader)
+}
+
+// waitingSince returns when the waiting event of a conversation was stored, even if the
+// event is unreadable; zero if no event waits.
+func (s *Store) waitingSince(ctx context.Context, conversation messages.Conversation) (time.Time, error) {
+	m, err := readLeader(ctx, s.nc, messages.ConversationsStream, conversation.EventSubject())
+	if errors.Is(err, messages.ErrNotFound) {
+		return time.Time{}, nil
+	}
+	return m.Time, err
+}
+
+func last[T messages.Data](
+	ctx context.Context, s *Store, stream string, conversation messages.Conversation, from Consistency,
+) (messages.Stored[T], error) {
+	if err := conversation.Validate(); err != nil {
+		return messages.Stored[T]{}, err
+	}
+	m, err := s.readLast(ctx, stream, subjectIn(stream, conversation), from)
+	if err != nil {
+		return messages.Stored[T]{}, fmt.Errorf("reading stream %q: %w", stream, err)
+	}
+	return messages.DecodeStored[T](m)
+}
+
+func subjectIn(stream string, conversation messages.Conversation) string {
+	switch stream {
+	case messages.LinksStream:
+		return conversation.LinksSubject()
+	case messages.DeadLettersStream:
+		return conversation.DeadLetterSubject()
+	}
+	return conversation.EventSubject()
+}

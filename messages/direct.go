@@ -1,0 +1,51 @@
+package messages
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// directRequest bounds the answer to a direct get to 1 MiB. Without a bound,
+// nats-server 2.15 reads its options, which a reload of its users may replace.
+var directRequest = []byte(`{"max_bytes":1048576}`)
+
+// GetDirect reads the last message on a subject. Any replica answers, so the message
+// may be stale (NATS ADR-31). The request's own subject ends in the subject, so that a
+// NATS permission can name it. GetDirect returns [ErrNotFound] if there is no message.
+// Other errors are the broker's or the context's.
+func GetDirect(ctx context.Context, nc *nats.Conn, stream, subject string) (jetstream.RawStreamMsg, error) {
+	reply, err := nc.RequestWithContext(ctx, jetstream.DefaultAPIPrefix+"DIRECT.GET."+stream+"."+subject, directRequest)
+	if err != nil {
+		return jetstream.RawStreamMsg{}, err
+	}
+	return DecodeDirect(reply)
+}
+
+// DecodeDirect reads the answer to a direct get. It returns [ErrNotFound] if there is
+// no message, and another error for an answer that breaks NATS ADR-31.
+func DecodeDirect(reply *nats.Msg) (jetstream.RawStreamMsg, error) {
+	header := reply.Header
+	switch status := header.Get("Status"); status {
+	case "":
+	case "404":
+		return jetstream.RawStreamMsg{}, ErrNotFound
+	default:
+		return jetstream.RawStreamMsg{}, fmt.Errorf("direct get: status %q: %s", status, header.Get("Description"))
+	}
+	sequence, err := strconv.ParseUint(header.Get(jetstream.SequenceHeader), 10, 64)
+	if err != nil {
+		return jetstream.RawStreamMsg{}, fmt.Errorf("direct get: sequence: %w", err)
+	}
+	storedAt, err := time.Parse(time.RFC3339Nano, header.Get(jetstream.TimeStampHeaer))
+	if err != nil {
+		return jetstream.RawStreamMsg{}, fmt.Errorf("direct get: timestamp: %w", err)
+	}
+	return jetstream.RawStreamMsg{
+		Subject: header.Get(jetstream.SubjectHeader), Sequence: sequence, Data: reply.Data, Time: storedAt,
+	}, nil
+}

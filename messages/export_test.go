@@ -1,6 +1,0 @@
-package messages
-
-import "time"
-
-// LookAgainEvery sets how often a feed looks whether anybody still follows.
-func (f *Feed) LookAgainEvery(interval time.Duration) { f.idle = interval }
