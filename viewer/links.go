@@ -69,7 +69,7 @@ func (v *Viewer) find(r *http.Request) (linksAnswer, error) {
 // conversation is the one in the address of a request, in the account of its
 // credentials, and whose those are. Its errors are [*web.Error]s.
 func (v *Viewer) conversation(r *http.Request, now time.Time) (messages.Conversation, access.Identity, error) {
-	identity, err := v.config.Directory.Admit(r, now)
+	identity, err := v.config.Authenticator.Authenticate(r, now)
 	if err != nil {
 		return messages.Conversation{}, identity, web.AccessError(err)
 	}

@@ -66,18 +66,18 @@ func newSite(tb testing.TB, edits ...func(*site)) *site {
 	if err != nil {
 		tb.Fatalf("making keys: %v", err)
 	}
-	directory, err := access.NewDirectory(access.Config{Keys: keys, Accounts: []access.Account{
+	authenticator, err := access.NewAuthenticator(access.Config{Keys: keys, Accounts: []access.Account{
 		{Name: account, APIKeys: []access.Credential{{Name: "acme key", Secret: apiKey}}},
 		{Name: other, APIKeys: []access.Credential{{Name: "globex key", Secret: otherKey}}},
 	}})
 	if err != nil {
-		tb.Fatalf("making a directory: %v", err)
+		tb.Fatalf("making an authenticator: %v", err)
 	}
 	listener := listen(tb, "127.0.0.1:0")
 	s.url = "http://" + listener.Addr().String()
 	s.pages = access.Pages{Keys: keys, BaseURL: s.url, Lifetime: time.Hour}
 	s.config = viewer.Config{
-		Client: s.client, Directory: directory, Pages: s.pages,
+		Client: s.client, Authenticator: authenticator, Pages: s.pages,
 		FrameAncestors: strings.Fields(ancestors), Logger: zerolog.Nop(),
 	}
 	for _, edit := range edits {

@@ -50,10 +50,10 @@ var assetFiles embed.FS
 
 // Config makes a [Viewer].
 type Config struct {
-	Client    *store.Store
-	Feed      *store.Feed
-	Directory *access.Directory
-	Pages     access.Pages
+	Client        *store.Store
+	Feed          *store.Feed
+	Authenticator *access.Authenticator
+	Pages         access.Pages
 	// FrameAncestors are the sites that may show the card in a frame, as in a
 	// Content-Security-Policy.
 	FrameAncestors []string

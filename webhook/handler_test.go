@@ -33,12 +33,12 @@ func newHandler(tb testing.TB, client *store.Store) http.Handler {
 	}
 	router := web.NewRouter()
 	webhook.New(webhook.Config{
-		Client:     client,
-		Directory:  newDirectory(tb, keys, clientSecret),
-		Pages:      access.Pages{Keys: keys, BaseURL: baseURL, Lifetime: pageLifetime},
-		Accounts:   []webhook.Account{{Name: account}, {Name: other}},
-		Logger:     zerolog.Nop(),
-		Registerer: prometheus.NewRegistry(),
+		Client:        client,
+		Authenticator: newAuthenticator(tb, keys, clientSecret),
+		Pages:         access.Pages{Keys: keys, BaseURL: baseURL, Lifetime: pageLifetime},
+		Accounts:      []webhook.Account{{Name: account}, {Name: other}},
+		Logger:        zerolog.Nop(),
+		Registerer:    prometheus.NewRegistry(),
 	}).Routes(router)
 	return router
 }
@@ -166,7 +166,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	directory, err := access.NewDirectory(access.Config{
+	authenticator, err := access.NewAuthenticator(access.Config{
 		Accounts: []access.Account{{
 			Name:    "acme",
 			Clients: []access.Credential{{Name: "connections", ID: "talkdesk", Secret: "invented"}},
@@ -179,7 +179,7 @@ func Example() {
 	}
 	router := web.NewRouter()
 	webhook.New(webhook.Config{
-		Directory: directory, Accounts: []webhook.Account{{Name: "acme"}}, Registerer: prometheus.NewRegistry(),
+		Authenticator: authenticator, Accounts: []webhook.Account{{Name: "acme"}}, Registerer: prometheus.NewRegistry(),
 	}).Routes(router)
 
 	ask := func(path, contentType, body, bearer string) *httptest.ResponseRecorder {

@@ -94,7 +94,7 @@ func newSite(tb testing.TB, s setup) *site {
 	made.serve(tb, webhook.New(webhook.Config{
 		Client:        made.client,
 		Feed:          made.feed(tb),
-		Directory:     newDirectory(tb, made.keys, s.clientSecret),
+		Authenticator: newAuthenticator(tb, made.keys, s.clientSecret),
 		Pages:         access.Pages{Keys: made.keys, BaseURL: baseURL, Lifetime: pageLifetime},
 		Accounts:      s.accounts,
 		ActionTimeout: s.actionTimeout,
@@ -120,9 +120,9 @@ func (s *site) feed(tb testing.TB) *store.Feed {
 	return feed
 }
 
-func newDirectory(tb testing.TB, keys *access.Keys, clientSecret secret.String) *access.Directory {
+func newAuthenticator(tb testing.TB, keys *access.Keys, clientSecret secret.String) *access.Authenticator {
 	tb.Helper()
-	directory, err := access.NewDirectory(access.Config{
+	authenticator, err := access.NewAuthenticator(access.Config{
 		Keys: keys, TokenLifetime: time.Hour, FailureDelay: time.Millisecond,
 		Accounts: []access.Account{{
 			Name:    account,
@@ -138,9 +138,9 @@ func newDirectory(tb testing.TB, keys *access.Keys, clientSecret secret.String) 
 		}},
 	})
 	if err != nil {
-		tb.Fatalf("making a directory: %v", err)
+		tb.Fatalf("making an authenticator: %v", err)
 	}
-	return directory
+	return authenticator
 }
 
 // serve runs the webhook until the test ends.

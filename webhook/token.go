@@ -50,7 +50,7 @@ func (h *Webhook) issue(w http.ResponseWriter, r *http.Request) (access.Identity
 	if err != nil {
 		return access.Identity{}, accessToken{}, err
 	}
-	identity, token, lifetime, err := h.config.Directory.Grant(r.Context(), id, secret, time.Now())
+	identity, token, lifetime, err := h.config.Authenticator.Issue(r.Context(), id, secret, time.Now())
 	if err != nil {
 		return access.Identity{}, accessToken{}, invalidClient("the client is not known, or its secret is wrong")
 	}

@@ -62,10 +62,10 @@ type Account struct {
 type Config struct {
 	Client *store.Store
 	// Feed tells an action of its links.
-	Feed      *store.Feed
-	Directory *access.Directory
-	Pages     access.Pages
-	Accounts  []Account
+	Feed          *store.Feed
+	Authenticator *access.Authenticator
+	Pages         access.Pages
+	Accounts      []Account
 	// ActionTimeout is how long an action waits for its links;
 	// [DefaultActionTimeout] if 0.
 	ActionTimeout time.Duration
@@ -189,7 +189,7 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, line *audit) (int
 // admit finds whose call it is and whether it may be made. Its errors are
 // [*web.Error]s.
 func (h *Webhook) admit(r *http.Request, line *audit, now time.Time) (Account, error) {
-	identity, err := h.config.Directory.Admit(r, now)
+	identity, err := h.config.Authenticator.Authenticate(r, now)
 	line.identity = identity
 	if err != nil {
 		line.outcome = "unauthorized"

@@ -67,7 +67,7 @@ func (c *serveCommand) build(ctx context.Context, p *process) error {
 // webhook returns the webhook's routes.
 func (p *process) webhook(s site, feed *store.Feed, settings publicSettings) func(chi.Router) {
 	hook := webhook.New(webhook.Config{
-		Client: p.client, Feed: feed, Directory: s.directory, Pages: s.pages,
+		Client: p.client, Feed: feed, Authenticator: s.authenticator, Pages: s.pages,
 		Accounts: callersOf(p.tenants.all()), ActionTimeout: settings.ActionTimeout,
 		Logger: p.log, Registerer: p.registry,
 	})
@@ -81,7 +81,7 @@ func (p *process) webhook(s site, feed *store.Feed, settings publicSettings) fun
 // viewer returns the viewer's routes.
 func (p *process) viewer(s site, feed *store.Feed, settings viewerSettings) func(chi.Router) {
 	return viewer.New(viewer.Config{
-		Client: p.client, Feed: feed, Directory: s.directory, Pages: s.pages,
+		Client: p.client, Feed: feed, Authenticator: s.authenticator, Pages: s.pages,
 		FrameAncestors: settings.FrameAncestors, Logger: p.log,
 	}).Routes
 }

@@ -22,9 +22,9 @@ import (
 // site is the public HTTP of a process: where it listens, who may use it, and
 // what its pages are called.
 type site struct {
-	listener  net.Listener
-	directory *access.Directory
-	pages     access.Pages
+	listener      net.Listener
+	authenticator *access.Authenticator
+	pages         access.Pages
 }
 
 // openSite checks the settings of the public HTTP and binds its address. It makes
@@ -57,7 +57,7 @@ func (p *process) openSite(settings publicSettings, dataDir string) (site, error
 	if err != nil {
 		return site{}, err
 	}
-	directory, err := access.NewDirectory(access.Config{
+	authenticator, err := access.NewAuthenticator(access.Config{
 		Accounts: credentialsOf(accounts), Keys: keys, TokenLifetime: settings.TokenLifetime, Open: open,
 		Registerer: p.registry,
 	})
@@ -66,11 +66,11 @@ func (p *process) openSite(settings publicSettings, dataDir string) (site, error
 	}
 	// The first part, as it is the one that may refuse.
 	p.tenants.parts = append(p.tenants.parts, func(accounts []account) error {
-		return directory.SetAccounts(credentialsOf(accounts))
+		return authenticator.SetAccounts(credentialsOf(accounts))
 	})
 	p.publicURL = base
 	p.log.Info().Str("address", address).Str("url", base).Str("part", "public").Msg("listening")
-	return site{listener, directory, access.Pages{Keys: keys, BaseURL: base, Lifetime: settings.PageLifetime}}, nil
+	return site{listener, authenticator, access.Pages{Keys: keys, BaseURL: base, Lifetime: settings.PageLifetime}}, nil
 }
 
 // publicURL is the base of our own addresses. Off loopback we cannot know it.

@@ -53,14 +53,16 @@ func globex() access.Account {
 	}
 }
 
-// newDirectory gives out tokens that live for an hour.
-func newDirectory(tb testing.TB, keys *access.Keys, accounts ...access.Account) *access.Directory {
+// newAuthenticator issues tokens with a lifetime of one hour and does not delay failures.
+func newAuthenticator(tb testing.TB, keys *access.Keys, accounts ...access.Account) *access.Authenticator {
 	tb.Helper()
-	directory, err := access.NewDirectory(access.Config{Accounts: accounts, Keys: keys, TokenLifetime: time.Hour})
+	authenticator, err := access.NewAuthenticator(access.Config{
+		Accounts: accounts, Keys: keys, TokenLifetime: time.Hour, FailureDelay: time.Nanosecond,
+	})
 	if err != nil {
-		tb.Fatalf("making a directory: %v", err)
+		tb.Fatalf("making a authenticator: %v", err)
 	}
-	return directory
+	return authenticator
 }
 
 // with makes a request with headers, given as name and value in turn.
@@ -80,10 +82,10 @@ func withBasic(user, password string) *http.Request {
 
 func withBearer(token string) *http.Request { return with("Authorization", "Bearer "+token) }
 
-// issue returns an access token that was given out at noon.
-func issue(tb testing.TB, directory *access.Directory, id string, clientSecret secret.String) string {
+// issue returns an access token that was issued at noon.
+func issue(tb testing.TB, authenticator *access.Authenticator, id string, clientSecret secret.String) string {
 	tb.Helper()
-	_, token, _, err := directory.Issue(id, clientSecret.Reveal(), noon)
+	_, token, _, err := authenticator.Issue(tb.Context(), id, clientSecret.Reveal(), noon)
 	if err != nil {
 		tb.Fatalf("issuing a token to %q: %v", id, err)
 	}

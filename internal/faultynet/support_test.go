@@ -168,16 +168,16 @@ func (s *site) serve(client *store.Store) {
 	if err != nil {
 		s.tb.Fatalf("making keys: %v", err)
 	}
-	directory, err := access.NewDirectory(access.Config{Keys: keys, Accounts: []access.Account{{
+	authenticator, err := access.NewAuthenticator(access.Config{Keys: keys, Accounts: []access.Account{{
 		Name: account, APIKeys: []access.Credential{{Name: "key", Secret: apiKey}},
 	}}})
 	if err != nil {
-		s.tb.Fatalf("making a directory: %v", err)
+		s.tb.Fatalf("making an authenticator: %v", err)
 	}
 	feed := store.NewFeed(client)
 	router := web.NewRouter()
 	webhook.New(webhook.Config{
-		Client: client, Feed: feed, Directory: directory, Accounts: []webhook.Account{{Name: account}},
+		Client: client, Feed: feed, Authenticator: authenticator, Accounts: []webhook.Account{{Name: account}},
 		Pages:  access.Pages{Keys: keys, BaseURL: "https://rooms.example", Lifetime: time.Hour},
 		Logger: zerolog.Nop(), Registerer: s.registry,
 	}).Routes(router)

@@ -57,8 +57,7 @@ func Unauthorized(description string) *Error {
 	return &Error{Status: http.StatusUnauthorized, Code: "unauthorized", Description: description}
 }
 
-// AccessError is the answer to credentials that [access.Directory.Admit] did not
-// take.
+// AccessError returns the answer to an error of [access.Authenticator.Authenticate].
 func AccessError(err error) *Error {
 	if errors.Is(err, access.ErrTooManyFailures) {
 		return TooMany(err.Error(), time.Second)

@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -16,9 +17,9 @@ import (
 
 func TestAuthenticate(t *testing.T) {
 	keys := newKeys(t, keyA)
-	directory := newDirectory(t, keys, acme(), globex())
-	acmeToken := issue(t, directory, "connections", acmeSecret)
-	globexToken := issue(t, directory, "connections", globexSecret)
+	authenticator := newAuthenticator(t, keys, acme(), globex())
+	acmeToken := issue(t, authenticator, "connections", acmeSecret)
+	globexToken := issue(t, authenticator, "connections", globexSecret)
 
 	basic := access.Identity{Account: "acme", Credential: "acme basic", Kind: access.KindBasic}
 	apiKey := access.Identity{Account: "acme", Credential: "acme key", Kind: access.KindAPIKey}
@@ -46,7 +47,7 @@ func TestAuthenticate(t *testing.T) {
 		},
 		{"API key before Basic", with("X-API-Key", acmeKey.Reveal(), "Authorization", "Basic Og=="), apiKey},
 	} {
-		got, err := directory.Authenticate(test.request, noon)
+		got, err := authenticator.Authenticate(test.request, noon)
 		if err != nil || got != test.want {
 			t.Errorf("%s: got %+v and error %v, want %+v", test.name, got, err, test.want)
 		}
@@ -55,9 +56,9 @@ func TestAuthenticate(t *testing.T) {
 
 func TestAuthenticateRefuses(t *testing.T) {
 	keys := newKeys(t, keyA)
-	directory := newDirectory(t, keys, acme(), globex())
-	token := issue(t, directory, "connections", acmeSecret)
-	other := newDirectory(t, newKeys(t, keyB), acme())
+	authenticator := newAuthenticator(t, keys, acme(), globex())
+	token := issue(t, authenticator, "connections", acmeSecret)
+	other := newAuthenticator(t, newKeys(t, keyB), acme())
 	page := keys.Sign(access.Claims{Purpose: access.PurposeCard, Account: "acme", Subject: "connections", Expires: noon.Add(time.Hour)})
 
 	for _, test := range []struct {
@@ -94,7 +95,7 @@ func TestAuthenticateRefuses(t *testing.T) {
 		{"another scheme", with("Authorization", "Digest "+token), access.ErrBadCredentials},
 		{"a bare token", with("Authorization", token), access.ErrBadCredentials},
 	} {
-		got, err := directory.Authenticate(test.request, noon)
+		got, err := authenticator.Authenticate(test.request, noon)
 		if !errors.Is(err, test.want) || got != (access.Identity{}) {
 			t.Errorf("%s: got %+v and error %v, want error %v", test.name, got, err, test.want)
 		}
@@ -102,8 +103,8 @@ func TestAuthenticateRefuses(t *testing.T) {
 }
 
 func TestAccessTokenEnds(t *testing.T) {
-	directory := newDirectory(t, newKeys(t, keyA), acme())
-	token := issue(t, directory, "connections", acmeSecret)
+	authenticator := newAuthenticator(t, newKeys(t, keyA), acme())
+	token := issue(t, authenticator, "connections", acmeSecret)
 	for _, test := range []struct {
 		after time.Duration
 		want  error
@@ -113,7 +114,7 @@ func TestAccessTokenEnds(t *testing.T) {
 		{time.Hour, access.ErrBadCredentials},
 		{24 * time.Hour, access.ErrBadCredentials},
 	} {
-		if _, err := directory.Authenticate(withBearer(token), noon.Add(test.after)); !errors.Is(err, test.want) {
+		if _, err := authenticator.Authenticate(withBearer(token), noon.Add(test.after)); !errors.Is(err, test.want) {
 			t.Errorf("after %v: got error %v, want %v", test.after, err, test.want)
 		}
 	}
@@ -123,20 +124,20 @@ func TestAccessTokenEnds(t *testing.T) {
 // account that has the same client id.
 func TestAccessTokenIsOfOneAccount(t *testing.T) {
 	keys := newKeys(t, keyA)
-	token := issue(t, newDirectory(t, keys, acme()), "connections", acmeSecret)
-	if got, err := newDirectory(t, keys, globex()).Authenticate(withBearer(token), noon); !errors.Is(err, access.ErrBadCredentials) {
-		t.Errorf("token of acme at a directory of globex: got %+v and error %v, want %v", got, err, access.ErrBadCredentials)
+	token := issue(t, newAuthenticator(t, keys, acme()), "connections", acmeSecret)
+	if got, err := newAuthenticator(t, keys, globex()).Authenticate(withBearer(token), noon); !errors.Is(err, access.ErrBadCredentials) {
+		t.Errorf("token of acme at a authenticator of globex: got %+v and error %v, want %v", got, err, access.ErrBadCredentials)
 	}
 	moved := acme()
 	moved.Name = "globex"
-	if got, err := newDirectory(t, keys, moved).Authenticate(withBearer(token), noon); !errors.Is(err, access.ErrBadCredentials) {
+	if got, err := newAuthenticator(t, keys, moved).Authenticate(withBearer(token), noon); !errors.Is(err, access.ErrBadCredentials) {
 		t.Errorf("after the account was renamed: got %+v and error %v, want %v", got, err, access.ErrBadCredentials)
 	}
 }
 
 func TestAccessTokenDiesWithTheSecret(t *testing.T) {
 	keys := newKeys(t, keyA)
-	token := issue(t, newDirectory(t, keys, acme()), "connections", acmeSecret)
+	token := issue(t, newAuthenticator(t, keys, acme()), "connections", acmeSecret)
 	with := func(clients ...access.Credential) access.Account {
 		account := acme()
 		account.Clients = clients
@@ -156,7 +157,7 @@ func TestAccessTokenDiesWithTheSecret(t *testing.T) {
 			access.Credential{ID: "connections", Secret: acmeSecret},
 			access.Credential{ID: "connections", Secret: "rotated"}), nil},
 	} {
-		if _, err := newDirectory(t, keys, test.account).Authenticate(withBearer(token), noon); !errors.Is(err, test.want) {
+		if _, err := newAuthenticator(t, keys, test.account).Authenticate(withBearer(token), noon); !errors.Is(err, test.want) {
 			t.Errorf("%s: got error %v, want %v", test.name, err, test.want)
 		}
 	}
@@ -169,29 +170,29 @@ func TestTwoSecretsOfOneClient(t *testing.T) {
 		{Name: "old", ID: "connections", Secret: acmeSecret},
 		{Name: "new", ID: "connections", Secret: "rotated"},
 	}}
-	directory := newDirectory(t, keys, account)
+	authenticator := newAuthenticator(t, keys, account)
 	for name, clientSecret := range map[string]secret.String{"old": acmeSecret, "new": "rotated"} {
-		token := issue(t, directory, "connections", clientSecret)
-		got, err := directory.Authenticate(withBearer(token), noon)
+		token := issue(t, authenticator, "connections", clientSecret)
+		got, err := authenticator.Authenticate(withBearer(token), noon)
 		if err != nil || got.Credential != name {
 			t.Errorf("token of the %s secret: got %+v and error %v, want %q", name, got, err, name)
 		}
 	}
-	token := issue(t, directory, "connections", acmeSecret)
+	token := issue(t, authenticator, "connections", acmeSecret)
 	account.Clients = account.Clients[1:]
-	if _, err := newDirectory(t, keys, account).Authenticate(withBearer(token), noon); !errors.Is(err, access.ErrBadCredentials) {
+	if _, err := newAuthenticator(t, keys, account).Authenticate(withBearer(token), noon); !errors.Is(err, access.ErrBadCredentials) {
 		t.Errorf("token of the old secret, which is gone: got error %v, want %v", err, access.ErrBadCredentials)
 	}
 }
 
 func TestAccessTokenOutlivesTheRotationOfTheKey(t *testing.T) {
-	token := issue(t, newDirectory(t, newKeys(t, keyA), acme()), "connections", acmeSecret)
-	both := newDirectory(t, newKeys(t, keyB, keyA), acme())
+	token := issue(t, newAuthenticator(t, newKeys(t, keyA), acme()), "connections", acmeSecret)
+	both := newAuthenticator(t, newKeys(t, keyB, keyA), acme())
 	if _, err := both.Authenticate(withBearer(token), noon); err != nil {
 		t.Errorf("with the old key beside the new: got error %v, want none", err)
 	}
 	token = issue(t, both, "connections", acmeSecret)
-	after := newDirectory(t, newKeys(t, keyB), acme())
+	after := newAuthenticator(t, newKeys(t, keyB), acme())
 	if _, err := after.Authenticate(withBearer(token), noon); err != nil {
 		t.Errorf("issued with both, with the new alone: got error %v, want none", err)
 	}
@@ -200,7 +201,7 @@ func TestAccessTokenOutlivesTheRotationOfTheKey(t *testing.T) {
 func TestTwoClients(t *testing.T) {
 	account := acme()
 	account.Clients = append(account.Clients, access.Credential{Name: "second client", ID: "studio", Secret: "invented-second"})
-	directory := newDirectory(t, newKeys(t, keyA), account)
+	authenticator := newAuthenticator(t, newKeys(t, keyA), account)
 	for id, want := range map[string]struct {
 		secret     secret.String
 		credential string
@@ -208,11 +209,11 @@ func TestTwoClients(t *testing.T) {
 		"connections": {acmeSecret, "acme client"},
 		"studio":      {"invented-second", "second client"},
 	} {
-		identity, token, lifetime, err := directory.Issue(id, want.secret.Reveal(), noon)
+		identity, token, lifetime, err := authenticator.Issue(t.Context(), id, want.secret.Reveal(), noon)
 		if err != nil || identity.Credential != want.credential || lifetime != time.Hour {
 			t.Fatalf("issuing to %q: got %+v for %v and error %v, want %q for an hour", id, identity, lifetime, err, want.credential)
 		}
-		got, err := directory.Authenticate(withBearer(token), noon)
+		got, err := authenticator.Authenticate(withBearer(token), noon)
 		if err != nil || got != identity {
 			t.Errorf("token of %q: got %+v and error %v, want %+v", id, got, err, identity)
 		}
@@ -220,7 +221,7 @@ func TestTwoClients(t *testing.T) {
 }
 
 func TestIssueRefuses(t *testing.T) {
-	directory := newDirectory(t, newKeys(t, keyA), acme(), globex())
+	authenticator := newAuthenticator(t, newKeys(t, keyA), acme(), globex())
 	for _, test := range []struct{ name, id, secret string }{
 		{"nothing", "", ""},
 		{"no secret", "connections", ""},
@@ -229,14 +230,14 @@ func TestIssueRefuses(t *testing.T) {
 		{"HTTP Basic's", "talkdesk", acmePassword.Reveal()},
 		{"an API key", "", acmeKey.Reveal()},
 	} {
-		identity, token, lifetime, err := directory.Issue(test.id, test.secret, noon)
+		identity, token, lifetime, err := authenticator.Issue(t.Context(), test.id, test.secret, noon)
 		if !errors.Is(err, access.ErrBadCredentials) || identity != (access.Identity{}) || token != "" || lifetime != 0 {
 			t.Errorf("%s: got %+v, %q and error %v, want %v", test.name, identity, token, err, access.ErrBadCredentials)
 		}
 	}
 }
 
-func TestNewDirectoryRefuses(t *testing.T) {
+func TestNewAuthenticatorRefuses(t *testing.T) {
 	key := func(name string, s secret.String) []access.Credential {
 		return []access.Credential{{Name: name, Secret: s}}
 	}
@@ -273,8 +274,8 @@ func TestNewDirectoryRefuses(t *testing.T) {
 			{Name: "acme", Basic: pair("one", "u", shared)}, {Name: "globex", Basic: pair("two", "v", shared)},
 		}, nil},
 	} {
-		directory, err := access.NewDirectory(access.Config{Accounts: test.accounts, Keys: newKeys(t, keyA)})
-		if !errors.Is(err, test.want) || (directory != nil) != (test.want == nil) {
+		authenticator, err := access.NewAuthenticator(access.Config{Accounts: test.accounts, Keys: newKeys(t, keyA)})
+		if !errors.Is(err, test.want) || (authenticator != nil) != (test.want == nil) {
 			t.Errorf("%s: got error %v, want %v", test.name, err, test.want)
 		}
 		if err != nil && strings.Contains(err.Error(), shared.Reveal()) {
@@ -288,7 +289,7 @@ func TestErrSharedNamesBoth(t *testing.T) {
 	two := acme()
 	two.Name = "globex"
 	two.APIKeys[0].Name = "globex key"
-	_, err := access.NewDirectory(access.Config{Accounts: []access.Account{acme(), two}, Keys: newKeys(t, keyA)})
+	_, err := access.NewAuthenticator(access.Config{Accounts: []access.Account{acme(), two}, Keys: newKeys(t, keyA)})
 	const want = `the same credential is given twice: api_key "globex key" of account "globex" is also "acme key" of account "acme"`
 	if err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %q", err, want)
@@ -297,9 +298,9 @@ func TestErrSharedNamesBoth(t *testing.T) {
 
 func TestOpen(t *testing.T) {
 	keys := newKeys(t, keyA)
-	open, err := access.NewDirectory(access.Config{Accounts: []access.Account{{Name: "acme"}}, Keys: keys, Open: "acme"})
+	open, err := access.NewAuthenticator(access.Config{Accounts: []access.Account{{Name: "acme"}}, Keys: keys, Open: "acme"})
 	if err != nil {
-		t.Fatalf("making an open directory: %v", err)
+		t.Fatalf("making an open authenticator: %v", err)
 	}
 	want := access.Identity{Account: "acme", Kind: access.KindNone}
 	for name, r := range map[string]*http.Request{
@@ -310,9 +311,11 @@ func TestOpen(t *testing.T) {
 		}
 	}
 	// Credentials close it.
-	closed, err := access.NewDirectory(access.Config{Accounts: []access.Account{acme()}, Keys: keys, Open: "acme"})
+	closed, err := access.NewAuthenticator(access.Config{
+		Accounts: []access.Account{acme()}, Keys: keys, Open: "acme", FailureDelay: time.Nanosecond,
+	})
 	if err != nil {
-		t.Fatalf("making a directory: %v", err)
+		t.Fatalf("making a authenticator: %v", err)
 	}
 	if got, err := closed.Authenticate(with(), noon); !errors.Is(err, access.ErrNoCredentials) {
 		t.Errorf("closed, with nothing: got %+v and error %v, want %v", got, err, access.ErrNoCredentials)
@@ -322,8 +325,8 @@ func TestOpen(t *testing.T) {
 // FuzzAuthenticate holds that nobody gets in who does not have a credential as
 // it is.
 func FuzzAuthenticate(f *testing.F) {
-	directory := newDirectory(f, newKeys(f, keyA), acme(), globex())
-	token := issue(f, directory, "connections", acmeSecret)
+	authenticator := newAuthenticator(f, newKeys(f, keyA), acme(), globex())
+	token := issue(f, authenticator, "connections", acmeSecret)
 	basic := base64.StdEncoding.EncodeToString([]byte("talkdesk:" + acmePassword.Reveal()))
 	for _, seed := range [][2]string{
 		{"", ""},
@@ -343,7 +346,7 @@ func FuzzAuthenticate(f *testing.F) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header["X-Api-Key"] = []string{key}
 		r.Header["Authorization"] = []string{authorization}
-		got, err := directory.Authenticate(r, noon)
+		got, err := authenticator.Authenticate(r, noon)
 		if err != nil {
 			if got != (access.Identity{}) {
 				t.Errorf("refused: got %+v, want nobody", got)
@@ -371,16 +374,16 @@ func FuzzAuthenticate(f *testing.F) {
 }
 
 func BenchmarkAuthenticate(b *testing.B) {
-	directory := newDirectory(b, newKeys(b, keyA), acme(), globex())
+	authenticator := newAuthenticator(b, newKeys(b, keyA), acme(), globex())
 	for name, r := range map[string]*http.Request{
 		"key":    with("X-API-Key", acmeKey.Reveal()),
 		"basic":  withBasic("talkdesk", acmePassword.Reveal()),
-		"bearer": withBearer(issue(b, directory, "connections", acmeSecret)),
+		"bearer": withBearer(issue(b, authenticator, "connections", acmeSecret)),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := directory.Authenticate(r, noon); err != nil {
+				if _, err := authenticator.Authenticate(r, noon); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -388,26 +391,27 @@ func BenchmarkAuthenticate(b *testing.B) {
 	}
 }
 
-func ExampleDirectory() {
+func ExampleAuthenticator() {
 	keys, err := access.NewKeys("an invented key of at least 32 bytes")
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	directory, err := access.NewDirectory(access.Config{
+	authenticator, err := access.NewAuthenticator(access.Config{
 		Accounts: []access.Account{{
 			Name:    "acme",
 			Clients: []access.Credential{{Name: "connections", ID: "talkdesk", Secret: "invented"}},
 		}},
 		Keys:          keys,
 		TokenLifetime: time.Hour,
+		FailureDelay:  time.Millisecond,
 	})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	now := time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
-	_, token, lifetime, err := directory.Issue("talkdesk", "invented", now)
+	_, token, lifetime, err := authenticator.Issue(context.Background(), "talkdesk", "invented", now)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -415,9 +419,9 @@ func ExampleDirectory() {
 
 	r := httptest.NewRequest(http.MethodPost, "/talkdesk/events", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
-	identity, err := directory.Authenticate(r, now)
+	identity, err := authenticator.Authenticate(r, now)
 	fmt.Println(identity.Account, identity.Credential, identity.Kind, err)
-	_, err = directory.Authenticate(r, now.Add(lifetime))
+	_, err = authenticator.Authenticate(r, now.Add(lifetime))
 	fmt.Println(err)
 	// Output:
 	// acme connections bearer <nil>
