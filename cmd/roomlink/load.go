@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -46,14 +45,12 @@ type loadCommand struct {
 	Chaos    bool         `help:"Kill the parts at random while requests are sent, and start them again. They are processes of their own then."`
 	Seed     uint64       `default:"0" help:"Chooses what is killed when; 0 for a new one each time."`
 
-	Reference bool             `help:"Drive the bare path too, in the same way: a program of the same dependencies that does the least that the job costs."`
-	Bare      bool             `hidden:"" help:"Drive the bare path alone."`
-	Fail      []load.Condition `sep:"none" help:"A condition, such as p99<500ms or ratio>=0.8; several by several flags. Exit 1 if one is missed."`
-	JSON      bool             `name:"json" help:"Print what was found as JSON."`
-	Report    string           `type:"path" help:"Write what was found as a page of HTML to this file."`
-	Compare   string           `type:"existingfile" help:"What an earlier --json printed, to be compared with."`
-	LogLevel  string           `default:"info" enum:"trace,debug,info,warn,error" help:"From which level on the parts write lines: ${enum}."`
-	LogFile   string           `type:"path" help:"Where the lines of the parts go; by default to the null device, so that they cost what they do elsewhere."`
+	Fail     []load.Condition `sep:"none" help:"A condition, such as p99<500ms or rate>=500; several by several flags. Exit 1 if one is missed."`
+	JSON     bool             `name:"json" help:"Print what was found as JSON."`
+	Report   string           `type:"path" help:"Write what was found as a page of HTML to this file."`
+	Compare  string           `type:"existingfile" help:"What an earlier --json printed, to be compared with."`
+	LogLevel string           `default:"info" enum:"trace,debug,info,warn,error" help:"From which level on the parts write lines: ${enum}."`
+	LogFile  string           `type:"path" help:"Where the lines of the parts go; by default to the null device, so that they cost what they do elsewhere."`
 
 	loadCredentials
 }
@@ -78,36 +75,30 @@ type loadTest struct {
 	// dir holds what goes with the test.
 	dir string
 	// log is where the parts write.
-	log *os.File
-	// attack is what each path gets.
+	log    *os.File
 	attack load.Attack
 	// before is the result to compare with, if there is one.
 	before load.Result
-	// given are the flags as they were given, by their names.
-	given map[string]string
 }
 
 // Run carries out the command.
 func (c *loadCommand) Run(ctx context.Context, w world, line *kong.Context) error {
-	if err := cmp.Or(c.check(), c.checkParts()); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
-	t := &loadTest{loadCommand: *c, world: w, given: givenFlags(line)}
+	t := &loadTest{loadCommand: *c, world: w}
 	if err := t.open(); err != nil {
 		return err
 	}
 	defer t.close()
-	if c.Bare {
-		return t.runBare(ctx)
-	}
-	result, err := t.run(ctx)
+	result, err := t.measure(ctx)
 	if err != nil {
 		if errors.Is(err, load.ErrAttack) {
 			return usageError{err}
 		}
 		return err
 	}
-	result.Settings = t.given
+	result.Settings = givenFlags(line)
 	result.Reconcile()
 	result.Judge(c.Fail)
 	return t.tell(result)
@@ -122,19 +113,8 @@ func (c *loadCommand) check() error {
 		return usagef("--concurrency is at least 1")
 	case c.Drain < 0 || c.Preload < 0:
 		return usagef("--drain and --preload-links are not less than 0")
-	case !c.Reference && slices.ContainsFunc(c.Fail, load.Condition.NeedsReference):
-		return usagef("--fail with a ratio needs --reference")
 	case c.AuviousURL != "" && c.AuviousClientID == "":
 		return usagef("--auvious-url needs ROOMLINK_AUVIOUS_CLIENT_ID and %s", auviousSecret)
-	}
-	return nil
-}
-
-// checkParts finds parts that do not go together.
-func (c *loadCommand) checkParts() error {
-	switch {
-	case c.Reference && (c.Chaos || c.Accounts > 1):
-		return usagef("--reference has one account and stays alive: it goes with neither --accounts nor --chaos")
 	case c.Apart && (c.Split || c.AcceptOnly || c.Drain > 0):
 		return usagef("--apart has the parts together: it goes with none of --split, --accept-only and --drain")
 	}
@@ -177,23 +157,11 @@ func (t *loadTest) close() {
 	_ = os.RemoveAll(t.dir) // what is left of it harms nobody
 }
 
-// storeIn is where a broker of the test's own keeps its store.
-func (t *loadTest) storeIn(name string) string {
-	return filepath.Join(cmp.Or(t.DataDir, t.dir), name)
-}
+// brokerDir returns the store directory of a broker that the test starts itself.
+func (t *loadTest) brokerDir() string { return filepath.Join(cmp.Or(t.DataDir, t.dir), "broker") }
 
-// run measures the whole path, and the bare one after it.
-func (t *loadTest) run(ctx context.Context) (load.Result, error) {
-	result, err := t.measureWhole(ctx)
-	if err != nil || !t.Reference || ctx.Err() != nil {
-		return result, err
-	}
-	result.Reference, err = t.bareApart(ctx)
-	return result, err
-}
-
-// measureWhole starts the whole path, measures it and stops it.
-func (t *loadTest) measureWhole(ctx context.Context) (result load.Result, err error) {
+// measure starts the whole path, measures it and stops it.
+func (t *loadTest) measure(ctx context.Context) (result load.Result, err error) {
 	if t.Preload > 0 {
 		if err := t.preload(ctx); err != nil {
 			return load.Result{}, err
@@ -204,7 +172,7 @@ func (t *loadTest) measureWhole(ctx context.Context) (result load.Result, err er
 		return load.Result{}, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	progress, done := load.NewProgress(t.world.stderr, "load")
+	progress, done := load.NewProgress(t.world.stderr)
 	defer done()
 	test := load.Test{
 		Target: s.target, Attack: t.attack, Settle: t.Settle, OnlyAttack: t.AcceptOnly, Progress: progress,

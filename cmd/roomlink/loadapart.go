@@ -27,7 +27,7 @@ func (p *loadParts) serve() ([]string, map[string]secret.String, error) {
 		return p.common("serve", p.workerOps)
 	}
 	return []string{
-		"serve", "--accounts=" + p.system.accounts, "--data-dir=" + p.test.storeIn("broker"),
+		"serve", "--accounts=" + p.system.accounts, "--data-dir=" + p.test.brokerDir(),
 		"--sync=" + p.test.Sync.String(), "--broker-listen=" + p.brokerAt,
 		"--ops-listen=" + p.workerOps, "--log-level=" + p.test.LogLevel,
 	}, map[string]secret.String{}, nil
@@ -35,7 +35,7 @@ func (p *loadParts) serve() ([]string, map[string]secret.String, error) {
 
 // operator is how the test reads the broker of a "serve": as its operator.
 func (p *loadParts) operator() (broker.RemoteConfig, error) {
-	password, err := broker.ReadPassword(p.test.storeIn("broker"), broker.OperatorUser)
+	password, err := broker.ReadPassword(p.test.brokerDir(), broker.OperatorUser)
 	return broker.RemoteConfig{
 		URL: "nats://" + p.brokerAt, User: broker.OperatorUser, Password: password, Operator: true,
 	}, err

@@ -151,7 +151,7 @@ func (p *loadParts) startBroker(ctx context.Context) error {
 	if p.test.NatsURL != "" {
 		return nil
 	}
-	store := p.test.storeIn("broker")
+	store := p.test.brokerDir()
 	if err := broker.PrepareDirectory(store); err != nil {
 		return err
 	}

@@ -295,7 +295,7 @@ func (t *loadTest) startInProcess(ctx context.Context, s *loadSystem) error {
 // serveArguments are those of a "serve" for the test.
 func (t *loadTest) serveArguments(s *loadSystem) []string {
 	return []string{
-		"--accounts=" + s.accounts, "--data-dir=" + t.storeIn("broker"), "--sync=" + t.Sync.String(),
+		"--accounts=" + s.accounts, "--data-dir=" + t.brokerDir(), "--sync=" + t.Sync.String(),
 		"--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--broker-listen=off", "--log-level=" + t.LogLevel,
 	}
 }

@@ -41,9 +41,6 @@ var expressions = regexp.MustCompile(`^\s*([a-z][a-z0-9.]*)\s*([<>=!~]+)\s*(\S+)
 //	memory                      the peak of the largest part, such as memory<=150MiB; neither
 //	                            the load generator nor the simulated auvious counts
 //	serve.cpu, worker.memory    those of one part: serve, webhook, worker, auvious, nats, load, all
-//	ratio                       linked a second as a part of the reference's, such as ratio>=0.8
-//	ratio.cpu                   CPU for 1,000 events, as a multiple of the reference's
-//	ratio.p50, ratio.p99        latency of the links over the facade's own, likewise
 //
 // Its errors are [ErrCondition] and say what is wrong.
 func ParseCondition(expression string) (Condition, error) {
@@ -94,10 +91,6 @@ func (c Condition) String() string { return c.expression }
 // Unit is what the condition compares.
 func (c Condition) Unit() Unit { return c.figure.unit }
 
-// NeedsReference tells whether the condition can only be met by a load test that
-// drives the reference too.
-func (c Condition) NeedsReference() bool { return c.figure.reference }
-
 // Judge tells how a load test came out by the condition. What was not measured
 // misses it.
 func (c Condition) Judge(r *Result) Threshold {
@@ -128,7 +121,7 @@ type Unit int
 
 // The units of figures.
 const (
-	// Number is a count, a rate, CPU seconds for 1,000 events or a ratio.
+	// Number is a count, a rate or CPU seconds for 1,000 events.
 	Number Unit = iota
 	// Seconds are written as a duration, such as 500ms.
 	Seconds

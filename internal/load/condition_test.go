@@ -41,10 +41,6 @@ func TestConditions(t *testing.T) {
 		{"memory<100MB", 100e6, false},
 		{"load.memory<1GB", 300e6, true},
 		{"serve.cpu<0.1", 0.2, false},
-		{"ratio>=0.8", 0.75, false},
-		{"ratio.cpu<=1.25", 1.25, true},
-		{"ratio.p50<=2", 2, true},
-		{"ratio.p99<1.3", 1.6, false},
 	} {
 		condition, err := load.ParseCondition(test.expression)
 		if err != nil {
@@ -58,16 +54,12 @@ func TestConditions(t *testing.T) {
 		if want := strings.ReplaceAll(test.expression, " ", ""); got.Expression != want {
 			t.Errorf("expression: got %q, want %q", got.Expression, want)
 		}
-		if want := strings.HasPrefix(test.expression, "ratio"); condition.NeedsReference() != want {
-			t.Errorf("%q needs the reference: got %t, want %t", test.expression, condition.NeedsReference(), want)
-		}
 	}
 }
 
 func TestUnmeasuredConditionsAreMissed(t *testing.T) {
 	for _, expression := range []string{
-		"p99<500ms", "answer.p50<1h", "rate<=1", "refused<=0", "drain<1h", "cpu<=1", "memory<=1GiB", "worker.memory<=1GiB", "ratio<=1",
-		"ratio.cpu<=1", "ratio.p99<=1",
+		"p99<500ms", "answer.p50<1h", "rate<=1", "refused<=0", "drain<1h", "cpu<=1", "memory<=1GiB", "worker.memory<=1GiB",
 	} {
 		condition, err := load.ParseCondition(expression)
 		if err != nil {
@@ -96,6 +88,7 @@ func TestConditionRefuses(t *testing.T) {
 		"queue.p99<500ms":                  `no figure "queue.p99"`,
 		"answer<500ms":                     `no figure "answer"`,
 		"worker.p99<5ms":                   `no figure "worker.p99"`,
+		"ratio>=0.8":                       `no figure "ratio"`,
 		"p99<500":                          "p99 wants a duration such as 500ms",
 		"p99<-5ms":                         "p99 wants a duration such as 500ms",
 		"rate>=fast":                       "rate wants a number such as 500 or 0.8",
@@ -118,7 +111,7 @@ func TestConditionRefuses(t *testing.T) {
 }
 
 func FuzzParseCondition(f *testing.F) {
-	for _, seed := range []string{"p99<500ms", "links.p99.9 <= 1h", "rate>=500", "memory<=150MiB", "ratio.cpu<1.4", "p99==x", "\x00<\xff"} {
+	for _, seed := range []string{"p99<500ms", "links.p99.9 <= 1h", "rate>=500", "memory<=150MiB", "serve.cpu<1.4", "p99==x", "\x00<\xff"} {
 		f.Add(seed)
 	}
 	r := found()

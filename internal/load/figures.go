@@ -9,8 +9,6 @@ import (
 // figure is something that a condition can ask for.
 type figure struct {
 	unit Unit
-	// reference says that it needs the reference.
-	reference bool
 	// value returns it, and whether it was measured.
 	value func(*Result) (float64, bool)
 }
@@ -19,7 +17,6 @@ type figure struct {
 const (
 	figureCPU  = "cpu"
 	scopeLinks = "links"
-	scopeRatio = "ratio"
 )
 
 // partNames are those of [Part.Name].
@@ -47,7 +44,6 @@ var figures = map[string]figure{
 	"drain":       {unit: Seconds, value: func(r *Result) (float64, bool) { return r.Drain, r.Drain > 0 }},
 	figureCPU:     {value: (*Result).CPUPerThousand},
 	"memory":      {unit: Bytes, value: (*Result).PeakMemory},
-	scopeRatio:    {reference: true, value: (*Result).EventsRatio},
 }
 
 func counted(value func(*Result) float64) figure {
@@ -69,10 +65,6 @@ func figureOf(name string) (figure, bool) {
 		return latency(percentile, func(r *Result) Latency { return r.Links }), true
 	case isLatency && scope == "answer":
 		return latency(percentile, func(r *Result) Latency { return r.Answer }), true
-	case isLatency && scope == scopeRatio:
-		return figure{reference: true, value: func(r *Result) (float64, bool) { return r.addedRatio(percentile) }}, true
-	case scope == scopeRatio && of == figureCPU:
-		return figure{reference: true, value: (*Result).CPURatio}, true
 	case slices.Contains(partNames, scope):
 		return figureOfPart(scope, of)
 	}
@@ -130,29 +122,6 @@ func (r *Result) PeakMemory() (float64, bool) {
 	return float64(most), most > 0
 }
 
-// EventsRatio returns the events linked a second as a part of the reference's, and
-// whether both are known.
-func (r *Result) EventsRatio() (float64, bool) {
-	if r.Reference == nil {
-		return 0, false
-	}
-	return quotient(r.LinkedPerSecond, r.Reference.LinkedPerSecond)
-}
-
-// CPURatio returns the CPU seconds for 1,000 events as a multiple of the
-// reference's, and whether both are known.
-func (r *Result) CPURatio() (float64, bool) {
-	if r.Reference == nil {
-		return 0, false
-	}
-	ours, known := r.CPUPerThousand()
-	theirs, knownToo := r.Reference.CPUPerThousand()
-	if !known || !knownToo {
-		return 0, false
-	}
-	return quotient(ours, theirs)
-}
-
 // FacadeLatency returns the facade's own latency in seconds, and whether it is
 // known: the setting "facade-latency" states it, and without that and without an
 // "auvious-url" it is 0. A distribution has none that could be taken off a
@@ -180,44 +149,4 @@ func (r *Result) Added() (Latency, bool) {
 		*value = max(0, *value-own)
 	}
 	return l, true
-}
-
-// ReferenceAdded returns what [Result.Added] does of the reference, which had the
-// same facade.
-func (r *Result) ReferenceAdded() (Latency, bool) {
-	if r.Reference == nil {
-		return Latency{}, false
-	}
-	reference := *r.Reference
-	reference.Settings = r.Settings
-	return reference.Added()
-}
-
-// addedRatio returns a percentile of what is added to the facade's latency as a
-// multiple of the reference's.
-func (r *Result) addedRatio(percentile func(Latency) float64) (float64, bool) {
-	if r.Reference == nil {
-		return 0, false
-	}
-	ours, known := r.Added()
-	theirs, knownToo := r.ReferenceAdded()
-	if !known || !knownToo {
-		return 0, false
-	}
-	return quotient(percentile(ours), percentile(theirs))
-}
-
-// AddedRatio returns the latency of the links over the facade's own as a multiple
-// of the reference's, at the median and at 99 %, and whether all of it is known.
-func (r *Result) AddedRatio() (median, p99 float64, known bool) {
-	median, known = r.addedRatio(percentiles["p50"])
-	p99, knownToo := r.addedRatio(percentiles["p99"])
-	return median, p99, known && knownToo
-}
-
-func quotient(a, b float64) (float64, bool) {
-	if b <= 0 {
-		return 0, false
-	}
-	return a / b, true
 }

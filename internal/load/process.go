@@ -11,14 +11,12 @@ import (
 	"time"
 )
 
-// StopWithin is how long a child may take to stop before it is killed.
-const StopWithin = 30 * time.Second
+// stopWithin is how long a child may take to stop before it is killed.
+const stopWithin = 30 * time.Second
 
-// Command is our own program as a child of this process. It ends with the thread that
-// starts it, where the system can do that, and so that is to be locked
-// ([runtime.LockOSThread]) until the child has ended. An error says that our program
-// is not found.
-func Command(ctx context.Context, arguments ...string) (*exec.Cmd, error) {
+// ownCommand returns a command that runs our own program. On Linux the child dies with
+// the thread that starts it, so that thread must be locked until the child has ended.
+func ownCommand(ctx context.Context, arguments ...string) (*exec.Cmd, error) {
 	executable, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding our own program: %w", err)
@@ -51,7 +49,7 @@ type Process struct {
 
 // Start starts the process. It is killed when the context ends.
 func (p *Process) Start(ctx context.Context) error {
-	command, err := Command(ctx, p.Arguments...)
+	command, err := ownCommand(ctx, p.Arguments...)
 	if err != nil {
 		return err
 	}
@@ -113,7 +111,7 @@ func (p *Process) end(signal os.Signal) error {
 	if done != nil {
 		select {
 		case <-done:
-		case <-time.After(StopWithin):
+		case <-time.After(stopWithin):
 			_ = process.Kill()
 			<-done
 		}

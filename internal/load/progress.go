@@ -16,7 +16,7 @@ const everyPlain = 5
 // NewProgress returns a function that writes a line for each second of a test: one
 // that is written over on a terminal, and elsewhere one in five that stays. done
 // ends the last one.
-func NewProgress(w io.Writer, name string) (progress func(Sample), done func()) {
+func NewProgress(w io.Writer) (progress func(Sample), done func()) {
 	file, ok := w.(*os.File)
 	terminal := ok && isatty.IsTerminal(file.Fd())
 	var failed, width int
@@ -26,8 +26,8 @@ func NewProgress(w io.Writer, name string) (progress func(Sample), done func()) 
 		if s.Queue < 0 {
 			queue = "?"
 		}
-		line := fmt.Sprintf("%s %4d s  %5d/s sent  %5d/s accepted  %5d/s linked  %d in flight  %s in the queue  %d errors",
-			name, s.At+1, s.Sent, s.Accepted, s.Linked, s.InFlight, queue, failed)
+		line := fmt.Sprintf("load %4d s  %5d/s sent  %5d/s accepted  %5d/s linked  %d in flight  %s in the queue  %d errors",
+			s.At+1, s.Sent, s.Accepted, s.Linked, s.InFlight, queue, failed)
 		switch {
 		case terminal:
 			fmt.Fprintf(w, "\r%s%s", line, strings.Repeat(" ", max(width-len(line), 0)))

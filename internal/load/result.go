@@ -42,9 +42,6 @@ type Result struct {
 
 	Reconciliation Reconciliation `json:"reconciliation"`
 	Thresholds     []Threshold    `json:"thresholds,omitempty"`
-
-	// Reference is the bare path, driven in the same run; nil without --reference.
-	Reference *Result `json:"reference,omitempty"`
 }
 
 // Machine is where a load test ran.

@@ -13,8 +13,7 @@ var ErrDoesNotAddUp = errors.New("it does not add up")
 var ErrThresholdMissed = errors.New("thresholds missed")
 
 // Reconcile writes into Reconciliation.Faults one sentence for each thing that does
-// not add up, in place of what stood there. The reference is left alone: the bare
-// path promises nothing.
+// not add up, in place of what stood there.
 func (r *Result) Reconcile() { r.Reconciliation.Faults = faults(r.Reconciliation, r.Facade) }
 
 func faults(c Reconciliation, facade Facade) []string {

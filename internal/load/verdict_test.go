@@ -40,11 +40,6 @@ func found() load.Result {
 		Reconciliation: load.Reconciliation{
 			Sent: 1253, Accepted: 1250, Refused: 2, Unanswered: 1, Linked: 1247, DeadLettered: 3, Orphans: 4, OrphansAllowed: 4,
 		},
-		Reference: &load.Result{
-			LinkedPerSecond: 640,
-			Links:           load.Latency{Count: 1250, P50: 0.055, P99: 0.075},
-			Parts:           []load.Part{{Name: "all", CPUPerThousand: 0.2}},
-		},
 	}
 }
 
@@ -96,7 +91,7 @@ func TestErrNamesWhatWasMissed(t *testing.T) {
 	r := found()
 	r.Reconcile()
 	var conditions []load.Condition
-	for _, expression := range []string{"p99<500ms", "p50<1ms", "ratio>=0.8"} {
+	for _, expression := range []string{"p99<500ms", "p50<1ms", "rate>=800"} {
 		condition, err := load.ParseCondition(expression)
 		if err != nil {
 			t.Fatal(err)
@@ -108,7 +103,7 @@ func TestErrNamesWhatWasMissed(t *testing.T) {
 		t.Errorf("met: got %v, want none", err)
 	}
 	r.Judge(conditions)
-	want := "thresholds missed: p50<1ms, ratio>=0.8"
+	want := "thresholds missed: p50<1ms, rate>=800"
 	if err := r.Err(); !errors.Is(err, load.ErrThresholdMissed) || err.Error() != want || r.Held() {
 		t.Errorf("missed: got %v, want %q", err, want)
 	}
@@ -118,7 +113,7 @@ func TestResultRoundTrip(t *testing.T) {
 	r := found()
 	r.Reconciliation.Waiting = 1
 	r.Reconcile()
-	r.Thresholds = []load.Threshold{{Expression: "p99<1s", Found: 0.09, Met: true}, {Expression: "ratio>1", Unknown: true}}
+	r.Thresholds = []load.Threshold{{Expression: "p99<1s", Found: 0.09, Met: true}, {Expression: "drain>1s", Unknown: true}}
 	written, err := json.Marshal(r)
 	if err != nil {
 		t.Fatalf("encoding: %v", err)
@@ -126,6 +121,20 @@ func TestResultRoundTrip(t *testing.T) {
 	got, err := load.Read(bytes.NewReader(written))
 	if err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("got %+v and %v, want %+v", got, err, r)
+	}
+}
+
+// TestReadIgnoresUnknownFields reads a result of a version that also drove a reference.
+func TestReadIgnoresUnknownFields(t *testing.T) {
+	want := found()
+	written, err := json.Marshal(want)
+	if err != nil {
+		t.Fatalf("encoding: %v", err)
+	}
+	old := strings.Replace(string(written), "{", `{"reference":{"links":{"count":1}},`, 1)
+	got, err := load.Read(strings.NewReader(old))
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v and %v, want %+v", got, err, want)
 	}
 }
 
@@ -173,16 +182,5 @@ func TestAddedLatency(t *testing.T) {
 		if math.Abs(got.P50-test.median) > 1e-9 || known != test.known {
 			t.Errorf("%v: got %v and %t, want %v and %t", test.settings, got.P50, known, test.median, test.known)
 		}
-		if _, known := r.ReferenceAdded(); known != test.known {
-			t.Errorf("%v, of the reference: got %t, want %t", test.settings, known, test.known)
-		}
-	}
-	r := found()
-	if median, p99, known := r.AddedRatio(); math.Abs(median-2) > 1e-9 || math.Abs(p99-1.6) > 1e-9 || !known {
-		t.Errorf("ratio: got %v, %v and %t, want 2, 1.6 and true", median, p99, known)
-	}
-	r.Reference = nil
-	if _, _, known := r.AddedRatio(); known {
-		t.Errorf("ratio without a reference: got one, want none")
 	}
 }

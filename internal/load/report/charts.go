@@ -54,10 +54,6 @@ func charts(r load.Result) []chart {
 	if !stated {
 		own = math.NaN()
 	}
-	var reference load.Result
-	if r.Reference != nil {
-		reference = *r.Reference
-	}
 	all := thinned(r.Series)
 	pairs := [][]chart{{
 		overTime(kind{
@@ -67,7 +63,7 @@ func charts(r load.Result) []chart {
 		}, all),
 		curves(kind{
 			id: "links-curve", title: "From 2xx to links, by percentile", class: "links",
-			latency: r.Links, reference: reference.Links, facade: own,
+			latency: r.Links, facade: own,
 		}),
 	}, {
 		overTime(kind{
@@ -77,7 +73,7 @@ func charts(r load.Result) []chart {
 		}, all),
 		curves(kind{
 			id: "answer-curve", title: "From due to 2xx, by percentile", class: "answer",
-			latency: r.Answer, reference: reference.Answer, facade: math.NaN(),
+			latency: r.Answer, facade: math.NaN(),
 		}),
 	}, {throughput(all), backlog(all)}}
 	return slices.Concat(slices.DeleteFunc(pairs, func(pair []chart) bool { return !pair[0].seen && !pair[1].seen })...)
@@ -85,8 +81,8 @@ func charts(r load.Result) []chart {
 
 // kind is one of the two latencies.
 type kind struct {
-	id, title, class   string
-	latency, reference load.Latency
+	id, title, class string
+	latency          load.Latency
 	// facade is the facade's own latency, in seconds; NaN where it has no part in it.
 	facade   float64
 	p50, p99 func(load.Sample) float64
@@ -108,15 +104,12 @@ func overTime(k kind, all []load.Sample) chart {
 }
 
 func curves(k kind) chart {
-	x := plot.Nines(max(k.latency.Count, k.reference.Count))
+	x := plot.Nines(k.latency.Count)
 	var lines []plot.Line
 	if facade, there := level("facade", k.facade, x); there {
 		lines = append(lines, facade)
 	}
-	if k.reference.Count > 0 {
-		lines = append(lines, plot.Line{Name: theirs, Class: "reference", Points: curve(k.reference, x)})
-	}
-	lines = append(lines, plot.Line{Name: ours, Class: k.class + " far", Points: curve(k.latency, x)})
+	lines = append(lines, plot.Line{Name: "roomlink", Class: k.class + " far", Points: curve(k.latency, x)})
 	y, unit := latencyAxis(most(lines))
 	return chart{
 		ID: k.id, Title: k.title, Unit: unit,

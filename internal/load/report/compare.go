@@ -13,8 +13,9 @@ import (
 // tolerance is by how much a figure may be worse without a mark.
 const tolerance = 0.10
 
-// aside are settings that change nothing of what is measured.
-var aside = []string{"compare", "fail", "json", "log-file", "report"}
+// aside are settings that change nothing of what is measured. "reference" was a flag of
+// earlier versions.
+var aside = []string{"compare", "fail", "json", "log-file", "reference", "report"}
 
 // Compare writes what changed from a former load test to this one, for a terminal:
 // the main figures of both, the change in per cent, and a mark where it is worse by
@@ -182,8 +183,6 @@ func compared(old, now load.Result) []change {
 	add("refused", count, false, always(func(r load.Result) float64 { return float64(r.Requests.Refused) }))
 	add("unanswered", count, false, always(func(r load.Result) float64 { return float64(r.Requests.Failed) }))
 	add("dead-lettered", count, false, always(func(r load.Result) float64 { return float64(r.Reconciliation.DeadLettered) }))
-	add("events, to the bare path's", ratio, true, func(r load.Result) (float64, bool) { return r.EventsRatio() })
-	add("CPU, to the bare path's", ratio, false, func(r load.Result) (float64, bool) { return r.CPURatio() })
 	return all
 }
 

@@ -20,7 +20,9 @@ func compared(t *testing.T, old, now load.Result) string {
 }
 
 func TestCompare(t *testing.T) {
-	golden(t, "compare-alike.txt", compared(t, sample(), sample()))
+	old := sample()
+	old.Settings["reference"] = "true" // a flag of earlier versions
+	golden(t, "compare-alike.txt", compared(t, old, sample()))
 	now := run(30, 0.0625)
 	now.Version = "v1.1.0"
 	now.Machine.CPUs = 8

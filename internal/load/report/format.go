@@ -100,9 +100,6 @@ func cpu(value float64) string {
 	return decimal(value, 0)
 }
 
-// ratio writes how many times the reference something is: 0.84.
-func ratio(value float64) string { return decimal(value, 2) }
-
 // lasted writes how long something took, in seconds: 2.5 s, 60 s, 15 min or 1.5 h.
 func lasted(value float64) string {
 	unit := " s"

@@ -133,9 +133,6 @@ func keyFigures(r load.Result) []keyFigure {
 		figures[1] = split(known(seconds, r.Answer.P99, r.Answer.Count > 0), "99 % of the 2xx, from due")
 		figures[2] = split(seconds(r.Drain), "to work off what waited")
 	}
-	if events, there := r.EventsRatio(); there {
-		figures = append(figures, split(ratio(events)+" ×", "the bare path's events a second"))
-	}
 	return figures
 }
 

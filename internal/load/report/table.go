@@ -10,12 +10,6 @@ import (
 	"roomlink/internal/load"
 )
 
-// The names of the two paths beside each other.
-const (
-	ours   = "roomlink"
-	theirs = "bare path"
-)
-
 // Table writes the closing table of a load test, for a terminal. Latencies are in
 // ms or s, sizes in MB of 10⁶ bytes. It returns the errors of the writer.
 func Table(w io.Writer, r load.Result) error {
@@ -36,20 +30,11 @@ func Table(w io.Writer, r load.Result) error {
 }
 
 func rates(r load.Result) columns {
-	head := []string{"over " + lasted(r.Duration), ours}
-	accepted := []string{"accepted a second", rate(r.AcceptedPerSecond)}
-	linked := []string{"linked a second", rate(r.LinkedPerSecond)}
-	if r.Reference != nil {
-		head = append(head, theirs, "ratio")
-		times := none
-		if r.Reference.AcceptedPerSecond > 0 {
-			times = ratio(r.AcceptedPerSecond / r.Reference.AcceptedPerSecond)
-		}
-		accepted = append(accepted, rate(r.Reference.AcceptedPerSecond), times)
-		events, there := r.EventsRatio()
-		linked = append(linked, rate(r.Reference.LinkedPerSecond), known(ratio, events, there))
+	return columns{
+		{"over " + lasted(r.Duration), "roomlink"},
+		{"accepted a second", rate(r.AcceptedPerSecond)},
+		{"linked a second", rate(r.LinkedPerSecond)},
 	}
-	return columns{head, accepted, linked}
 }
 
 func latencies(r load.Result) columns {
@@ -59,22 +44,10 @@ func latencies(r load.Result) columns {
 	}
 	rows := columns{head}
 	rows = append(rows, latency("2xx", r.Answer), latency("2xx to links", r.Links))
-	added, there := r.Added()
-	own, _ := r.FacadeLatency()
-	over := "  over the facade's " + about(own)
-	if there && own > 0 {
-		rows = append(rows, latency(over, added))
-	}
-	if r.Reference == nil {
-		return rows
-	}
-	rows = append(rows, latency(theirs+": 2xx", r.Reference.Answer), latency(theirs+": 2xx to links", r.Reference.Links))
-	addedToo, thereToo := r.ReferenceAdded()
-	if thereToo && own > 0 {
-		rows = append(rows, latency(over, addedToo))
-	}
-	if there && thereToo {
-		rows = append(rows, times("  ratio of the two", added, addedToo))
+	if added, known := r.Added(); known {
+		if own, _ := r.FacadeLatency(); own > 0 {
+			rows = append(rows, latency("  over the facade's "+about(own), added))
+		}
 	}
 	return rows
 }
@@ -87,45 +60,17 @@ func latency(name string, l load.Latency) []string {
 	return row
 }
 
-// times is a row of ratios.
-func times(name string, a, b load.Latency) []string {
-	row := []string{name}
-	for _, q := range quantiles {
-		if q.value(b) == 0 {
-			row = append(row, none)
-			continue
-		}
-		row = append(row, ratio(q.value(a)/q.value(b)))
-	}
-	return row
-}
-
+// parts are a row for each part, and one for their sum.
 func parts(r load.Result) columns {
 	rows := columns{{"part", "CPU seconds", "for 1,000 events", "peak memory"}}
-	rows = append(rows, usages("", r.Parts)...)
-	if r.Reference == nil {
-		return rows
-	}
-	rows = append(rows, usages(theirs+": ", r.Reference.Parts)...)
-	if times, there := r.CPURatio(); there {
-		rows = append(rows, []string{"  ratio of the two", "", ratio(times)})
-	}
-	return rows
-}
-
-// usages are a row for each part, and one for their sum.
-func usages(prefix string, parts []load.Part) columns {
-	var rows columns
 	var used, perThousand float64
-	for _, part := range parts {
+	for _, part := range r.Parts {
 		used += part.CPUSeconds
 		perThousand += part.CPUPerThousand
-		rows = append(rows, []string{
-			prefix + plain(part.Name), cpu(part.CPUSeconds), cpu(part.CPUPerThousand), size(part.PeakMemory),
-		})
+		rows = append(rows, []string{plain(part.Name), cpu(part.CPUSeconds), cpu(part.CPUPerThousand), size(part.PeakMemory)})
 	}
-	if len(parts) > 1 {
-		rows = append(rows, []string{prefix + "together", cpu(used), cpu(perThousand)})
+	if len(r.Parts) > 1 {
+		rows = append(rows, []string{"together", cpu(used), cpu(perThousand)})
 	}
 	return rows
 }
