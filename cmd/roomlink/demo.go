@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/nats-io/nuid"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
@@ -132,7 +131,7 @@ func free(address string) string {
 
 // show sends a sample conversation, prints its links, and says what to try next.
 func (d *demo) show(ctx context.Context) error {
-	id := strings.ToLower(nuid.Next())
+	id := strings.ToLower(rand.Text())
 	body, err := sample("automation", id)
 	if err != nil {
 		return err

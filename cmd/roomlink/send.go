@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -11,8 +12,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"github.com/nats-io/nuid"
 
 	"roomlink/internal/secret"
 )
@@ -69,7 +68,7 @@ func (c *sendCommand) body(w world) ([]byte, error) {
 	case "":
 		id := c.ID
 		if id == "" {
-			id = strings.ToLower(nuid.Next())
+			id = strings.ToLower(rand.Text())
 		}
 		return sample(c.Shape, id)
 	case "-":
