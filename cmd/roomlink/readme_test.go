@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -11,15 +12,17 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// readmeRow is a setting as the README's table has it.
-func readmeRow(name, fallback, help string) string {
+const referencePath = "../../docs/reference.md"
+
+// settingRow is the row of a setting in the reference.
+func settingRow(name, fallback, help string) string {
 	if fallback != "" {
 		fallback = "`" + fallback + "`"
 	}
 	return fmt.Sprintf("| `%s` | %s | %s |", name, fallback, help)
 }
 
-// settingRows are the rows of all settings, in the order of the code.
+// settingRows returns the rows of all settings and secrets.
 func settingRows(t *testing.T) []string {
 	t.Helper()
 	var commands commandLine
@@ -33,52 +36,85 @@ func settingRows(t *testing.T) []string {
 		for _, flag := range parser.Model.Children[i].Flags {
 			for _, name := range flag.Envs {
 				help := strings.ReplaceAll(flag.Help, "${enum}", strings.ReplaceAll(flag.Enum, ",", ", "))
-				if row := readmeRow(name, flag.Default, help); !slices.Contains(rows, row) {
+				if row := settingRow(name, flag.Default, help); !slices.Contains(rows, row) {
 					rows = append(rows, row)
 				}
 			}
 		}
 	}
 	for _, s := range secretSettings {
-		rows = append(rows, readmeRow(s.name+"[_FILE]", "", s.help))
+		rows = append(rows, settingRow(s.name+"[_FILE]", "", s.help))
 	}
 	return rows
 }
 
-// TestReadmeSettings holds the README's list of settings to the program's: all of
-// them, with their defaults, and no others.
-func TestReadmeSettings(t *testing.T) {
-	readme := readFile(t, "../../README.md")
+// TestReferenceSettings compares the settings and secrets in the reference with the program's.
+func TestReferenceSettings(t *testing.T) {
+	document := readFile(t, referencePath)
 	rows := settingRows(t)
 	for _, row := range rows {
-		if !strings.Contains(readme, row) {
-			t.Errorf("the README misses\n%s", row)
+		if !strings.Contains(document, row) {
+			t.Errorf("%s lacks\n%s", referencePath, row)
 		}
 	}
 	known := strings.Join(rows, "\n")
-	for _, match := range regexp.MustCompile("(?m)^\\| `(ROOMLINK_[A-Z_]+)").FindAllStringSubmatch(readme, -1) {
+	for _, match := range regexp.MustCompile("(?m)^\\| `(ROOMLINK_[A-Z_]+)").FindAllStringSubmatch(document, -1) {
 		if !strings.Contains(known, "`"+match[1]) {
-			t.Errorf("the README has %s, which the program does not know", match[1])
+			t.Errorf("%s has %s, which the program does not know", referencePath, match[1])
 		}
 	}
 }
 
-// TestReadmeCommands holds the README's commands to the program's.
-func TestReadmeCommands(t *testing.T) {
-	readme := readFile(t, "../../README.md")
+// TestReferenceCommands looks for each command in the reference.
+func TestReferenceCommands(t *testing.T) {
+	document := readFile(t, referencePath)
 	var commands commandLine
 	parser, err := kong.New(&commands)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, node := range parser.Model.Leaves(true) {
-		if name := "`roomlink " + strings.TrimPrefix(node.Path(), "roomlink "); !strings.Contains(readme, name) {
-			t.Errorf("the README misses %s`", name)
+		if name := "`roomlink " + strings.TrimPrefix(node.Path(), "roomlink ") + "`"; !strings.Contains(document, name) {
+			t.Errorf("%s lacks %s", referencePath, name)
 		}
 	}
 }
 
-// TestHelp holds the help of "serve" to the settings.
+// TestReferenceMetrics looks for each metric in the reference.
+func TestReferenceMetrics(t *testing.T) {
+	document := readFile(t, referencePath)
+	names := regexp.MustCompile(`"(roomlink_[a-z_]+)"`)
+	err := fs.WalkDir(os.DirFS("../.."), ".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		for _, match := range names.FindAllStringSubmatch(readFile(t, "../../"+path), -1) {
+			if !strings.Contains(document, "| `"+match[1]+"` |") {
+				t.Errorf("%s lacks the metric %s of %s", referencePath, match[1], path)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReadme checks that README.md stays short and names the two commands that a newcomer needs.
+func TestReadme(t *testing.T) {
+	const maxLines = 150
+	document := readFile(t, "../../README.md")
+	if lines := strings.Count(document, "\n"); lines > maxLines {
+		t.Errorf("got %d lines, want at most %d", lines, maxLines)
+	}
+	for _, command := range []string{"\ngo run ./cmd/roomlink demo\n", "\ngo test ./...\n"} {
+		if !strings.Contains(document, command) {
+			t.Errorf("README.md lacks the command %q", strings.TrimSpace(command))
+		}
+	}
+}
+
+// TestHelp looks for settings and secrets in the help of "serve".
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	code, out, _ := command(t, nil, "serve", "--help")
