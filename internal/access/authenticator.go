@@ -101,7 +101,7 @@ type Authenticator struct {
 	config Config
 	// pepper is the HMAC key of the digests. With a digest, a map lookup reveals nothing
 	// by its duration: digests of similar secrets have nothing in common.
-	pepper   *signer
+	pepper   []byte
 	index    atomic.Pointer[index]
 	delayed  chan struct{}
 	failures prometheus.Counter
@@ -109,7 +109,7 @@ type Authenticator struct {
 
 // index finds identities. It is never changed, only replaced.
 type index struct {
-	holders map[digest]Identity
+	credentials map[digest]Identity
 	// clients finds the client of an access token. Each client has one entry for each
 	// link key.
 	clients map[client]Identity
@@ -129,15 +129,14 @@ func NewAuthenticator(config Config) (*Authenticator, error) {
 	}
 	a := &Authenticator{
 		config:  config,
+		pepper:  make([]byte, sha256.Size),
 		delayed: make(chan struct{}, maxDelayed),
 		failures: promauto.With(config.Registerer).NewCounter(prometheus.CounterOpts{
 			Name: "roomlink_authentication_failures_total",
 			Help: "Requests with missing or invalid credentials.",
 		}),
 	}
-	pepper := make([]byte, sha256.Size)
-	_, _ = rand.Read(pepper) // it never fails
-	a.pepper = newSigner(pepper)
+	_, _ = rand.Read(a.pepper) // it never fails
 	if err := a.SetAccounts(config.Accounts); err != nil {
 		return nil, err
 	}
@@ -147,13 +146,13 @@ func NewAuthenticator(config Config) (*Authenticator, error) {
 // SetAccounts replaces all credentials. It returns the errors of [NewAuthenticator], and
 // changes nothing then.
 func (a *Authenticator) SetAccounts(accounts []Account) error {
-	next := &index{holders: map[digest]Identity{}, clients: map[client]Identity{}}
+	next := &index{credentials: map[digest]Identity{}, clients: map[client]Identity{}}
 	for _, account := range accounts {
 		if err := a.add(next, account); err != nil {
 			return err
 		}
 	}
-	if len(next.holders) == 0 && a.config.Open == "" {
+	if len(next.credentials) == 0 && a.config.Open == "" {
 		return ErrNobody
 	}
 	a.index.Store(next)
@@ -179,11 +178,11 @@ func (a *Authenticator) addCredential(next *index, c Credential, identity Identi
 		return fmt.Errorf("%w: %s %q of account %q", ErrNoSecret, identity.Kind, c.Name, identity.Account)
 	}
 	key := a.digest(identity.Kind, c.ID, c.Secret.Reveal())
-	if other, taken := next.holders[key]; taken {
+	if other, taken := next.credentials[key]; taken {
 		return fmt.Errorf("%w: %s %q of account %q is also %q of account %q",
 			ErrShared, identity.Kind, c.Name, identity.Account, other.Credential, other.Account)
 	}
-	next.holders[key] = identity
+	next.credentials[key] = identity
 	if identity.Kind == KindBearer {
 		for _, fingerprint := range a.config.Keys.fingerprints(c.ID, c.Secret) {
 			next.clients[client{identity.Account, c.ID, fingerprint}] = identity
@@ -224,7 +223,7 @@ func (a *Authenticator) Authenticate(r *http.Request, now time.Time) (Identity, 
 }
 
 func (a *Authenticator) identify(r *http.Request, now time.Time) (Identity, error) {
-	if len(a.index.Load().holders) == 0 {
+	if len(a.index.Load().credentials) == 0 {
 		return Identity{Account: a.config.Open, Kind: KindNone}, nil
 	}
 	if key := r.Header.Get("X-API-Key"); key != "" {
@@ -278,7 +277,7 @@ func (a *Authenticator) Issue(
 }
 
 func (a *Authenticator) find(kind, id, password string) (Identity, error) {
-	identity, ok := a.index.Load().holders[a.digest(kind, id, password)]
+	identity, ok := a.index.Load().credentials[a.digest(kind, id, password)]
 	if !ok {
 		return Identity{}, ErrBadCredentials
 	}
@@ -291,5 +290,5 @@ func (a *Authenticator) digest(kind, id, password string) digest {
 		body = binary.BigEndian.AppendUint64(body, uint64(len(part)))
 		body = append(body, part...)
 	}
-	return a.pepper.sum(body)
+	return digest(mac(a.pepper, body))
 }

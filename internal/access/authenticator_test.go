@@ -32,7 +32,7 @@ func TestAuthenticate(t *testing.T) {
 		{"API key", with("X-API-Key", acmeKey.Reveal()), apiKey},
 		{"API key, header in lower case", with("x-api-key", acmeKey.Reveal()), apiKey},
 		{
-			"API key of the other", with("X-API-Key", globexKey.Reveal()),
+			"API key of the other account", with("X-API-Key", globexKey.Reveal()),
 			access.Identity{Account: "globex", Credential: "globex key", Kind: access.KindAPIKey},
 		},
 		{"Basic", withBasic("talkdesk", acmePassword.Reveal()), basic},
@@ -40,9 +40,9 @@ func TestAuthenticate(t *testing.T) {
 			[]byte("talkdesk:"+acmePassword.Reveal()))), basic},
 		{"bearer", withBearer(acmeToken), bearer},
 		{"bearer, scheme in lower case", with("Authorization", "bearer "+acmeToken), bearer},
-		{"bearer, more space", with("Authorization", "Bearer   "+acmeToken+" "), bearer},
+		{"bearer, extra spaces", with("Authorization", "Bearer   "+acmeToken+" "), bearer},
 		{
-			"bearer of the other", withBearer(globexToken),
+			"bearer of the other account", withBearer(globexToken),
 			access.Identity{Account: "globex", Credential: "globex client", Kind: access.KindBearer},
 		},
 		{"API key before Basic", with("X-API-Key", acmeKey.Reveal(), "Authorization", "Basic Og=="), apiKey},
@@ -81,17 +81,17 @@ func TestAuthenticateRefuses(t *testing.T) {
 		{"an empty password", withBasic("talkdesk", ""), access.ErrBadCredentials},
 		{"nothing in Basic", withBasic("", ""), access.ErrBadCredentials},
 		{"another user", withBasic("Talkdesk", acmePassword.Reveal()), access.ErrBadCredentials},
-		{"the border moved", withBasic("talkdes", "k"+acmePassword.Reveal()), access.ErrBadCredentials},
+		{"user and password split elsewhere", withBasic("talkdes", "k"+acmePassword.Reveal()), access.ErrBadCredentials},
 		{"an API key as a password", withBasic("", acmeKey.Reveal()), access.ErrBadCredentials},
 		{"a client in Basic", withBasic("connections", acmeSecret.Reveal()), access.ErrBadCredentials},
-		{"Basic that is no base64", with("Authorization", "Basic !!!"), access.ErrBadCredentials},
+		{"Basic that is not base64", with("Authorization", "Basic !!!"), access.ErrBadCredentials},
 		{"Basic without a colon", with("Authorization", "Basic YWNtZQ=="), access.ErrBadCredentials},
 		{"an empty bearer", with("Authorization", "Bearer"), access.ErrBadCredentials},
 		{"a blank bearer", with("Authorization", "Bearer  "), access.ErrBadCredentials},
 		{"a client's secret as a bearer", withBearer(acmeSecret.Reveal()), access.ErrBadCredentials},
 		{"a page's token", withBearer(page), access.ErrBadCredentials},
-		{"a token of another key", withBearer(issue(t, other, "connections", acmeSecret)), access.ErrBadCredentials},
-		{"a token without its end", withBearer(token[:len(token)-1]), access.ErrBadCredentials},
+		{"a token signed with another key", withBearer(issue(t, other, "connections", acmeSecret)), access.ErrBadCredentials},
+		{"a truncated token", withBearer(token[:len(token)-1]), access.ErrBadCredentials},
 		{"another scheme", with("Authorization", "Digest "+token), access.ErrBadCredentials},
 		{"a bare token", with("Authorization", token), access.ErrBadCredentials},
 	} {
@@ -102,7 +102,7 @@ func TestAuthenticateRefuses(t *testing.T) {
 	}
 }
 
-func TestAccessTokenEnds(t *testing.T) {
+func TestAccessTokenExpires(t *testing.T) {
 	authenticator := newAuthenticator(t, newKeys(t, keyA), acme())
 	token := issue(t, authenticator, "connections", acmeSecret)
 	for _, test := range []struct {
@@ -120,13 +120,12 @@ func TestAccessTokenEnds(t *testing.T) {
 	}
 }
 
-// A token of the account that had the client's secret before is none of the
-// account that has the same client id.
-func TestAccessTokenIsOfOneAccount(t *testing.T) {
+// A token stays bound to its account when another account takes over the client.
+func TestAccessTokenBelongsToOneAccount(t *testing.T) {
 	keys := newKeys(t, keyA)
 	token := issue(t, newAuthenticator(t, keys, acme()), "connections", acmeSecret)
 	if got, err := newAuthenticator(t, keys, globex()).Authenticate(withBearer(token), noon); !errors.Is(err, access.ErrBadCredentials) {
-		t.Errorf("token of acme at a authenticator of globex: got %+v and error %v, want %v", got, err, access.ErrBadCredentials)
+		t.Errorf("token of acme at the authenticator of globex: got %+v and error %v, want %v", got, err, access.ErrBadCredentials)
 	}
 	moved := acme()
 	moved.Name = "globex"
@@ -135,7 +134,7 @@ func TestAccessTokenIsOfOneAccount(t *testing.T) {
 	}
 }
 
-func TestAccessTokenDiesWithTheSecret(t *testing.T) {
+func TestAccessTokenIsInvalidAfterSecretChange(t *testing.T) {
 	keys := newKeys(t, keyA)
 	token := issue(t, newAuthenticator(t, keys, acme()), "connections", acmeSecret)
 	with := func(clients ...access.Credential) access.Account {
@@ -148,12 +147,12 @@ func TestAccessTokenDiesWithTheSecret(t *testing.T) {
 		account access.Account
 		want    error
 	}{
-		{"the same again", acme(), nil},
+		{"unchanged", acme(), nil},
 		{"under another name", with(access.Credential{Name: "new name", ID: "connections", Secret: acmeSecret}), nil},
-		{"the secret is another", with(access.Credential{ID: "connections", Secret: "rotated"}), access.ErrBadCredentials},
-		{"the id is another", with(access.Credential{ID: "renamed", Secret: acmeSecret}), access.ErrBadCredentials},
-		{"the client is gone", with(), access.ErrBadCredentials},
-		{"both secrets, while Talkdesk changes over", with(
+		{"another secret", with(access.Credential{ID: "connections", Secret: "rotated"}), access.ErrBadCredentials},
+		{"another id", with(access.Credential{ID: "renamed", Secret: acmeSecret}), access.ErrBadCredentials},
+		{"client removed", with(), access.ErrBadCredentials},
+		{"both secrets during a rotation", with(
 			access.Credential{ID: "connections", Secret: acmeSecret},
 			access.Credential{ID: "connections", Secret: "rotated"}), nil},
 	} {
@@ -163,7 +162,7 @@ func TestAccessTokenDiesWithTheSecret(t *testing.T) {
 	}
 }
 
-// Two secrets of one client are two clients: a token tells which one it is of.
+// A token identifies the secret that it was issued for.
 func TestTwoSecretsOfOneClient(t *testing.T) {
 	keys := newKeys(t, keyA)
 	account := access.Account{Name: "acme", Clients: []access.Credential{
@@ -181,20 +180,20 @@ func TestTwoSecretsOfOneClient(t *testing.T) {
 	token := issue(t, authenticator, "connections", acmeSecret)
 	account.Clients = account.Clients[1:]
 	if _, err := newAuthenticator(t, keys, account).Authenticate(withBearer(token), noon); !errors.Is(err, access.ErrBadCredentials) {
-		t.Errorf("token of the old secret, which is gone: got error %v, want %v", err, access.ErrBadCredentials)
+		t.Errorf("token of the removed secret: got error %v, want %v", err, access.ErrBadCredentials)
 	}
 }
 
-func TestAccessTokenOutlivesTheRotationOfTheKey(t *testing.T) {
+func TestAccessTokenSurvivesKeyRotation(t *testing.T) {
 	token := issue(t, newAuthenticator(t, newKeys(t, keyA), acme()), "connections", acmeSecret)
 	both := newAuthenticator(t, newKeys(t, keyB, keyA), acme())
 	if _, err := both.Authenticate(withBearer(token), noon); err != nil {
-		t.Errorf("with the old key beside the new: got error %v, want none", err)
+		t.Errorf("checked with both keys: got error %v, want none", err)
 	}
 	token = issue(t, both, "connections", acmeSecret)
 	after := newAuthenticator(t, newKeys(t, keyB), acme())
 	if _, err := after.Authenticate(withBearer(token), noon); err != nil {
-		t.Errorf("issued with both, with the new alone: got error %v, want none", err)
+		t.Errorf("issued with both keys, checked with the new key only: got error %v, want none", err)
 	}
 }
 
@@ -227,7 +226,7 @@ func TestIssueRefuses(t *testing.T) {
 		{"no secret", "connections", ""},
 		{"a wrong secret", "connections", "guess"},
 		{"another id", "talkdesk", acmeSecret.Reveal()},
-		{"HTTP Basic's", "talkdesk", acmePassword.Reveal()},
+		{"credentials of HTTP Basic", "talkdesk", acmePassword.Reveal()},
 		{"an API key", "", acmeKey.Reveal()},
 	} {
 		identity, token, lifetime, err := authenticator.Issue(t.Context(), test.id, test.secret, noon)
@@ -265,9 +264,9 @@ func TestNewAuthenticatorRefuses(t *testing.T) {
 		{"an empty API key", []access.Account{{Name: "acme", APIKeys: key("one", "")}}, access.ErrNoSecret},
 		{"an empty password", []access.Account{{Name: "acme", Basic: pair("one", "u", "")}}, access.ErrNoSecret},
 		{"an empty client secret", []access.Account{{Name: "acme", Clients: pair("one", "u", "")}}, access.ErrNoSecret},
-		{"nobody", nil, access.ErrNobody},
+		{"no account", nil, access.ErrNobody},
 		{"an account without credentials", []access.Account{{Name: "acme"}}, access.ErrNobody},
-		{"one secret in three ways", []access.Account{
+		{"one secret for three kinds", []access.Account{
 			{Name: "acme", APIKeys: key("one", shared), Basic: pair("two", "u", shared), Clients: pair("three", "u", shared)},
 		}, nil},
 		{"one secret for two users", []access.Account{
@@ -284,8 +283,8 @@ func TestNewAuthenticatorRefuses(t *testing.T) {
 	}
 }
 
-// The error names both places, so that an operator finds them.
-func TestErrSharedNamesBoth(t *testing.T) {
+// Operators find the duplicate by the names in the error.
+func TestErrSharedNamesBothCredentials(t *testing.T) {
 	two := acme()
 	two.Name = "globex"
 	two.APIKeys[0].Name = "globex key"
@@ -310,7 +309,7 @@ func TestOpen(t *testing.T) {
 			t.Errorf("open, with %s: got %+v and error %v, want %+v", name, got, err, want)
 		}
 	}
-	// Credentials close it.
+	// With credentials, Config.Open has no effect.
 	closed, err := access.NewAuthenticator(access.Config{
 		Accounts: []access.Account{acme()}, Keys: keys, Open: "acme", FailureDelay: time.Nanosecond,
 	})
@@ -322,8 +321,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// FuzzAuthenticate holds that nobody gets in who does not have a credential as
-// it is.
+// FuzzAuthenticate checks that only exact credentials are accepted.
 func FuzzAuthenticate(f *testing.F) {
 	authenticator := newAuthenticator(f, newKeys(f, keyA), acme(), globex())
 	token := issue(f, authenticator, "connections", acmeSecret)
@@ -349,10 +347,10 @@ func FuzzAuthenticate(f *testing.F) {
 		got, err := authenticator.Authenticate(r, noon)
 		if err != nil {
 			if got != (access.Identity{}) {
-				t.Errorf("refused: got %+v, want nobody", got)
+				t.Errorf("refused: got %+v, want no identity", got)
 			}
 			if !errors.Is(err, access.ErrNoCredentials) && !errors.Is(err, access.ErrBadCredentials) {
-				t.Errorf("got error %v, want none of its own", err)
+				t.Errorf("got error %v, want %v or %v", err, access.ErrNoCredentials, access.ErrBadCredentials)
 			}
 			return
 		}

@@ -1,8 +1,8 @@
-// Package access decides who may: it checks the credentials of a request, each
-// bound to one account, and it makes and checks our signed tokens, both the
-// access tokens that Talkdesk fetches and those in the addresses of our pages.
+// Package access authenticates requests and signs tokens. An [Authenticator] checks the
+// credentials of a request; each credential belongs to one account. [Keys] sign and
+// verify tokens: the access tokens for Talkdesk and the tokens in the addresses of our
+// pages.
 //
-// It guarantees that a credential belongs to one account only, that comparing
-// takes no longer for a better guess, that a token opens what it was made for
-// and nothing else, and that no secret is in an error.
+// It guarantees that the time of a comparison does not depend on how close a guess is,
+// that a token is valid for its own purpose only, and that no error contains a secret.
 package access

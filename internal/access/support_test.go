@@ -10,7 +10,7 @@ import (
 	"roomlink/internal/secret"
 )
 
-// The invented keys and credentials of these tests.
+// Invented keys and credentials.
 const (
 	keyA = secret.String("invented-link-key-A-0123456789abcdef")
 	keyB = secret.String("invented-link-key-B-0123456789abcdef")
@@ -22,7 +22,7 @@ const (
 	globexSecret = secret.String("globex-invented-client-secret")
 )
 
-// noon is when the tests take place.
+// noon is the current time in the tests.
 var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
 
 func newKeys(tb testing.TB, keys ...secret.String) *access.Keys {
@@ -44,7 +44,7 @@ func acme() access.Account {
 	}
 }
 
-// globex has a client of the same id as acme.
+// globex has a client with the same id as acme.
 func globex() access.Account {
 	return access.Account{
 		Name:    "globex",
@@ -65,7 +65,7 @@ func newAuthenticator(tb testing.TB, keys *access.Keys, accounts ...access.Accou
 	return authenticator
 }
 
-// with makes a request with headers, given as name and value in turn.
+// with returns a request with the given headers, as pairs of name and value.
 func with(headers ...string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/talkdesk/events", nil)
 	for i := 0; i < len(headers); i += 2 {

@@ -17,20 +17,20 @@ import (
 )
 
 var (
-	// ErrToken says that a token was not made by us, or for something else.
+	// ErrToken refuses a token with a bad signature or for another purpose.
 	ErrToken = errors.New("the token is not valid")
-	// ErrTokenExpired says that a token was ours, and has ended.
+	// ErrTokenExpired refuses a valid token after its expiry.
 	ErrTokenExpired = errors.New("the token has expired")
-	// ErrKey says that a key is too short, or that there are too many.
+	// ErrKey refuses a link key that is too short, and any number of keys but one or two.
 	ErrKey = errors.New("a link key has at least 32 bytes, and there are one or two of them")
 )
 
-// Purpose is the one thing that a token opens.
+// Purpose is what a token is for. A token is valid for one purpose only.
 type Purpose byte
 
-// The purposes of our tokens. Their numbers are in the tokens, and never change.
+// The purposes. Tokens contain these numbers, so they never change.
 const (
-	// PurposeAccess is an access token of our own token endpoint.
+	// PurposeAccess is an access token of our token endpoint.
 	PurposeAccess Purpose = 1
 	// PurposeAgent opens the room as the agent.
 	PurposeAgent Purpose = 2
@@ -42,21 +42,19 @@ const (
 
 const (
 	tokenVersion = 1
-	// macSize is half of the HMAC-SHA256, which RFC 2104 (section 5) allows and
-	// which keeps addresses short.
+	// macSize is half of an HMAC-SHA256, to keep addresses short. RFC 2104, section 5,
+	// allows it.
 	macSize = sha256.Size / 2
-	// headSize is version, purpose, expiry in Unix seconds, length of the account.
+	// headSize counts the version, the purpose, the expiry in Unix seconds and the length
+	// of the account.
 	headSize = 1 + 1 + 8 + 1
-	// MinKey is the length of the shortest link key, in bytes.
+	// MinKey is the minimum length of a link key, in bytes.
 	MinKey = 32
-	// maxToken bounds a token's text before it is decoded.
+	// maxToken bounds the text of a token before it is decoded, in bytes.
 	maxToken = 1024
-	// usualToken has room for a token, and for an address that ends in one, of all but
-	// the longest names.
-	usualToken = 256
 )
 
-// Claims are what a token says.
+// Claims are the contents of a token.
 type Claims struct {
 	Purpose Purpose
 	Account string
@@ -65,76 +63,53 @@ type Claims struct {
 	Expires time.Time
 }
 
-// Keys sign and check tokens. The first key signs; both are accepted, so that
-// keys can be rotated.
+// Keys sign and verify tokens. The first key signs. Every key verifies, so that keys can
+// be rotated.
 type Keys struct {
 	keys []key
 }
 
-// key is a link key with what signs for each purpose.
+// key is a link key with the subkeys that it signs with.
 type key struct {
 	link    []byte
-	signing [PurposeCard + 1]*signer
+	subkeys [PurposeCard + 1][]byte
 }
 
-// NewKeys takes one or two link keys. It returns [ErrKey] for others.
-func NewKeys(keys ...secret.String) (*Keys, error) {
-	if len(keys) < 1 || len(keys) > 2 {
+// NewKeys returns keys that sign with the first of one or two link keys. It returns
+// [ErrKey] if a key is too short or if there are more or fewer of them.
+func NewKeys(links ...secret.String) (*Keys, error) {
+	if len(links) < 1 || len(links) > 2 {
 		return nil, ErrKey
 	}
 	k := &Keys{}
-	for _, link := range keys {
+	for _, link := range links {
 		if len(link) < MinKey {
 			return nil, ErrKey
 		}
-		k.keys = append(k.keys, newKey([]byte(link.Reveal())))
+		next := key{link: []byte(link.Reveal())}
+		for purpose := range next.subkeys {
+			next.subkeys[purpose] = subkey(next.link, fmt.Sprintf("roomlink token %d", purpose))
+		}
+		k.keys = append(k.keys, next)
 	}
 	return k, nil
 }
 
-func newKey(link []byte) key {
-	k := key{link: link}
-	for purpose := range k.signing {
-		k.signing[purpose] = newPurposeSigner(link, Purpose(purpose))
-	}
-	return k
-}
-
-// forPurpose signs for a purpose, be it one of ours or not.
-func (k key) forPurpose(purpose Purpose) *signer {
-	if int(purpose) < len(k.signing) {
-		return k.signing[purpose]
-	}
-	return newPurposeSigner(k.link, purpose)
-}
-
-func newPurposeSigner(link []byte, purpose Purpose) *signer {
-	return newSigner(subkey(link, fmt.Sprintf("roomlink token %d", purpose)))
-}
-
-// Sign makes a token, which may stand in an address as it is.
+// Sign returns a token with the given claims. It needs no escaping in a URL.
 func (k *Keys) Sign(c Claims) string {
-	var room [usualToken]byte
-	return string(k.appendToken(room[:0], c))
-}
-
-// appendToken appends a token to a text.
-func (k *Keys) appendToken(text []byte, c Claims) []byte {
-	var room [usualToken]byte
-	body := append(room[:0], tokenVersion, byte(c.Purpose))
+	body := []byte{tokenVersion, byte(c.Purpose)}
 	body = binary.BigEndian.AppendUint64(body, uint64(c.Expires.Unix()))
 	body = append(body, byte(len(c.Account)))
 	body = append(body, c.Account...)
 	body = append(body, c.Subject...)
-	sum := k.keys[0].sum(c.Purpose, body)
-	return base64.RawURLEncoding.AppendEncode(text, append(body, sum[:macSize]...))
+	return base64.RawURLEncoding.EncodeToString(append(body, k.keys[0].sign(c.Purpose, body)...))
 }
 
-// Verify reads a token that was made for a purpose. It returns [ErrToken] or
-// [ErrTokenExpired]; with the latter the claims are those of the token.
+// Verify returns the claims of a token for the given purpose. It returns [ErrToken], or
+// [ErrTokenExpired] together with the claims.
 func (k *Keys) Verify(token string, purpose Purpose, now time.Time) (Claims, error) {
-	// The decoder passes over line ends, and so would take a token in many spellings.
-	if len(token) > maxToken || strings.ContainsAny(token, "\r\n") {
+	// The decoder skips line breaks and would accept several spellings of one token.
+	if purpose > PurposeCard || len(token) > maxToken || strings.ContainsAny(token, "\r\n") {
 		return Claims{}, ErrToken
 	}
 	body, err := base64.RawURLEncoding.Strict().DecodeString(token)
@@ -164,50 +139,55 @@ func (k *Keys) Verify(token string, purpose Purpose, now time.Time) (Claims, err
 func (k *Keys) signed(purpose Purpose, body, sum []byte) bool {
 	ok := false
 	for _, key := range k.keys {
-		expected := key.sum(purpose, body)
-		ok = hmac.Equal(expected[:macSize], sum) || ok
+		ok = hmac.Equal(key.sign(purpose, body), sum) || ok
 	}
 	return ok
 }
 
-// sum is the HMAC with the subkey of a purpose, so that a token of one purpose is no
-// token of another whatever its body says.
-func (k key) sum(purpose Purpose, body []byte) [sha256.Size]byte {
-	return k.forPurpose(purpose).sum(body)
+// sign returns the signature of a token's body. Each purpose has its own subkey, so a
+// token of one purpose is never valid for another, whatever its body says.
+func (k key) sign(purpose Purpose, body []byte) []byte {
+	return mac(k.subkeys[purpose], body)[:macSize]
 }
 
-// fingerprints name a client's secret in its access tokens, one for each key. A
-// token tells nothing of the secret to whoever does not have the key.
+// fingerprints identify a client's secret in access tokens, one for each key. Without
+// the key, a fingerprint reveals nothing about the secret.
 func (k *Keys) fingerprints(id string, clientSecret secret.String) []string {
 	prints := make([]string, len(k.keys))
 	for i, key := range k.keys {
-		sum := newSigner(subkey(key.link, "roomlink client "+id)).sum([]byte(clientSecret.Reveal()))
-		prints[i] = hex.EncodeToString(sum[:8])
+		prints[i] = hex.EncodeToString(mac(subkey(key.link, "roomlink client "+id), []byte(clientSecret.Reveal()))[:8])
 	}
 	return prints
 }
 
-// subkey derives the key of one use (HKDF, RFC 5869).
+// mac returns an HMAC-SHA256 (RFC 2104).
+func mac(key, body []byte) []byte {
+	hash := hmac.New(sha256.New, key)
+	hash.Write(body)
+	return hash.Sum(nil)
+}
+
+// subkey derives the key for one use (HKDF, RFC 5869).
 func subkey(key []byte, use string) []byte {
 	derived, err := hkdf.Key(sha256.New, key, nil, use, sha256.Size)
 	if err != nil {
-		panic(err) // HKDF refuses nothing but lengths beyond 8,160 bytes
+		panic(err) // HKDF only refuses lengths above 8,160 bytes
 	}
 	return derived
 }
 
-// Pages makes the addresses of the pages of a conversation. They are valid
-// before the room exists.
+// Pages makes the addresses of a conversation's pages. The addresses are valid before
+// the room exists.
 type Pages struct {
 	Keys *Keys
-	// BaseURL is where our viewer is reached, without a slash at the end.
+	// BaseURL is the public URL of the viewer, without a trailing slash.
 	BaseURL string
-	// Lifetime of the addresses, at least. They end at whole 24ths of it, so that
-	// those which are made one after the other are mostly the same.
+	// Lifetime is the minimum lifetime of an address. The expiry is rounded up to a
+	// multiple of Lifetime/24, so most repeated requests get the same addresses.
 	Lifetime time.Duration
 }
 
-// Addresses of the pages of a conversation, as every answer of ours has them.
+// Addresses are the addresses of a conversation's pages, as every answer contains them.
 type Addresses struct {
 	// Context is the agent's context link.
 	Context string `json:"contextUrl"`
@@ -217,30 +197,25 @@ type Addresses struct {
 	Card string `json:"cardUrl"`
 }
 
-// For makes the addresses of a conversation, which end after the lifetime.
+// For returns the addresses of a conversation's pages.
 func (p Pages) For(conversation messages.Conversation, now time.Time) Addresses {
-	expires := p.end(now)
-	address := func(path string, purpose Purpose) string {
-		var room [usualToken]byte
-		text := append(append(room[:0], p.BaseURL...), path...)
-		return string(p.Keys.appendToken(text, Claims{
-			Purpose: purpose,
-			Account: conversation.Account,
-			Subject: conversation.InteractionID,
-			Expires: expires,
-		}))
+	expires := p.expiry(now)
+	token := func(purpose Purpose) string {
+		return p.Keys.Sign(Claims{
+			Purpose: purpose, Account: conversation.Account, Subject: conversation.InteractionID, Expires: expires,
+		})
 	}
 	return Addresses{
-		Context:  address("/open/", PurposeAgent),
-		Customer: address("/open/", PurposeCustomer),
-		Card:     address("/card/", PurposeCard),
+		Context:  p.BaseURL + "/open/" + token(PurposeAgent),
+		Customer: p.BaseURL + "/open/" + token(PurposeCustomer),
+		Card:     p.BaseURL + "/card/" + token(PurposeCard),
 	}
 }
 
-// end is when addresses end that are made now.
-func (p Pages) end(now time.Time) time.Time {
+// expiry is when the addresses made at now expire.
+func (p Pages) expiry(now time.Time) time.Time {
 	end := now.Add(p.Lifetime)
-	step := (p.Lifetime / 24).Truncate(time.Second) // a token knows no less
+	step := (p.Lifetime / 24).Truncate(time.Second) // a token contains whole seconds
 	if whole := end.Truncate(step); whole.Before(end) {
 		return whole.Add(step)
 	}

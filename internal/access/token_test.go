@@ -29,7 +29,7 @@ func wantRefused(tb testing.TB, keys *access.Keys, token string, purpose access.
 	}
 }
 
-func TestTokenOpensItsOwnPurposeAlone(t *testing.T) {
+func TestTokenIsValidForOnePurpose(t *testing.T) {
 	keys := newKeys(t, keyA)
 	for _, made := range purposes {
 		token := keys.Sign(claimsFor(made))
@@ -58,15 +58,15 @@ func TestTokenCarriesAnySubject(t *testing.T) {
 				t.Errorf("account %q, subject %q: got %+v and error %v, want them back", account, subject, got, err)
 			}
 			if strings.ContainsAny(token, "/+=?#%&. ") {
-				t.Errorf("token %q: got characters that mean something in an address, want none", token)
+				t.Errorf("token %q: got characters that need escaping in a URL, want none", token)
 			}
 		}
 	}
 }
 
-// A border between account and subject that could move would let one account
-// sign for another.
-func TestTokenKeepsAccountAndSubjectApart(t *testing.T) {
+// If the boundary between account and subject could move, one account could sign for
+// another.
+func TestTokenSeparatesAccountAndSubject(t *testing.T) {
 	keys := newKeys(t, keyA)
 	one := keys.Sign(access.Claims{Purpose: access.PurposeCard, Account: "acme", Subject: "x-1", Expires: noon.Add(time.Hour)})
 	two := keys.Sign(access.Claims{Purpose: access.PurposeCard, Account: "acmex", Subject: "-1", Expires: noon.Add(time.Hour)})
@@ -94,7 +94,7 @@ func TestTokenRefusesEveryFlippedBit(t *testing.T) {
 
 func TestTokenRefusesOtherSpellings(t *testing.T) {
 	keys := newKeys(t, keyA)
-	// The length is no multiple of 3, so the last character has bits to spare.
+	// The length is not a multiple of 3, so the last character has unused bits.
 	token := keys.Sign(claimsFor(access.PurposeAgent))
 	for length := range len(token) {
 		wantRefused(t, keys, token[:length], access.PurposeAgent)
@@ -137,7 +137,7 @@ func TestTokenExpires(t *testing.T) {
 			t.Errorf("after %v: got %+v and error %v, want the claims and error %v", test.after, got, err, test.want)
 		}
 	}
-	// Whoever changes something on an expired token learns nothing of its claims.
+	// A changed token that has expired reveals no claims.
 	got, err := keys.Verify(token, access.PurposeAgent, noon.Add(2*time.Hour))
 	if !errors.Is(err, access.ErrToken) || got != (access.Claims{}) {
 		t.Errorf("expired, for another purpose: got %+v and error %v, want %v", got, err, access.ErrToken)
@@ -213,8 +213,8 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// Whoever asks again gets the same addresses for a while, and none that end early.
-func TestPagesStayTheSame(t *testing.T) {
+// Repeated requests get the same addresses for a while. An address never expires early.
+func TestPagesRepeatAddresses(t *testing.T) {
 	conversation := messages.Conversation{Account: "acme", InteractionID: "interaction-1"}
 	for _, test := range []struct {
 		lifetime, after time.Duration
@@ -242,8 +242,8 @@ func TestPagesStayTheSame(t *testing.T) {
 	}
 }
 
-// The longest id of the longest account fits into a token that is taken.
-func TestPagesOfTheLongestNames(t *testing.T) {
+// Verify accepts the token of the longest account and interaction id.
+func TestPagesWithLongestNames(t *testing.T) {
 	pages := access.Pages{Keys: newKeys(t, keyA), Lifetime: time.Hour}
 	conversation := messages.Conversation{
 		Account: strings.Repeat("a", 32), InteractionID: strings.Repeat("é", messages.MaxInteractionID/2),
@@ -254,8 +254,7 @@ func TestPagesOfTheLongestNames(t *testing.T) {
 	}
 }
 
-// FuzzVerify holds that what is accepted was signed by us, in the one spelling
-// that we write.
+// FuzzVerify checks that every accepted token is exactly what Sign returns for its claims.
 func FuzzVerify(f *testing.F) {
 	keys := newKeys(f, keyA)
 	for _, purpose := range purposes {
@@ -279,7 +278,7 @@ func FuzzVerify(f *testing.F) {
 				t.Errorf("accepted %q: signed again it is %q, want the same", token, again)
 			}
 		default:
-			t.Errorf("got error %v, want none of its own", err)
+			t.Errorf("got error %v, want %v or %v", err, access.ErrToken, access.ErrTokenExpired)
 		}
 	})
 }
