@@ -16,11 +16,11 @@ import (
 	"roomlink/internal/web"
 )
 
-// soon is a limit that a test waits for.
+// soon is a timeout that tests wait for.
 const soon = 50 * time.Millisecond
 
-// taker is a handler that reads the body, and answers how long it was.
-func taker(w http.ResponseWriter, r *http.Request) {
+// echoBody is a handler that answers with the body.
+func echoBody(w http.ResponseWriter, r *http.Request) {
 	body, err := web.ReadBody(w, r, new(bytes.Buffer))
 	if err != nil {
 		web.Fail(w, err)
@@ -29,7 +29,7 @@ func taker(w http.ResponseWriter, r *http.Request) {
 	web.JSON(w, http.StatusOK, map[string]string{"body": string(body)})
 }
 
-// dial opens a connection and sends the beginning of a request on it.
+// dial opens a connection and sends the beginning of a request.
 func (r running) dial(tb testing.TB, text string) net.Conn {
 	tb.Helper()
 	ctx := roomlinktest.Context(tb)
@@ -48,7 +48,7 @@ func (r running) dial(tb testing.TB, text string) net.Conn {
 	return conn
 }
 
-// drip goes on sending a byte now and then until the connection fails.
+// drip sends a byte at intervals until the connection fails.
 func drip(conn net.Conn, one string) {
 	ticker := time.NewTicker(soon / 10)
 	defer ticker.Stop()
@@ -59,16 +59,16 @@ func drip(conn net.Conn, one string) {
 	}
 }
 
-// wantGood asks for something on a connection of its own, and gets it.
+// wantGood checks that a request on a new connection succeeds.
 func (r running) wantGood(tb testing.TB) {
 	tb.Helper()
 	if answer, err := get(tb, r.url); err != nil || answer.Status != http.StatusOK {
-		tb.Errorf("the next good request: got %v and error %v, want 200", answer, err)
+		tb.Errorf("a request on a new connection: got %v and error %v, want 200", answer, err)
 	}
 }
 
-// awaitConnections waits until that many connections are served, each by a
-// goroutine of its own. The tests of this package run one by one.
+// awaitConnections waits until the server has the given number of connections. It counts
+// the goroutines of net/http, so tests of this package must not run in parallel.
 func awaitConnections(tb testing.TB, want int) {
 	tb.Helper()
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
@@ -86,28 +86,28 @@ func awaitConnections(tb testing.TB, want int) {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			tb.Fatalf("connections that are served: got %d, want %d", got, want)
+			tb.Fatalf("open connections: got %d, want %d", got, want)
 		}
 	}
 }
 
-// Whoever does not say in time what is wanted is hung up on, however slow.
+// The server closes a connection whose headers do not arrive in time.
 func TestServerEndsSlowHeaders(t *testing.T) {
 	for name, test := range map[string]struct{ text, one, answer string }{
 		"nothing at all": {},
-		// net/http takes what there is of it for the whole line.
+		// net/http parses the part that it has.
 		"half a request line": {text: "GET / HT", answer: "HTTP/1.1 400 Bad Request"},
 		"half a header":       {text: "POST / HTTP/1.1\r\nHost: x\r\nX-Half: "},
 		"no end of headers":   {text: "GET / HTTP/1.1\r\nHost: x\r\n"},
 		"a byte at a time":    {text: "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", one: "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := serve(t, web.Server{Handler: http.HandlerFunc(taker), HeaderTimeout: soon})
+			server := serve(t, web.Server{Handler: http.HandlerFunc(echoBody), HeaderTimeout: soon})
 			conn := server.dial(t, test.text)
 			if test.one != "" {
 				go drip(conn, test.one)
 			}
-			// What was sent too late may make the end a reset; it is an end anyway.
+			// Late data may turn the end into a reset.
 			got, err := io.ReadAll(conn)
 			if line, _, _ := strings.Cut(string(got), "\r\n"); line != test.answer || isTimeout(err) {
 				t.Errorf("got %q and error %v, want %q and the end of the connection", got, err, test.answer)
@@ -123,8 +123,8 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// A body that does not come is told so, and the connection ends: what might still
-// come of it is no request.
+// The server answers 408 to a body that does not arrive in time and closes the connection,
+// so that the rest of the body is not read as a request.
 func TestServerEndsSlowBodies(t *testing.T) {
 	for name, test := range map[string]struct{ text, one string }{
 		"none of it":       {"Content-Length: 100\r\n\r\n", ""},
@@ -135,7 +135,7 @@ func TestServerEndsSlowBodies(t *testing.T) {
 		"a byte at a time": {"Content-Length: 60000\r\n\r\n", "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := serve(t, web.Server{Handler: http.HandlerFunc(taker), BodyTimeout: soon})
+			server := serve(t, web.Server{Handler: http.HandlerFunc(echoBody), BodyTimeout: soon})
 			conn := server.dial(t, "POST / HTTP/1.1\r\nHost: x\r\n"+test.text)
 			if test.one != "" {
 				go drip(conn, test.one)
@@ -147,7 +147,7 @@ func TestServerEndsSlowBodies(t *testing.T) {
 			}
 			answer.WantError(t, http.StatusRequestTimeout, "timeout")
 			if !closes {
-				t.Error("got a connection that stays, want Connection: close")
+				t.Error("got an open connection, want Connection: close")
 			}
 			if rest, err := io.ReadAll(reader); len(rest) > 0 || isTimeout(err) {
 				t.Errorf("after the answer: got %q and error %v, want the end of the connection", rest, err)
@@ -158,7 +158,7 @@ func TestServerEndsSlowBodies(t *testing.T) {
 	}
 }
 
-// readAnswer also tells whether the connection closes.
+// readAnswer reads an answer and reports whether the connection will be closed.
 func readAnswer(tb testing.TB, from *bufio.Reader) (got roomlinktest.Reply, closes bool) {
 	tb.Helper()
 	answer, err := http.ReadResponse(from, nil)
@@ -168,7 +168,7 @@ func readAnswer(tb testing.TB, from *bufio.Reader) (got roomlinktest.Reply, clos
 	return roomlinktest.ReadReply(tb, answer), answer.Close
 }
 
-// Whoever does not read the answer holds up its handler no longer than the limit.
+// A client that does not read its answer blocks the handler until the timeout only.
 func TestServerEndsSlowReaders(t *testing.T) {
 	failed := make(chan error, 1)
 	server := serve(t, web.Server{AnswerTimeout: soon, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -189,12 +189,12 @@ func TestServerEndsSlowReaders(t *testing.T) {
 	awaitConnections(t, 0)
 }
 
-// A connection that is kept for a next request is not kept for ever.
+// The server closes idle connections.
 func TestServerEndsIdleConnections(t *testing.T) {
-	server := serve(t, web.Server{Handler: http.HandlerFunc(taker), IdleTimeout: soon})
+	server := serve(t, web.Server{Handler: http.HandlerFunc(echoBody), IdleTimeout: soon})
 	reader := bufio.NewReader(server.dial(t, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
 	if answer, closes := readAnswer(t, reader); answer.Status != http.StatusOK || closes {
-		t.Errorf("got %d %s, want 200 and a connection that stays", answer.Status, answer.Body)
+		t.Errorf("got %d %s, want 200 and an open connection", answer.Status, answer.Body)
 	}
 	if rest, err := reader.ReadByte(); !errors.Is(err, io.EOF) {
 		t.Errorf("then: got %q and error %v, want the end of the connection", rest, err)
@@ -202,10 +202,10 @@ func TestServerEndsIdleConnections(t *testing.T) {
 	awaitConnections(t, 0)
 }
 
-// Clients that say nothing, or half of something, hold up nobody, and leave
-// nothing behind.
+// Clients that send nothing or half a request block no other client and leave no
+// goroutine behind.
 func TestServerWithIdleConnections(t *testing.T) {
-	server := serve(t, web.Server{Handler: http.HandlerFunc(taker), Grace: soon})
+	server := serve(t, web.Server{Handler: http.HandlerFunc(echoBody), Grace: soon})
 	beginnings := []string{
 		"",
 		"POST / HTTP/1.1\r\nHost: x\r\nX-Half: ",
@@ -220,13 +220,13 @@ func TestServerWithIdleConnections(t *testing.T) {
 	server.wantGood(t)
 	server.stop()
 	if err := roomlinktest.Receive(t, server.done, "the end"); err != nil {
-		t.Errorf("stopping beside %d idle connections: got error %v, want none", idle, err)
+		t.Errorf("stopping with %d idle connections: got error %v, want none", idle, err)
 	}
 	awaitConnections(t, 0)
 }
 
 func TestServerBoundsHeaders(t *testing.T) {
-	server := serve(t, web.Server{Handler: http.HandlerFunc(taker)})
+	server := serve(t, web.Server{Handler: http.HandlerFunc(echoBody)})
 	conn := server.dial(t, "GET / HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("x", 32<<10)+"\r\n\r\n")
 	if answer, _ := readAnswer(t, bufio.NewReader(conn)); answer.Status != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("headers of 32 KiB: got %d %s, want 431", answer.Status, answer.Body)

@@ -13,10 +13,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-chi/chi/v5/middleware"
 	"github.com/rs/zerolog"
 )
 
-// The limits of a [Server] that sets none of its own.
+// The defaults of a [Server].
 const (
 	defaultGrace         = 5 * time.Second
 	defaultHeaderTimeout = 10 * time.Second
@@ -27,31 +28,28 @@ const (
 	maxHeaderBytes = 16 << 10
 )
 
-// Server answers on a listener, within limits. A field that is zero means its
-// default.
+// Server serves HTTP within limits. A zero field means its default.
 type Server struct {
 	Handler http.Handler
 	Logger  zerolog.Logger
-	// Grace is how long requests under way may take to finish after a stop; 5 s by
-	// default.
+	// Grace is how long running requests may take to finish after a stop; 5 s by default.
 	Grace time.Duration
-	// HeaderTimeout is how long a request's headers may take; 10 s by default. A
-	// connection that takes longer ends, with net/http's plain 400 at most.
+	// HeaderTimeout bounds how long a request's headers may take to arrive; 10 s by
+	// default. After it the connection is closed, with net/http's plain 400 at most.
 	HeaderTimeout time.Duration
-	// BodyTimeout is how long a request may take to come as a whole; 30 s by
-	// default. [ReadBody] then returns 408, and the connection ends with the answer.
+	// BodyTimeout bounds how long a whole request may take to arrive; 30 s by default.
+	// After it [ReadBody] returns a 408, and the connection is closed with the answer.
 	BodyTimeout time.Duration
-	// AnswerTimeout is how long an answer may take from the end of the headers on;
-	// 60 s by default. A connection that takes longer ends.
+	// AnswerTimeout bounds the time from the end of the headers to the end of the answer;
+	// 60 s by default. After it the connection is closed.
 	AnswerTimeout time.Duration
-	// IdleTimeout is how long a connection may wait for its next request; 2 minutes
-	// by default.
+	// IdleTimeout bounds how long a connection may wait for its next request; 2 minutes by
+	// default.
 	IdleTimeout time.Duration
 }
 
-// Run answers until the context ends, then stops accepting and lets those
-// requests finish that are under way, for at most the grace time. It returns nil
-// after that, or the listener's error.
+// Run serves until the context ends. Then it accepts no more connections and waits up to
+// [Server.Grace] for running requests. It returns nil, or the listener's error.
 func (s Server) Run(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler:           s.Handler,
@@ -60,7 +58,7 @@ func (s Server) Run(ctx context.Context, listener net.Listener) error {
 		WriteTimeout:      cmp.Or(s.AnswerTimeout, defaultAnswerTimeout),
 		IdleTimeout:       cmp.Or(s.IdleTimeout, defaultIdleTimeout),
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          stdlog.New(io.Discard, "", 0), // it quotes what clients send
+		ErrorLog:          stdlog.New(io.Discard, "", 0), // it would quote requests
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.WithoutCancel(ctx), stoppingKey{}, ctx)
 		},
@@ -84,11 +82,11 @@ func (s Server) Run(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// stoppingKey is where a request's context holds the server's.
+// stoppingKey is the key of the server's context in a request's context.
 type stoppingKey struct{}
 
-// UntilStopping returns the context of a request that also ends when the server
-// begins to stop, for what waits longer than a stop should.
+// UntilStopping returns the context of a request that also ends when the server begins to
+// stop. Handlers with long waits use it.
 func UntilStopping(r *http.Request) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(r.Context())
 	server, ok := r.Context().Value(stoppingKey{}).(context.Context)
@@ -102,28 +100,28 @@ func UntilStopping(r *http.Request) (context.Context, context.CancelFunc) {
 	}
 }
 
-// Logged writes a line for each request, and turns a panic into 500; if an answer
-// has begun already, into a connection that breaks off.
+// Logged is a middleware that logs each request. It turns a panic into a 500, or closes
+// the connection if the answer has begun.
 func Logged(log zerolog.Logger) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			began := time.Now()
-			recorder := &statusRecorder{ResponseWriter: w}
+			recorder := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 			defer func() {
 				fault := recover()
-				abort := fault == http.ErrAbortHandler //nolint:errorlint // net/http compares it so
+				abort := fault == http.ErrAbortHandler //nolint:errorlint // as net/http does
 				if fault != nil && !abort {
 					log.Error().Bytes("stack", debug.Stack()).Msg("request panicked")
-					abort = recorder.status != 0
+					abort = recorder.Status() != 0
 					if !abort {
 						Fail(recorder, errors.New("panic"))
 					}
 				}
 				log.Debug().
-					Str("method", r.Method).Str("path", maskPath(r.URL.Path)).Int("status", recorder.status).
+					Str("method", r.Method).Str("path", maskPath(r.URL.Path)).Int("status", recorder.Status()).
 					Dur("took", time.Since(began)).Str("remote", r.RemoteAddr).Msg("request answered")
 				if abort {
-					// Half an answer must not look like a whole one.
+					// A truncated answer must not look complete.
 					panic(http.ErrAbortHandler)
 				}
 			}()
@@ -132,8 +130,8 @@ func Logged(log zerolog.Logger) func(http.Handler) http.Handler {
 	}
 }
 
-// maskPath hides the token in the addresses of our pages, wherever they stand: it
-// is a key, in an address that leads nowhere too.
+// maskPath hides the token in the address of one of our pages. The token is a key, so it is
+// hidden in an unknown address too.
 func maskPath(path string) string {
 	for _, prefix := range []string{"/open/", "/card/"} {
 		if before, rest, ok := strings.Cut(path, prefix); ok {
@@ -146,28 +144,3 @@ func maskPath(path string) string {
 	}
 	return path
 }
-
-// statusRecorder remembers the status of an answer.
-type statusRecorder struct {
-	http.ResponseWriter
-	status int
-}
-
-// WriteHeader implements [http.ResponseWriter].
-func (r *statusRecorder) WriteHeader(status int) {
-	if r.status == 0 {
-		r.status = status
-	}
-	r.ResponseWriter.WriteHeader(status)
-}
-
-// Write implements [http.ResponseWriter].
-func (r *statusRecorder) Write(data []byte) (int, error) {
-	if r.status == 0 {
-		r.status = http.StatusOK
-	}
-	return r.ResponseWriter.Write(data)
-}
-
-// Unwrap lets [http.ResponseController] reach the connection.
-func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

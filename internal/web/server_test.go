@@ -20,7 +20,7 @@ import (
 
 const token = "AQLOinvented-token_0123456789"
 
-// logged has a handler answer behind the log, and returns what was logged.
+// logged serves a request through the middleware and returns the answer and the log.
 func logged(handler http.HandlerFunc, r *http.Request) (roomlinktest.Reply, string) {
 	var log roomlinktest.Logbook
 	answer := record(web.Logged(zerolog.New(&log))(handler), r)
@@ -62,7 +62,7 @@ func TestLoggedMasksTokens(t *testing.T) {
 	}
 }
 
-func TestLoggedTurnsAPanicInto500(t *testing.T) {
+func TestLoggedTurnsPanicInto500(t *testing.T) {
 	answer, log := logged(func(http.ResponseWriter, *http.Request) { panic("the ticket is xyzzy") },
 		httptest.NewRequest(http.MethodGet, "/open/"+token, nil))
 	answer.WantError(t, 500, "internal")
@@ -72,7 +72,7 @@ func TestLoggedTurnsAPanicInto500(t *testing.T) {
 		}
 	}
 	if text := answer.Body + log; strings.Contains(text, "xyzzy") || strings.Contains(text, token) {
-		t.Errorf("got %s, want neither what the panic said nor the token", text)
+		t.Errorf("got %s, want neither the text of the panic nor the token", text)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestServerSurvivesPanics(t *testing.T) {
 	answer.WantError(t, 500, "internal")
 	for _, path := range []string{"/half", "/abort"} {
 		if answer, err := get(t, server.url+path); err == nil {
-			t.Errorf("%s: got the whole answer %q, want one that breaks off", path, answer.Body)
+			t.Errorf("%s: got the whole answer %q, want a truncated one", path, answer.Body)
 		}
 	}
 	if answer, err := get(t, server.url+"/good"); err != nil || answer.Status != http.StatusOK {
@@ -111,7 +111,7 @@ func TestServerSurvivesPanics(t *testing.T) {
 	}
 }
 
-// hold is a handler that says when it is called, and answers when it is let go.
+// hold is a handler that signals a call and waits for its release.
 type hold struct {
 	begun   chan struct{}
 	release chan struct{}
@@ -135,7 +135,7 @@ type outcome struct {
 	err  error
 }
 
-// ask gets an address in the background.
+// ask sends a request in the background.
 func ask(t *testing.T, url string) <-chan outcome {
 	t.Helper()
 	outcomes := make(chan outcome, 1)
@@ -146,7 +146,7 @@ func ask(t *testing.T, url string) <-chan outcome {
 	return outcomes
 }
 
-// wantClosed waits until nobody listens any more.
+// wantClosed waits until the address refuses connections.
 func wantClosed(t *testing.T, address string) {
 	t.Helper()
 	for ctx := roomlinktest.Context(t); ctx.Err() == nil; {
@@ -154,7 +154,7 @@ func wantClosed(t *testing.T, address string) {
 		if err != nil {
 			return
 		}
-		// One that came just before the end is closed without an answer.
+		// A connection that was accepted just before is closed without an answer.
 		_, _ = conn.Read(make([]byte, 1))
 		_ = conn.Close()
 	}
@@ -170,19 +170,19 @@ func TestServerLetsRequestsFinish(t *testing.T) {
 	wantClosed(t, server.address)
 	select {
 	case err := <-server.done:
-		t.Fatalf("with a request under way: got the end with error %v, want a wait", err)
+		t.Fatalf("with a running request: got the end with error %v, want a wait", err)
 	default:
 	}
 	close(handler.release)
 	if got := roomlinktest.Receive(t, asked, "the answer"); got.err != nil || got.body != "done" {
-		t.Errorf("request under way: got %q and error %v, want its answer", got.body, got.err)
+		t.Errorf("running request: got %q and error %v, want its answer", got.body, got.err)
 	}
 	if err := roomlinktest.Receive(t, server.done, "the end"); err != nil {
 		t.Errorf("stopping: got error %v, want none", err)
 	}
 }
 
-func TestServerCutsOffAfterTheGrace(t *testing.T) {
+func TestServerClosesConnectionsAfterGrace(t *testing.T) {
 	var log roomlinktest.Logbook
 	handler := newHold()
 	server := serve(t, web.Server{Handler: handler, Grace: 20 * time.Millisecond, Logger: zerolog.New(&log)})
@@ -193,14 +193,14 @@ func TestServerCutsOffAfterTheGrace(t *testing.T) {
 		t.Errorf("stopping: got error %v, want none", err)
 	}
 	if got := roomlinktest.Receive(t, asked, "the answer"); got.err == nil {
-		t.Errorf("request under way: got %q, want it cut off", got.body)
+		t.Errorf("running request: got %q, want it cut off", got.body)
 	}
 	if !strings.Contains(log.String(), "requests cut off") {
-		t.Errorf("log: got %q, want a line about it", log.String())
+		t.Errorf("log: got %q, want the line \"requests cut off\"", log.String())
 	}
 }
 
-func TestServerReturnsTheListenersError(t *testing.T) {
+func TestServerReturnsListenerError(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("listening: %v", err)
@@ -222,7 +222,7 @@ func TestUntilStopping(t *testing.T) {
 		close(began)
 		<-ctx.Done()
 		ended <- r.Context().Err()
-		_, _ = io.WriteString(w, "as far as it came")
+		_, _ = io.WriteString(w, "partial answer")
 	})})
 	asked := ask(t, server.url)
 	roomlinktest.Receive(t, began, "the request")
@@ -230,8 +230,8 @@ func TestUntilStopping(t *testing.T) {
 	if err := roomlinktest.Receive(t, ended, "the end of the wait"); err != nil {
 		t.Errorf("the request's own context: got error %v, want none", err)
 	}
-	if got := roomlinktest.Receive(t, asked, "the answer"); got.err != nil || got.body != "as far as it came" {
-		t.Errorf("request under way: got %q and error %v, want its answer", got.body, got.err)
+	if got := roomlinktest.Receive(t, asked, "the answer"); got.err != nil || got.body != "partial answer" {
+		t.Errorf("running request: got %q and error %v, want its answer", got.body, got.err)
 	}
 	if err := roomlinktest.Receive(t, server.done, "the end"); err != nil {
 		t.Errorf("stopping: got error %v, want none", err)

@@ -12,16 +12,16 @@ import (
 	"roomlink/internal/web"
 )
 
-// running is a server that runs.
+// running is a running server.
 type running struct {
 	url     string
 	address string
-	// stop has the server begin to stop; done tells what Run returned.
+	// stop begins to stop the server. done receives the result of Run.
 	stop func()
 	done <-chan error
 }
 
-// serve runs a server, and stops it with the test.
+// serve runs a server until the test ends.
 func serve(tb testing.TB, server web.Server) running {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -42,7 +42,7 @@ func serve(tb testing.TB, server web.Server) running {
 	return running{url: "http://" + address, address: address, stop: stop, done: done}
 }
 
-// get asks once, on a connection of its own.
+// get sends a request on a new connection.
 func get(tb testing.TB, url string) (roomlinktest.Reply, error) {
 	tb.Helper()
 	r, err := http.NewRequestWithContext(roomlinktest.Context(tb), http.MethodGet, url, nil)
@@ -59,7 +59,7 @@ func get(tb testing.TB, url string) (roomlinktest.Reply, error) {
 	return roomlinktest.Reply{Status: answer.StatusCode, Header: answer.Header, Body: string(body)}, err
 }
 
-// record has a handler answer in memory.
+// record serves a request in memory.
 func record(handler http.Handler, r *http.Request) roomlinktest.Reply {
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, r)

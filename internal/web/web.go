@@ -1,7 +1,8 @@
-// Package web is what all public HTTP of roomlink has in common: answers that
-// are flat JSON objects of strings (Talkdesk maps nothing else with ease), one
-// form and one table of errors, limits on headers, bodies and time, and a log
-// line for each request in which an address of ours that is a key is masked.
+// Package web is the common part of all public HTTP endpoints. It provides the form of
+// answers and errors, limits on headers, bodies and time, and a log line for each request.
+//
+// Answers are flat JSON objects of strings, because Talkdesk maps other values poorly. Log
+// lines never contain the token in the address of one of our pages.
 package web
 
 import (
@@ -24,61 +25,56 @@ import (
 // MaxBody bounds the body of a request, in bytes.
 const MaxBody = 64 << 10
 
-// Error is an answer that is no success. It is an error, so that what finds a
-// fault can say how it is to be answered.
+// Error is an error together with the answer to it.
 type Error struct {
 	// Status is the HTTP status.
 	Status int
-	// Code is one lower-case word for programs.
+	// Code is a lower-case identifier for programs, such as "bad_request".
 	Code string
-	// Description is one sentence for people. It never quotes a secret.
+	// Description is a sentence for people. It never contains a secret.
 	Description string
-	// RetryAfter becomes the header of that name, in whole seconds; 0 for none.
+	// RetryAfter is the Retry-After header, rounded up to whole seconds; 0 for none.
 	RetryAfter time.Duration
 }
 
 // Error implements error.
 func (e *Error) Error() string { return e.Code + ": " + e.Description }
 
-// BadRequest is the answer to a request that breaks a rule.
+// BadRequest returns a 400 with the given code.
 func BadRequest(code, format string, v ...any) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: code, Description: fmt.Sprintf(format, v...)}
 }
 
-// Unavailable is the answer while something that we need is not there.
+// Unavailable returns a 503, for a dependency that does not work.
 func Unavailable(code, description string, retryAfter time.Duration) *Error {
 	return &Error{
 		Status: http.StatusServiceUnavailable, Code: code, Description: description, RetryAfter: retryAfter,
 	}
 }
 
-// Unauthorized is the answer to a request without good credentials.
-func Unauthorized(description string) *Error {
-	return &Error{Status: http.StatusUnauthorized, Code: "unauthorized", Description: description}
-}
-
-// AccessError returns the answer to an error of [access.Authenticator.Authenticate].
+// AccessError returns the answer to an error of [access.Authenticator.Authenticate]: a 401,
+// or a 429 for [access.ErrTooManyFailures].
 func AccessError(err error) *Error {
 	if errors.Is(err, access.ErrTooManyFailures) {
 		return TooMany(err.Error(), time.Second)
 	}
-	return Unauthorized(err.Error())
+	return &Error{Status: http.StatusUnauthorized, Code: "unauthorized", Description: err.Error()}
 }
 
-// TooMany is the answer to a caller that asks too often.
+// TooMany returns a 429, for a caller that exceeds a rate.
 func TooMany(description string, retryAfter time.Duration) *Error {
 	return &Error{
 		Status: http.StatusTooManyRequests, Code: "too_many_requests", Description: description, RetryAfter: retryAfter,
 	}
 }
 
-// NotFound is the answer for an address that leads nowhere.
+// NotFound returns a 404.
 func NotFound(description string) *Error {
 	return &Error{Status: http.StatusNotFound, Code: "not_found", Description: description}
 }
 
-// Fail answers with an error: with itself if it is an [*Error], else with 500
-// and without a word of what it says.
+// Fail answers with err if it is an [*Error]. For any other error it answers 500 and does
+// not reveal the error's text.
 func Fail(w http.ResponseWriter, err error) {
 	answer := &Error{Status: http.StatusInternalServerError, Code: "internal", Description: "something went wrong here"}
 	errors.As(err, &answer)
@@ -91,33 +87,27 @@ func Fail(w http.ResponseWriter, err error) {
 	JSON(w, answer.Status, map[string]string{"error": answer.Code, "error_description": answer.Description})
 }
 
-// What all answers of [JSON] have in common.
-var (
-	jsonType   = []string{"application/json"}
-	noSniffing = []string{"nosniff"}
-	noStore    = []string{"no-store"}
-	newline    = []byte{'\n'}
-)
-
-// JSON answers with v, which is a flat object of strings.
+// JSON answers with v, which must be a flat object of strings. It keeps a Cache-Control
+// header of the handler's own.
 func JSON(w http.ResponseWriter, status int, v any) {
 	header := w.Header()
-	header["Content-Type"], header["X-Content-Type-Options"] = jsonType, noSniffing
+	header.Set("Content-Type", "application/json")
+	header.Set("X-Content-Type-Options", "nosniff")
 	if header.Get("Cache-Control") == "" {
-		header["Cache-Control"] = noStore
+		header.Set("Cache-Control", "no-store")
 	}
 	w.WriteHeader(status)
-	// Flat strings are always JSON, and a client that is gone hears nothing.
+	// Strings always have a JSON form, and a write to a closed connection needs no handling.
 	_ = json.MarshalWrite(w, v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
-	_, _ = w.Write(newline)
+	_, _ = w.Write([]byte{'\n'})
 }
 
-// ReadBody reads the body of a request into a buffer, whose bytes it returns. It
-// returns an [*Error]: 413 over [MaxBody], 408 for one that did not come in time, 400
-// for one that was cut off.
+// ReadBody reads the body of a request into the given buffer and returns the buffer's
+// bytes. It returns an [*Error]: 413 above [MaxBody], 408 after
+// [Server.BodyTimeout], 400 for a truncated body.
 func ReadBody(w http.ResponseWriter, r *http.Request, body *bytes.Buffer) ([]byte, error) {
 	body.Reset()
-	body.Grow(int(min(max(r.ContentLength, 0), MaxBody)) + bytes.MinRead) // read without growing
+	body.Grow(int(min(max(r.ContentLength, 0), MaxBody)) + bytes.MinRead) // so that it does not grow
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody))
 	var tooLarge *http.MaxBytesError
 	var timeout interface{ Timeout() bool }
@@ -131,18 +121,18 @@ func ReadBody(w http.ResponseWriter, r *http.Request, body *bytes.Buffer) ([]byt
 		}
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return nil, &Error{
-			Status: http.StatusRequestTimeout, Code: "timeout", Description: "the body did not come in time",
+			Status: http.StatusRequestTimeout, Code: "timeout", Description: "the body did not arrive in time",
 		}
 	}
 	return nil, BadRequest("truncated", "the body was cut off")
 }
 
-// methods are those that a 405 may name (RFC 9110, section 15.5.6).
+// methods are the candidates for the Allow header of a 405 (RFC 9110, section 15.5.6).
 var methods = [...]string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
 }
 
-// NewRouter returns a router whose own answers are of our form.
+// NewRouter returns a router that answers 404 and 405 in the form of [Fail].
 func NewRouter() *chi.Mux {
 	router := chi.NewRouter()
 	router.NotFound(func(w http.ResponseWriter, _ *http.Request) {
@@ -162,7 +152,7 @@ func NewRouter() *chi.Mux {
 	return router
 }
 
-// routePath is the path as the router matches it.
+// routePath returns the path that chi matches.
 func routePath(r *http.Request) string {
 	if r.URL.RawPath != "" {
 		return r.URL.RawPath
@@ -170,8 +160,8 @@ func routePath(r *http.Request) string {
 	return r.URL.Path
 }
 
-// PathValue returns a part of the address, decoded. It returns an [*Error], 400,
-// for one that cannot be.
+// PathValue returns a decoded parameter of the path. It returns an [*Error], 400, if the
+// parameter is not percent-encoded correctly.
 func PathValue(r *http.Request, name string) (string, error) {
 	value := chi.URLParam(r, name)
 	if r.URL.RawPath == "" {
@@ -179,7 +169,7 @@ func PathValue(r *http.Request, name string) (string, error) {
 	}
 	decoded, err := url.PathUnescape(value)
 	if err != nil {
-		return "", BadRequest("bad_address", "the address is not percent-encoded as it should be")
+		return "", BadRequest("bad_address", "the address is not percent-encoded correctly")
 	}
 	return decoded, nil
 }

@@ -12,6 +12,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"roomlink/internal/access"
 	"roomlink/internal/web"
 )
 
@@ -21,16 +22,17 @@ func TestFail(t *testing.T) {
 		err    error
 		status int
 		code   string
-		// retryAfter and challenge are headers.
+		// The values of the headers Retry-After and WWW-Authenticate.
 		retryAfter, challenge string
 	}{
 		{"bad request", web.BadRequest("bad_thing", "the thing is %d", 7), 400, "bad_thing", "", ""},
-		{"unauthorized", web.Unauthorized("who is there"), 401, "unauthorized", "", `Basic realm="roomlink", Bearer realm="roomlink"`},
+		{"unauthorized", web.AccessError(access.ErrBadCredentials), 401, "unauthorized", "", `Basic realm="roomlink", Bearer realm="roomlink"`},
+		{"too many failures", web.AccessError(access.ErrTooManyFailures), 429, "too_many_requests", "1", ""},
 		{"not found", web.NotFound("nothing here"), 404, "not_found", "", ""},
 		{"unavailable", web.Unavailable("queue_full", "later", 10*time.Second), 503, "queue_full", "10", ""},
 		{"part of a second", web.Unavailable("queue_full", "later", 1200*time.Millisecond), 503, "queue_full", "2", ""},
-		{"at once", web.Unavailable("queue_full", "later", 0), 503, "queue_full", "", ""},
-		{"one's own", &web.Error{Status: 418, Code: "teapot", Description: "short and stout"}, 418, "teapot", "", ""},
+		{"without Retry-After", web.Unavailable("queue_full", "later", 0), 503, "queue_full", "", ""},
+		{"custom", &web.Error{Status: 418, Code: "teapot", Description: "short and stout"}, 418, "teapot", "", ""},
 		{"wrapped", fmt.Errorf("reading: %w", web.NotFound("nothing here")), 404, "not_found", "", ""},
 		{"foreign", errors.New("the password is xyzzy"), 500, "internal", "", ""},
 		{"none", nil, 500, "internal", "", ""},
@@ -48,7 +50,7 @@ func TestFail(t *testing.T) {
 				}
 			}
 			if strings.Contains(answer.Body, "xyzzy") {
-				t.Errorf("got %s, want no word of a foreign error", answer.Body)
+				t.Errorf("got %s, want no text of a foreign error", answer.Body)
 			}
 		})
 	}
@@ -74,7 +76,7 @@ func TestJSONKeepsCacheControl(t *testing.T) {
 	}
 }
 
-// slow is a read that ran into its deadline.
+// slow is the error of a read after its deadline.
 type slow struct{}
 
 func (slow) Error() string { return "too slow" }
@@ -90,9 +92,9 @@ func TestReadBody(t *testing.T) {
 		code   string
 	}{
 		{"empty", strings.NewReader(""), 0, 0, ""},
-		{"all that is taken", strings.NewReader(full), web.MaxBody, 0, ""},
+		{"largest", strings.NewReader(full), web.MaxBody, 0, ""},
 		{"byte by byte", iotest.OneByteReader(strings.NewReader(full)), web.MaxBody, 0, ""},
-		{"one byte more", strings.NewReader(full + "x"), 0, 413, "too_large"},
+		{"one byte too large", strings.NewReader(full + "x"), 0, 413, "too_large"},
 		{"endless", endless{}, 0, 413, "too_large"},
 		{"cut off", io.MultiReader(strings.NewReader("{"), iotest.ErrReader(io.ErrUnexpectedEOF)), 0, 400, "truncated"},
 		{"too slow", io.MultiReader(strings.NewReader("{"), iotest.ErrReader(slow{})), 0, 408, "timeout"},
@@ -117,12 +119,12 @@ func TestReadBody(t *testing.T) {
 	}
 }
 
-// endless is a body without an end.
+// endless is an endless body.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-// echo is a router with one address that says what it was called with.
+// echo returns a router with one path that answers with its parameter.
 func echo() http.Handler {
 	router := web.NewRouter()
 	answer := func(w http.ResponseWriter, r *http.Request) {
@@ -198,8 +200,8 @@ func TestPathValue(t *testing.T) {
 	}
 }
 
-// net/http takes no such path from a connection; a middleware might make one.
-func TestPathValueThatIsNotEncoded(t *testing.T) {
+// net/http refuses such a path, but a middleware might produce it.
+func TestPathValueWithBadEncoding(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/things/a", nil)
 	r.URL.RawPath = "/things/%zz"
 	answer := record(echo(), r)
