@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/access"
+	"roomlink/internal/accounts"
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
@@ -66,9 +67,13 @@ func newSite(tb testing.TB, edits ...func(*site)) *site {
 	if err != nil {
 		tb.Fatalf("making keys: %v", err)
 	}
-	authenticator, err := access.NewAuthenticator(access.Config{Keys: keys, Accounts: []access.Account{
-		{Name: account, APIKeys: []access.Credential{{Name: "acme key", Secret: apiKey}}},
-		{Name: other, APIKeys: []access.Credential{{Name: "globex key", Secret: otherKey}}},
+	withKey := func(name, keyName string, key secret.String) accounts.Account {
+		return accounts.Account{Name: name, Talkdesk: accounts.Talkdesk{Credentials: accounts.Credentials{
+			APIKeys: []accounts.APIKey{{Name: keyName, Key: key}},
+		}}}
+	}
+	authenticator, err := access.NewAuthenticator(access.Config{Keys: keys, Accounts: []accounts.Account{
+		withKey(account, "acme key", apiKey), withKey(other, "globex key", otherKey),
 	}})
 	if err != nil {
 		tb.Fatalf("making an authenticator: %v", err)

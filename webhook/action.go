@@ -15,6 +15,7 @@ import (
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -48,7 +49,7 @@ var compiledSchema = sync.OnceValue(func() *jsonschema.Schema {
 })
 
 // decodeAction reads the request of auvious' own action, held to its schema.
-func decodeAction(body []byte, fields fields, account Account) (notice, error) {
+func decodeAction(body []byte, fields fields, account accounts.Account) (notice, error) {
 	n := notice{source: messages.SourceAction, channel: messages.ChannelAction, start: true}
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
 	if err != nil {
@@ -82,8 +83,8 @@ func decodeAction(body []byte, fields fields, account Account) (notice, error) {
 	if n.options.TicketExpirationSeconds, err = expiration(fields.value("ticketExpirationSeconds")); err != nil {
 		return n, web.BadRequest("bad_ticket_expiration", "ticketExpirationSeconds %v", err)
 	}
-	if account.ApplicationID != "" && n.options.ApplicationID != "" &&
-		n.options.ApplicationID != account.ApplicationID {
+	if account.Auvious.ApplicationID != "" && n.options.ApplicationID != "" &&
+		n.options.ApplicationID != account.Auvious.ApplicationID {
 		return n, web.BadRequest("wrong_application", "applicationId is not the one of this account")
 	}
 	return n, checkCustomer(&n)

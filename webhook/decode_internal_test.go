@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -54,7 +55,7 @@ func FuzzDecode(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	account := Account{Name: "acme"}
+	account := accounts.Account{Name: "acme"}
 	now := time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		n, err := decode(body, account)
@@ -90,7 +91,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := decode(data, Account{Name: "acme"}); err != nil {
+				if _, err := decode(data, accounts.Account{Name: "acme"}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -11,10 +11,10 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/store"
 	"roomlink/messages"
-	"roomlink/webhook"
 )
 
 const facadePath = "/security/facades/room"
@@ -191,7 +191,7 @@ func TestActionTriesAFailedConversationAnew(t *testing.T) {
 }
 
 func TestActionRefuses(t *testing.T) {
-	s := newSite(t, setup{accounts: []webhook.Account{{Name: account, ApplicationID: "app-1"}, {Name: other}}})
+	s := newSite(t, setup{accounts: []accounts.Account{withApplication(account, "app-1"), {Name: other}}})
 	for _, test := range []struct {
 		name, body string
 		status     int
@@ -233,7 +233,7 @@ func TestActionWithoutABroker(t *testing.T) {
 }
 
 func TestRate(t *testing.T) {
-	s := newSite(t, setup{accounts: []webhook.Account{{Name: account, Rate: 0.001}, {Name: other}}})
+	s := newSite(t, setup{accounts: []accounts.Account{{Name: account, Talkdesk: accounts.Talkdesk{Rate: 0.001}}, {Name: other}}})
 	s.post(t, eventsPath, automation("a")).wantStatus(t, http.StatusAccepted, "accepted")
 	answer := s.post(t, eventsPath, automation("b"))
 	answer.WantError(t, http.StatusTooManyRequests, "too_many_requests")

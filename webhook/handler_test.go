@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/access"
+	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/store"
 	"roomlink/internal/web"
@@ -36,7 +37,7 @@ func newHandler(tb testing.TB, client *store.Store) http.Handler {
 		Client:        client,
 		Authenticator: newAuthenticator(tb, keys, clientSecret),
 		Pages:         access.Pages{Keys: keys, BaseURL: baseURL, Lifetime: pageLifetime},
-		Accounts:      []webhook.Account{{Name: account}, {Name: other}},
+		Accounts:      []accounts.Account{{Name: account}, {Name: other}},
 		Logger:        zerolog.Nop(),
 		Registerer:    prometheus.NewRegistry(),
 	}).Routes(router)
@@ -167,10 +168,9 @@ func Example() {
 		return
 	}
 	authenticator, err := access.NewAuthenticator(access.Config{
-		Accounts: []access.Account{{
-			Name:    "acme",
-			Clients: []access.Credential{{Name: "connections", ID: "talkdesk", Secret: "invented"}},
-		}},
+		Accounts: []accounts.Account{{Name: "acme", Talkdesk: accounts.Talkdesk{Credentials: accounts.Credentials{
+			Clients: []accounts.Client{{Name: "connections", ID: "talkdesk", Secret: "invented"}},
+		}}}},
 		Keys: keys, TokenLifetime: time.Hour,
 	})
 	if err != nil {
@@ -179,7 +179,7 @@ func Example() {
 	}
 	router := web.NewRouter()
 	webhook.New(webhook.Config{
-		Authenticator: authenticator, Accounts: []webhook.Account{{Name: "acme"}}, Registerer: prometheus.NewRegistry(),
+		Authenticator: authenticator, Accounts: []accounts.Account{{Name: "acme"}}, Registerer: prometheus.NewRegistry(),
 	}).Routes(router)
 
 	ask := func(path, contentType, body, bearer string) *httptest.ResponseRecorder {

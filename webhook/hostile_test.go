@@ -10,10 +10,10 @@ import (
 	"testing"
 
 	"roomlink/internal/access"
+	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/web"
 	"roomlink/messages"
-	"roomlink/webhook"
 )
 
 // hostile is a request as no Talkdesk sends it, or should not.
@@ -272,7 +272,7 @@ var hostileHeaders = []hostile{
 }
 
 func TestHostileRequests(t *testing.T) {
-	s := newSite(t, setup{accounts: []webhook.Account{{Name: account}, {Name: other, ApplicationID: "ours"}}})
+	s := newSite(t, setup{accounts: []accounts.Account{{Name: account}, withApplication(other, "ours")}})
 	for i, test := range append(hostileBodies, hostileHeaders...) {
 		t.Run(test.name, func(t *testing.T) {
 			body := test.body

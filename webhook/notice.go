@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -52,11 +53,11 @@ func (n notice) started(account string, now time.Time) messages.Started {
 // decode reads a body of Talkdesk's in one of its three shapes, which its fields
 // tell apart: Digital Connect has event_type, an Execute Action has interactionId
 // or applicationId, and an Automation has event. It returns a [*web.Error], 400.
-func decode(body []byte, account Account) (notice, error) {
+func decode(body []byte, account accounts.Account) (notice, error) {
 	return readFields(body, func(fields fields) (notice, error) { return decodeShape(body, fields, account) })
 }
 
-func decodeShape(body []byte, fields fields, account Account) (n notice, err error) {
+func decodeShape(body []byte, fields fields, account accounts.Account) (n notice, err error) {
 	switch {
 	case fields.has("event_type"):
 		n, err = decodeDigitalConnect(fields, account)
@@ -85,13 +86,13 @@ func checkInteraction(n notice) error {
 
 // decodeAutomation reads the flat body of an Automation, whose values are all
 // strings (Talkdesk, Webhook Trigger).
-func decodeAutomation(fields fields, account Account) (notice, error) {
+func decodeAutomation(fields fields, account accounts.Account) (notice, error) {
 	n := notice{source: messages.SourceAutomation, channel: messages.ChannelVoice}
 	name, err := fields.text("event", true)
 	if err != nil {
 		return n, err
 	}
-	n.start = account.starts(name)
+	n.start = starts(account, name)
 	if n.interactionID, err = fields.text("interaction_id", n.start); err != nil {
 		return n, err
 	}
@@ -118,13 +119,13 @@ func checkCustomer(n *notice) error {
 
 // decodeDigitalConnect reads an event of Digital Connect. Its event_type is
 // published in upper case and documented in lower case.
-func decodeDigitalConnect(fields fields, account Account) (notice, error) {
+func decodeDigitalConnect(fields fields, account accounts.Account) (notice, error) {
 	n := notice{source: messages.SourceDigitalConnect, channel: messages.ChannelDigital}
 	name, err := fields.text("event_type", true)
 	if err != nil {
 		return n, err
 	}
-	n.start = account.starts(name)
+	n.start = starts(account, name)
 	if n.interactionID, err = fields.text("conversation_id", n.start); err != nil {
 		return n, err
 	}
@@ -139,11 +140,11 @@ func decodeDigitalConnect(fields fields, account Account) (notice, error) {
 }
 
 // starts reports whether the name of an event counts as a start.
-func (a Account) starts(name string) bool {
-	if len(a.StartEvents) == 0 {
+func starts(a accounts.Account, name string) bool {
+	if len(a.Talkdesk.StartEvents) == 0 {
 		return strings.Contains(strings.ToLower(name), "start")
 	}
-	return slices.ContainsFunc(a.StartEvents, func(start string) bool { return strings.EqualFold(start, name) })
+	return slices.ContainsFunc(a.Talkdesk.StartEvents, func(start string) bool { return strings.EqualFold(start, name) })
 }
 
 // fields are the members of a JSON object, not yet read, in the order in which they

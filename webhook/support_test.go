@@ -2,6 +2,7 @@ package webhook_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/access"
+	"roomlink/internal/accounts"
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
@@ -60,11 +62,11 @@ type site struct {
 
 // setup is what a test may choose about its site.
 type setup struct {
-	accounts []webhook.Account
+	accounts []accounts.Account
 	streams  store.StreamSettings
 	// clientSecret is [clientSecret] by default.
 	clientSecret secret.String
-	// actionTimeout is the webhook's own by default.
+	// actionTimeout is 4 s by default.
 	actionTimeout time.Duration
 	// on is a site whose broker is shared.
 	on *site
@@ -89,7 +91,7 @@ func newSite(tb testing.TB, s setup) *site {
 		s.clientSecret = clientSecret
 	}
 	if s.accounts == nil {
-		s.accounts = []webhook.Account{{Name: account}, {Name: other}}
+		s.accounts = []accounts.Account{{Name: account}, {Name: other}}
 	}
 	made.serve(tb, webhook.New(webhook.Config{
 		Client:        made.client,
@@ -97,7 +99,7 @@ func newSite(tb testing.TB, s setup) *site {
 		Authenticator: newAuthenticator(tb, made.keys, s.clientSecret),
 		Pages:         access.Pages{Keys: made.keys, BaseURL: baseURL, Lifetime: pageLifetime},
 		Accounts:      s.accounts,
-		ActionTimeout: s.actionTimeout,
+		ActionTimeout: cmp.Or(s.actionTimeout, 4*time.Second),
 		Logger:        zerolog.New(made.log),
 		Registerer:    made.registry,
 	}))
@@ -120,22 +122,29 @@ func (s *site) feed(tb testing.TB) *store.Feed {
 	return feed
 }
 
+func withApplication(name, applicationID string) accounts.Account {
+	return accounts.Account{Name: name, Auvious: accounts.Auvious{
+		Application: accounts.Application{ApplicationID: applicationID},
+	}}
+}
+
 func newAuthenticator(tb testing.TB, keys *access.Keys, clientSecret secret.String) *access.Authenticator {
 	tb.Helper()
 	authenticator, err := access.NewAuthenticator(access.Config{
 		Keys: keys, TokenLifetime: time.Hour, FailureDelay: time.Millisecond,
-		Accounts: []access.Account{{
-			Name:    account,
-			APIKeys: []access.Credential{{Name: "acme key", Secret: apiKey}},
-			Basic:   []access.Credential{{Name: "acme basic", ID: basicUser, Secret: basicSecret}},
-			Clients: []access.Credential{
-				{Name: "acme client", ID: clientID, Secret: clientSecret},
-				{Name: "acme odd client", ID: oddID, Secret: oddSecret},
-			},
-		}, {
-			Name:    other,
-			APIKeys: []access.Credential{{Name: "globex key", Secret: otherKey}},
-		}},
+		Accounts: []accounts.Account{
+			{Name: account, Talkdesk: accounts.Talkdesk{Credentials: accounts.Credentials{
+				APIKeys: []accounts.APIKey{{Name: "acme key", Key: apiKey}},
+				Basic:   []accounts.Basic{{Name: "acme basic", User: basicUser, Password: basicSecret}},
+				Clients: []accounts.Client{
+					{Name: "acme client", ID: clientID, Secret: clientSecret},
+					{Name: "acme odd client", ID: oddID, Secret: oddSecret},
+				},
+			}}},
+			{Name: other, Talkdesk: accounts.Talkdesk{Credentials: accounts.Credentials{
+				APIKeys: []accounts.APIKey{{Name: "globex key", Key: otherKey}},
+			}}},
+		},
 	})
 	if err != nil {
 		tb.Fatalf("making an authenticator: %v", err)

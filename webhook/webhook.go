@@ -28,6 +28,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"roomlink/internal/access"
+	"roomlink/internal/accounts"
 	"roomlink/internal/store"
 	"roomlink/internal/web"
 	"roomlink/messages"
@@ -38,25 +39,9 @@ const (
 	// 5 s (Talkdesk, Connections).
 	storeWithin = 3 * time.Second
 
-	// DefaultActionTimeout keeps an action's answer under Talkdesk's time-out.
-	DefaultActionTimeout = 4 * time.Second
-
 	retryFull        = 10 * time.Second
 	retryUnavailable = 2 * time.Second
 )
-
-// Account is what the webhook needs to know of an account.
-type Account struct {
-	Name string
-	// StartEvents are the names of events that count as a start, in any case; empty
-	// for every name with "start" in it.
-	StartEvents []string
-	// ApplicationID is the only one that a caller may ask for; "" for any.
-	ApplicationID string
-	// Rate is how many calls a second the account may make of this process; 0 for
-	// any number.
-	Rate float64
-}
 
 // Config makes a [Webhook].
 type Config struct {
@@ -65,9 +50,8 @@ type Config struct {
 	Feed          *store.Feed
 	Authenticator *access.Authenticator
 	Pages         access.Pages
-	Accounts      []Account
-	// ActionTimeout is how long an action waits for its links;
-	// [DefaultActionTimeout] if 0.
+	Accounts      []accounts.Account
+	// ActionTimeout bounds the wait of an action for its links.
 	ActionTimeout time.Duration
 	Logger        zerolog.Logger
 	// Registerer takes the metrics.
@@ -84,15 +68,12 @@ type Webhook struct {
 
 // caller is an account with what it may still ask for.
 type caller struct {
-	Account
+	accounts.Account
 	limiter *rate.Limiter
 }
 
 // New returns a webhook for its accounts.
 func New(config Config) *Webhook {
-	if config.ActionTimeout == 0 {
-		config.ActionTimeout = DefaultActionTimeout
-	}
 	h := &Webhook{
 		config:  config,
 		metrics: newMetrics(config.Registerer),
@@ -104,19 +85,19 @@ func New(config Config) *Webhook {
 
 // SetAccounts replaces the accounts for the requests that come from now on. An
 // account whose rate is the same goes on counting.
-func (h *Webhook) SetAccounts(accounts []Account) {
+func (h *Webhook) SetAccounts(all []accounts.Account) {
 	before := h.accounts.Load()
-	callers := make(map[string]*caller, len(accounts))
-	for _, account := range accounts {
+	callers := make(map[string]*caller, len(all))
+	for _, account := range all {
 		limit := rate.Inf
-		if account.Rate > 0 {
-			limit = rate.Limit(account.Rate)
+		if account.Talkdesk.Rate > 0 {
+			limit = rate.Limit(account.Talkdesk.Rate)
 		}
-		callers[account.Name] = &caller{account, rate.NewLimiter(limit, max(1, int(account.Rate)))}
+		callers[account.Name] = &caller{account, rate.NewLimiter(limit, max(1, int(account.Talkdesk.Rate)))}
 		if before == nil {
 			continue
 		}
-		if old, ok := (*before)[account.Name]; ok && old.Rate == account.Rate {
+		if old, ok := (*before)[account.Name]; ok && old.Talkdesk.Rate == account.Talkdesk.Rate {
 			callers[account.Name].limiter = old.limiter
 		}
 	}
@@ -188,34 +169,34 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request, line *audit) (int
 
 // admit finds whose call it is and whether it may be made. Its errors are
 // [*web.Error]s.
-func (h *Webhook) admit(r *http.Request, line *audit, now time.Time) (Account, error) {
+func (h *Webhook) admit(r *http.Request, line *audit, now time.Time) (accounts.Account, error) {
 	identity, err := h.config.Authenticator.Authenticate(r, now)
 	line.identity = identity
 	if err != nil {
 		line.outcome = "unauthorized"
-		return Account{}, web.AccessError(err)
+		return accounts.Account{}, web.AccessError(err)
 	}
 	caller, ok := (*h.accounts.Load())[identity.Account]
 	if !ok { // removed in this moment
 		line.outcome = "unauthorized"
-		return Account{}, web.AccessError(access.ErrBadCredentials)
+		return accounts.Account{}, web.AccessError(access.ErrBadCredentials)
 	}
 	if reservation := caller.limiter.ReserveN(now, 1); reservation.DelayFrom(now) > 0 {
 		wait := reservation.DelayFrom(now)
 		reservation.CancelAt(now)
 		line.outcome = "throttled"
-		return Account{}, web.TooMany("the account posts more events than it may", wait)
+		return accounts.Account{}, web.TooMany("the account posts more events than it may", wait)
 	}
 	return caller.Account, nil
 }
 
 // read reads the event of a request. Its errors are [*web.Error]s.
-func (h *Webhook) read(w http.ResponseWriter, r *http.Request, account Account) (notice, error) {
+func (h *Webhook) read(w http.ResponseWriter, r *http.Request, account accounts.Account) (notice, error) {
 	return readJSON(w, r, func(body []byte) (notice, error) { return decode(body, account) })
 }
 
 // readAction reads the request of an action. Its errors are [*web.Error]s.
-func (h *Webhook) readAction(w http.ResponseWriter, r *http.Request, account Account) (notice, error) {
+func (h *Webhook) readAction(w http.ResponseWriter, r *http.Request, account accounts.Account) (notice, error) {
 	return readJSON(w, r, func(body []byte) (notice, error) {
 		return readFields(body, func(fields fields) (notice, error) {
 			n, err := decodeAction(body, fields, account)

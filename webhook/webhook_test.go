@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"roomlink/internal/access"
+	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/store"
 	"roomlink/messages"
-	"roomlink/webhook"
 )
 
 // TestShapes holds what is stored for each shape to the last field. The samples
@@ -134,8 +134,8 @@ func members(t *testing.T, data []byte) map[string]any {
 }
 
 func TestStartEvents(t *testing.T) {
-	s := newSite(t, setup{accounts: []webhook.Account{
-		{Name: account}, {Name: other, StartEvents: []string{"Call_Ringing", "CONVERSATION_CREATED"}},
+	s := newSite(t, setup{accounts: []accounts.Account{
+		{Name: account}, {Name: other, Talkdesk: accounts.Talkdesk{StartEvents: []string{"Call_Ringing", "CONVERSATION_CREATED"}}},
 	}})
 	for i, test := range []struct {
 		key, field, name string
@@ -332,7 +332,7 @@ func TestAccountIsThatOfTheCredentials(t *testing.T) {
 }
 
 func TestForeignApplication(t *testing.T) {
-	s := newSite(t, setup{accounts: []webhook.Account{{Name: account, ApplicationID: "ours"}}})
+	s := newSite(t, setup{accounts: []accounts.Account{withApplication(account, "ours")}})
 	action := func(application string) string {
 		return encode(map[string]string{
 			"applicationId": application, "cdestination": "standalone", "customerId": "c", "interactionId": "a",

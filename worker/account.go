@@ -60,9 +60,9 @@ type account struct {
 }
 
 func newAccount(config Account, w *Worker) *account {
-	limit := rate.Inf
-	if config.Rate > 0 {
-		limit = rate.Limit(config.Rate)
+	rooms, limit := config.Auvious, rate.Inf
+	if rooms.Rate > 0 {
+		limit = rate.Limit(rooms.Rate)
 	}
 	a := &account{
 		Account: config,
@@ -72,31 +72,15 @@ func newAccount(config Account, w *Worker) *account {
 		history: newHistory(),
 		metrics: w.metrics.of(config.Name),
 		log:     w.config.Logger.With().Str("component", "worker").Str("account", config.Name).Logger(),
-		slots:   make(chan struct{}, config.Concurrency+config.Concurrency/aheadPart),
-		calls:   make(chan struct{}, config.Concurrency),
-		limiter: rate.NewLimiter(limit, max(1, int(config.Rate/burstPart))),
+		slots:   make(chan struct{}, rooms.Concurrency+rooms.Concurrency/aheadPart),
+		calls:   make(chan struct{}, rooms.Concurrency),
+		limiter: rate.NewLimiter(limit, max(1, int(rooms.Rate/burstPart))),
 		quiet:   make(chan struct{}),
 	}
 	a.stop = a.close // until it runs
 	a.breaker = newBreaker(a.log)
 	a.free(cap(a.slots))
 	return a
-}
-
-func withDefaults(config Account) Account {
-	if config.Destination == "" {
-		config.Destination = DefaultDestination
-	}
-	if config.TicketExpiration == 0 {
-		config.TicketExpiration = DefaultTicketExpiration
-	}
-	if config.Concurrency == 0 {
-		config.Concurrency = DefaultConcurrency
-	}
-	if config.GiveUpAfter == 0 {
-		config.GiveUpAfter = DefaultGiveUpAfter
-	}
-	return config
 }
 
 // run pulls until ctx ends, and returns when all that it pulled is settled and
@@ -188,7 +172,7 @@ func (a *account) reserve(ctx context.Context, probe bool) int {
 // allow waits until a call may begin, and gives back the slots of those that may
 // not yet.
 func (a *account) allow(ctx context.Context, count int) int {
-	if a.Rate == 0 || count == 0 {
+	if a.Auvious.Rate == 0 || count == 0 {
 		return count
 	}
 	if a.allowed <= 0 {

@@ -84,7 +84,7 @@ func TestBreaker(t *testing.T) {
 	}
 	f, calls := controlled()
 	// One at a time, so that no call is under way when it opens.
-	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: 1}}})
+	r := h.start(worker.Config{Accounts: []worker.Account{configured(account, f, concurrency(1))}})
 	var failed time.Time
 	for range threshold {
 		c := roomlinktest.Receive(t, calls, "a call")
@@ -125,17 +125,15 @@ func TestBreakerProbesSingly(t *testing.T) {
 	opened := make(chan struct{})
 	later, calls := controlled()
 	atOnce := fails(auvious.ErrNotDone)
-	r := h.start(worker.Config{Accounts: []worker.Account{{
-		Name: account, Concurrency: slots,
-		Facade: facade(func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
-			select {
-			case <-opened:
-				return later(ctx, request)
-			default:
-				return atOnce(ctx, request)
-			}
-		}),
-	}}})
+	choosy := facade(func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+		select {
+		case <-opened:
+			return later(ctx, request)
+		default:
+			return atOnce(ctx, request)
+		}
+	})
+	r := h.start(worker.Config{Accounts: []worker.Account{configured(account, choosy, concurrency(slots))}})
 	r.awaitBreaker(open)
 	close(opened)
 	probe := roomlinktest.Receive(t, calls, "the probe")
@@ -186,7 +184,7 @@ func TestAccountRefused(t *testing.T) {
 			s, client := serve(t, simulator.Config{})
 			test.spoil(s)
 			config := simulated(client)
-			config.Concurrency = 1
+			config.Auvious.Concurrency = 1
 			r := h.start(worker.Config{Accounts: []worker.Account{config}})
 			for i := range events {
 				h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))

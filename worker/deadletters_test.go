@@ -57,28 +57,28 @@ func TestDeadLetters(t *testing.T) {
 		{
 			name:    "unknown outcome, which is tried twice again",
 			answer:  simulator.Answer{Room: true, Close: simulator.CloseAfterReading},
-			account: func(a *worker.Account) { a.UnknownRetries = 2 },
+			account: func(a *worker.Account) { a.Auvious.UnknownRetries = 2 },
 			reason:  messages.ReasonUnknownOutcome, calls: 3,
 			detail: "the call was sent and not answered",
 		},
 		{
 			name:    "expired, after the one attempt that every event gets",
 			answer:  simulator.Answer{Status: 503},
-			account: func(a *worker.Account) { a.GiveUpAfter = time.Nanosecond },
+			account: func(a *worker.Account) { a.Auvious.GiveUpAfter = time.Nanosecond },
 			reason:  messages.ReasonExpired, status: 503, calls: 1,
 			detail: "auvious did not carry out the call: auvious is not able to (HTTP status 503)",
 		},
 		{
 			name:    "expired while the account is not let in",
 			answer:  simulator.Answer{Status: 401},
-			account: func(a *worker.Account) { a.GiveUpAfter = time.Nanosecond },
+			account: func(a *worker.Account) { a.Auvious.GiveUpAfter = time.Nanosecond },
 			reason:  messages.ReasonExpired, status: 401, calls: 2,
 			detail: "auvious does not let the account in",
 		},
 		{
 			name:    "expired with an unknown outcome",
 			answer:  simulator.Answer{Close: simulator.CloseAfterReading},
-			account: func(a *worker.Account) { a.GiveUpAfter, a.UnknownRetries = time.Nanosecond, 9 },
+			account: func(a *worker.Account) { a.Auvious.GiveUpAfter, a.Auvious.UnknownRetries = time.Nanosecond, 9 },
 			reason:  messages.ReasonExpired, calls: 1,
 			detail: "the outcome of the call is not known",
 		},
@@ -125,7 +125,7 @@ func TestUnknownOutcomesAreCounted(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	r := h.start(worker.Config{Accounts: []worker.Account{
-		{Name: account, Facade: fails(auvious.ErrUnknownOutcome), UnknownRetries: 1},
+		configured(account, fails(auvious.ErrUnknownOutcome), unknownRetries(1)),
 	}})
 	acks := h.acks()
 	h.publish(roomlinktest.Started("call-1"))
@@ -208,7 +208,7 @@ func TestBadEvents(t *testing.T) {
 	h.publish(roomlinktest.Started("call-after"))
 	acks := h.acks()
 	f, calls := signalled(makes())
-	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: 1}}})
+	r := h.start(worker.Config{Accounts: []worker.Account{configured(account, f, concurrency(1))}})
 	for i := range tests {
 		wantAck(t, acks, ack{"+TERM", 1, uint64(i + 1)})
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
@@ -19,7 +20,7 @@ import (
 
 // front stands before a simulated auvious and returns a client of it. Room calls
 // are the handler's; if that is nil, and for all else, the simulator's.
-func front(tb testing.TB, config auvious.Config, room http.HandlerFunc) (*simulator.Simulator, *auvious.Client) {
+func front(tb testing.TB, config accounts.Rooms, room http.HandlerFunc) (*simulator.Simulator, *auvious.Client) {
 	tb.Helper()
 	s, err := simulator.New(simulator.Config{})
 	if err != nil {
@@ -88,7 +89,7 @@ func TestLyingFacade(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t)
-			_, client := front(t, auvious.Config{Timeout: time.Second}, test.answer)
+			_, client := front(t, accounts.Rooms{Timeout: time.Second}, test.answer)
 			r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
 			h.publish(roomlinktest.Started("call-1"))
 			letter := h.deadLetter("call-1")
@@ -160,7 +161,7 @@ func TestRefusedStorm(t *testing.T) {
 		return &simulator.Answer{Status: http.StatusUnauthorized, Wait: answer}
 	})
 	config := simulated(client)
-	config.Concurrency = callers
+	config.Auvious.Concurrency = callers
 	r := h.start(worker.Config{Accounts: []worker.Account{config}})
 	for i := range callers {
 		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
@@ -54,12 +55,12 @@ func TestTroubleStaysInItsAccount(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t)
 			// What hangs here hangs until it is told otherwise.
-			s, client := front(t, auvious.Config{Timeout: time.Hour}, nil)
+			s, client := front(t, accounts.Rooms{Timeout: time.Hour}, nil)
 			mend := sync.OnceFunc(test.spoil(t, s))
 			t.Cleanup(mend) // or the server would wait for its calls
 			trouble := simulated(client)
 			trouble.Name = troubled
-			r := h.start(worker.Config{Accounts: []worker.Account{trouble, {Name: account, Facade: makes()}}})
+			r := h.start(worker.Config{Accounts: []worker.Account{trouble, configured(account, makes())}})
 			for i := range test.events {
 				h.publish(of(troubled, fmt.Sprintf("call-%d", i)))
 			}
@@ -113,7 +114,7 @@ func TestPoisonStaysInItsAccount(t *testing.T) {
 		h.publish(event)
 	}
 	r := h.start(worker.Config{Accounts: []worker.Account{
-		{Name: troubled, Facade: choosy, Concurrency: 4}, {Name: account, Facade: makes()},
+		configured(troubled, choosy, concurrency(4)), configured(account, makes()),
 	}})
 	for i := range good {
 		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
@@ -148,12 +149,9 @@ func TestRotatedSecret(t *testing.T) {
 	}
 	url := h.listen(s)
 	withSecret := func(word string) []worker.Account {
-		client, err := auvious.New(auvious.Config{
+		client := newClient(t, accounts.Rooms{
 			URL: url, ClientID: simulator.DefaultClientID, ClientSecret: secret.String(word),
 		})
-		if err != nil {
-			t.Fatalf("making a client: %v", err)
-		}
 		return []worker.Account{simulated(client)}
 	}
 	r := h.start(worker.Config{Accounts: withSecret(simulator.DefaultClientSecret)})

@@ -264,8 +264,8 @@ func TestAccountsAreApart(t *testing.T) {
 		return roomOf(request), nil
 	})
 	h.start(worker.Config{Accounts: []worker.Account{
-		{Name: "stuck", Facade: stuck, Concurrency: 1},
-		{Name: account, Facade: makes()},
+		configured("stuck", stuck, concurrency(1)),
+		configured(account, makes()),
 	}})
 	for _, name := range []string{"stuck", "nobodys"} {
 		event := roomlinktest.Started("call-1")
@@ -314,7 +314,7 @@ func TestConcurrency(t *testing.T) {
 	for i := range events {
 		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
-	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: most}}})
+	r := h.start(worker.Config{Accounts: []worker.Account{configured(account, f, concurrency(most))}})
 	for range most {
 		roomlinktest.Receive(t, entered, "a call")
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/rs/zerolog"
 	"pgregory.net/rapid"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/store"
 	"roomlink/messages"
@@ -242,10 +243,9 @@ func (w *world) employ() *mortal {
 	made, err := worker.New(worker.Config{
 		Client: store.New(unreliable{js, w}), Grace: time.Nanosecond, Registerer: registry,
 		Logger: zerolog.New(w).Level(zerolog.WarnLevel),
-		Accounts: []worker.Account{{
-			Name: w.account, Facade: facade(w.createRoom), Concurrency: w.plan.Concurrency,
-			GiveUpAfter: giveUp, UnknownRetries: w.plan.UnknownRetries,
-		}},
+		Accounts: []worker.Account{configured(w.account, facade(w.createRoom),
+			concurrency(w.plan.Concurrency), unknownRetries(w.plan.UnknownRetries),
+			func(rooms *accounts.Rooms) { rooms.GiveUpAfter = giveUp })},
 	})
 	if err != nil {
 		w.t.Fatalf("making a worker: %v", err)

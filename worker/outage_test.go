@@ -12,13 +12,13 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
 	"roomlink/internal/store"
 	"roomlink/messages"
 	"roomlink/worker"
-	"roomlink/worker/auvious"
 )
 
 // counted counts the room calls that are under way before it hands them on.
@@ -91,14 +91,11 @@ func TestOutage(t *testing.T) {
 	calls := &counted{next: s, called: make(chan struct{}, 1)}
 	server := httptest.NewServer(calls)
 	t.Cleanup(server.Close)
-	client, err := auvious.New(auvious.Config{
+	client := newClient(t, accounts.Rooms{
 		URL: server.URL, ClientID: simulator.DefaultClientID, ClientSecret: secret.String(simulator.DefaultClientSecret),
 	})
-	if err != nil {
-		t.Fatalf("making a client: %v", err)
-	}
 	config := simulated(client)
-	config.Concurrency = concurrency
+	config.Auvious.Concurrency = concurrency
 	r := h.start(worker.Config{Accounts: []worker.Account{config}})
 	stop := h.stream(perSecond)
 

@@ -159,7 +159,7 @@ func TestStopWhileLinksWait(t *testing.T) {
 	h := newHouse(t)
 	acks := h.acks()
 	f, empty, tried := h.fillLinks()
-	first := h.start(worker.Config{Grace: time.Nanosecond, Accounts: []worker.Account{{Name: account, Facade: f}}})
+	first := h.start(worker.Config{Grace: time.Nanosecond, Accounts: []worker.Account{configured(account, f)}})
 	h.publish(roomlinktest.Started("call-1"))
 	roomlinktest.Receive(t, tried, "an attempt to store the links")
 	first.stop()
@@ -197,7 +197,7 @@ func TestLostPubAck(t *testing.T) {
 	h := newHouse(t)
 	js := &lossy{JetStream: roomlinktest.Connect(t, h.broker)}
 	js.left.Store(1)
-	r := h.start(worker.Config{Client: store.New(js), Accounts: []worker.Account{{Name: account, Facade: makes()}}})
+	r := h.start(worker.Config{Client: store.New(js), Accounts: []worker.Account{configured(account, makes())}})
 	acks := h.acks()
 	h.publish(roomlinktest.Started("call-1"))
 	wantAck(t, acks, ack{"+ACK", 1, 1})

@@ -145,18 +145,18 @@ func (a *account) call(ctx context.Context, j *job) (auvious.Room, error) {
 // request fills the facade's request: the event's own fields, else the
 // account's.
 func (a *account) request(started messages.Started) auvious.RoomRequest {
-	expiration := int64(a.TicketExpiration / time.Second)
+	expiration := int64(a.Auvious.TicketExpiration / time.Second)
 	if started.TicketExpirationSeconds != nil {
 		expiration = *started.TicketExpirationSeconds
 	}
 	return auvious.RoomRequest{
-		ApplicationID:           cmp.Or(started.ApplicationID, a.ApplicationID),
-		Destination:             cmp.Or(started.Destination, a.Destination),
+		ApplicationID:           cmp.Or(started.ApplicationID, a.Auvious.ApplicationID),
+		Destination:             cmp.Or(started.Destination, a.Auvious.Destination),
 		CustomerID:              started.CustomerID,
 		InteractionID:           started.InteractionID,
-		OrganizationID:          cmp.Or(started.OrganizationID, a.OrganizationID),
+		OrganizationID:          cmp.Or(started.OrganizationID, a.Auvious.OrganizationID),
 		TicketExpirationSeconds: &expiration,
-		URLBase:                 cmp.Or(started.URLBase, a.URLBase),
+		URLBase:                 cmp.Or(started.URLBase, a.Auvious.URLBase, a.Auvious.URL),
 	}
 }
 
@@ -185,7 +185,7 @@ func (a *account) publish(ctx context.Context, links messages.Event[messages.Lin
 	if err == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, heldFor(links.Data, a.GiveUpAfter))
+	ctx, cancel := context.WithTimeout(ctx, heldFor(links.Data, a.Auvious.GiveUpAfter))
 	defer cancel()
 	for wait := firstPause; ; wait = min(2*wait, lastPause) {
 		if ctx.Err() != nil || errors.Is(err, messages.ErrInvalid) {

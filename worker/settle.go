@@ -26,7 +26,7 @@ func (a *account) settle(j *job, err error) {
 		return
 	}
 	age := time.Since(j.past.stored)
-	reason := deadReason(err, j.past.unknown, a.UnknownRetries, age, a.GiveUpAfter)
+	reason := deadReason(err, j.past.unknown, a.Auvious.UnknownRetries, age, a.Auvious.GiveUpAfter)
 	if reason != "" {
 		failed := a.bury(j, j.msg.Data(), reason, err)
 		// Also if it seems not to be stored: the acknowledgement may be lost.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/store"
 	"roomlink/messages"
@@ -105,7 +106,7 @@ func TestStopBeforeACall(t *testing.T) {
 	handedBack := h.acksIf(func(a ack) bool { return a.kind == "-NAK" })
 	acks := h.acksIf(func(a ack) bool { return a.kind == "+ACK" })
 	f, calls := controlled()
-	r := h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f, Concurrency: concurrency}}})
+	r := h.start(worker.Config{Accounts: []worker.Account{configured(account, f, func(rooms *accounts.Rooms) { rooms.Concurrency = concurrency })}})
 	var running []call
 	for i := range concurrency {
 		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
@@ -131,7 +132,7 @@ func TestStopAfterGrace(t *testing.T) {
 	acks := h.acks()
 	f, calls := controlled()
 	first := h.start(worker.Config{
-		Grace: time.Nanosecond, Accounts: []worker.Account{{Name: account, Facade: f}},
+		Grace: time.Nanosecond, Accounts: []worker.Account{configured(account, f)},
 	})
 	h.publish(roomlinktest.Started("call-1"))
 	roomlinktest.Receive(t, calls, "the call") // which ends with its context
@@ -167,7 +168,7 @@ func TestStopBeforeTheStart(t *testing.T) {
 			close(pulling)
 			<-stopped
 		}}),
-		Accounts: []worker.Account{{Name: account, Facade: f}},
+		Accounts: []worker.Account{configured(account, f)},
 	})
 	roomlinktest.Receive(t, pulling, "the pull")
 	first.stop()

@@ -55,7 +55,7 @@ func (a *account) finish(ctx context.Context, stray *jetstream.RawStreamMsg) err
 		err = a.work(ctx, j)
 	}
 	// What cannot be read, or was refused for good, is done with as a dead letter.
-	if reason := deadReason(err, 0, 0, 0, a.GiveUpAfter); reason != "" {
+	if reason := deadReason(err, 0, 0, 0, a.Auvious.GiveUpAfter); reason != "" {
 		err = a.bury(j, stray.Data, reason, err)
 	}
 	if err != nil {

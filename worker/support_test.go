@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
@@ -121,6 +123,7 @@ func (h *house) start(config worker.Config) *running {
 	}
 	config.Logger = zerolog.New(r.log).Level(zerolog.TraceLevel)
 	config.Registerer = r.registry
+	config.Grace = cmp.Or(config.Grace, 20*time.Second)
 	var err error
 	if r.Worker, err = worker.New(config); err != nil {
 		h.tb.Fatalf("making a worker: %v", err)
@@ -135,7 +138,7 @@ func (h *house) start(config worker.Config) *running {
 // startWith runs a worker of our account in front of a facade.
 func (h *house) startWith(f worker.Facade) *running {
 	h.tb.Helper()
-	return h.start(worker.Config{Accounts: []worker.Account{{Name: account, Facade: f}}})
+	return h.start(worker.Config{Accounts: []worker.Account{configured(account, f)}})
 }
 
 // mustStop stops the worker, which must return nil. It may be called twice.
@@ -158,23 +161,53 @@ func serve(tb testing.TB, config simulator.Config) (*simulator.Simulator, *auvio
 	}
 	server := httptest.NewServer(s)
 	tb.Cleanup(server.Close)
-	client, err := auvious.New(auvious.Config{
+	return s, newClient(tb, accounts.Rooms{
 		URL:          server.URL,
 		ClientID:     simulator.DefaultClientID,
 		ClientSecret: secret.String(simulator.DefaultClientSecret),
 	})
-	if err != nil {
-		tb.Fatalf("making a client: %v", err)
-	}
-	tb.Cleanup(client.Close)
-	return s, client
 }
 
 // simulated is our account as the simulator takes it.
 func simulated(f worker.Facade) worker.Account {
-	return worker.Account{
-		Name: account, Facade: f, ApplicationID: "app-1", OrganizationID: "org-1", URLBase: "https://auvious.video",
+	a := configured(account, f, func(rooms *accounts.Rooms) {
+		rooms.OrganizationID, rooms.URLBase = "org-1", "https://auvious.video"
+	})
+	a.Auvious.ApplicationID = "app-1"
+	return a
+}
+
+// configured returns an account with the default settings, but no retries after an
+// unknown outcome, and changed by the edits.
+func configured(name string, f worker.Facade, edits ...func(*accounts.Rooms)) worker.Account {
+	a := worker.Account{Account: accounts.Default(name), Facade: f}
+	a.Auvious.UnknownRetries = 0
+	for _, edit := range edits {
+		edit(&a.Auvious.Rooms)
 	}
+	return a
+}
+
+func concurrency(calls int) func(*accounts.Rooms) {
+	return func(rooms *accounts.Rooms) { rooms.Concurrency = calls }
+}
+
+func unknownRetries(retries int) func(*accounts.Rooms) {
+	return func(rooms *accounts.Rooms) { rooms.UnknownRetries = retries }
+}
+
+// newClient returns a client with the default settings for those that are zero.
+func newClient(tb testing.TB, rooms accounts.Rooms) *auvious.Client {
+	tb.Helper()
+	def := accounts.Default(account).Auvious.Rooms
+	rooms.URL = cmp.Or(rooms.URL, def.URL)
+	rooms.Timeout, rooms.Concurrency = cmp.Or(rooms.Timeout, def.Timeout), cmp.Or(rooms.Concurrency, def.Concurrency)
+	client, err := auvious.New(rooms)
+	if err != nil {
+		tb.Fatalf("making a client: %v", err)
+	}
+	tb.Cleanup(client.Close)
+	return client
 }
 
 // publish stores an event, which must be accepted.

@@ -17,6 +17,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -26,18 +27,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/store"
-	"roomlink/messages"
 	"roomlink/worker/auvious"
-)
-
-// Defaults of [Account] and [Config].
-const (
-	DefaultConcurrency      = 64
-	DefaultGiveUpAfter      = 15 * time.Minute
-	DefaultTicketExpiration = 4 * time.Hour
-	DefaultDestination      = "standalone"
-	DefaultGrace            = 20 * time.Second
 )
 
 // Facade makes rooms.
@@ -51,40 +43,18 @@ type Facade interface {
 
 var _ Facade = (*auvious.Client)(nil)
 
-// Account is one account and how its rooms are made. Two that are equal with the
-// same facade are the same.
+// Account is an account and the facade that makes its rooms.
 type Account struct {
-	Name   string
-	Facade Facade
+	accounts.Account
 
-	// ApplicationID, OrganizationID, Destination and URLBase go to auvious unless
-	// the event has its own. Destination is [DefaultDestination] if empty.
-	ApplicationID  string
-	OrganizationID string
-	Destination    string
-	URLBase        string
-	// TicketExpiration goes to auvious unless the event has its own;
-	// [DefaultTicketExpiration] if 0.
-	TicketExpiration time.Duration
-	// Concurrency is how many calls run at once; [DefaultConcurrency] if 0.
-	Concurrency int
-	// Rate is how many calls a second may begin; 0 for any number. Events wait for
-	// it in the queue.
-	Rate float64
-	// GiveUpAfter is how long after it was stored an event whose call failed
-	// becomes a dead letter; [DefaultGiveUpAfter] if 0.
-	GiveUpAfter time.Duration
-	// UnknownRetries is how often an event is tried again after a call of unknown
-	// outcome, as counted by this process; 0 for never.
-	UnknownRetries int
+	Facade Facade
 }
 
 // Config makes a [Worker].
 type Config struct {
 	Client   *store.Store
 	Accounts []Account
-	// Grace is how long events that are held may take to finish after a stop;
-	// [DefaultGrace] if 0.
+	// Grace bounds the time for held events to finish after a stop.
 	Grace  time.Duration
 	Logger zerolog.Logger
 	// Registerer takes the metrics; nil for none.
@@ -116,9 +86,6 @@ type running struct {
 
 // New checks a configuration. It returns the errors of [Worker.SetAccounts].
 func New(config Config) (*Worker, error) {
-	if config.Grace == 0 {
-		config.Grace = DefaultGrace
-	}
 	w := &Worker{
 		config:   config,
 		client:   config.Client,
@@ -140,16 +107,16 @@ func New(config Config) (*Worker, error) {
 // The facade of an account that stops is closed after its last call, if it has a
 // Close method. It returns an error, and changes nothing, for an account that is
 // named wrongly or twice, or has no facade.
-func (w *Worker) SetAccounts(accounts []Account) error {
+func (w *Worker) SetAccounts(all []Account) error {
 	wanted := map[string]Account{}
-	for _, a := range accounts {
-		if err := messages.ValidateAccount(a.Name); err != nil {
-			return err
+	for _, a := range all {
+		if err := cmp.Or(a.Check(), a.Auvious.CheckRooms()); err != nil {
+			return fmt.Errorf("account %q: %w", a.Name, err)
 		}
 		if _, twice := wanted[a.Name]; twice || a.Facade == nil {
 			return fmt.Errorf("account %q: want it once, and with a facade", a.Name)
 		}
-		wanted[a.Name] = withDefaults(a)
+		wanted[a.Name] = a
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -179,7 +146,7 @@ func same(a, b Account) bool {
 			return false
 		}
 	}
-	return a == b
+	return a.Name == b.Name && a.Facade == b.Facade && reflect.DeepEqual(a.Auvious, b.Auvious)
 }
 
 // launch begins the work of an account, if the worker runs.

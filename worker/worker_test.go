@@ -21,7 +21,7 @@ import (
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	good := worker.Account{Name: account, Facade: makes()}
+	good := configured(account, makes())
 	for _, test := range []struct {
 		name     string
 		accounts []worker.Account
@@ -29,12 +29,12 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		{"one", []worker.Account{good}, true},
 		{"none", nil, true},
-		{"two", []worker.Account{good, {Name: "other", Facade: makes()}}, true},
+		{"two", []worker.Account{good, configured("other", makes())}, true},
 		{"the same twice", []worker.Account{good, good}, false},
-		{"no facade", []worker.Account{{Name: account}}, false},
-		{"no name", []worker.Account{{Facade: makes()}}, false},
-		{"a name that is no token", []worker.Account{{Name: "a.b", Facade: makes()}}, false},
-		{"a name in capitals", []worker.Account{{Name: "Acme", Facade: makes()}}, false},
+		{"no facade", []worker.Account{configured(account, nil)}, false},
+		{"no name", []worker.Account{configured("", makes())}, false},
+		{"a name that is no token", []worker.Account{configured("a.b", makes())}, false},
+		{"a name in capitals", []worker.Account{configured("Acme", makes())}, false},
 	} {
 		_, err := worker.New(worker.Config{
 			Client: h.client, Accounts: test.accounts, Registerer: prometheus.NewRegistry(),
@@ -49,7 +49,7 @@ func TestReady(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	idle, err := worker.New(worker.Config{
-		Client: h.client, Accounts: []worker.Account{{Name: account, Facade: makes()}},
+		Client: h.client, Accounts: []worker.Account{configured(account, makes())},
 	})
 	if err != nil {
 		t.Fatalf("making a worker: %v", err)
@@ -71,7 +71,7 @@ func TestRunOfAnEndedContext(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	w, err := worker.New(worker.Config{
-		Client: h.client, Accounts: []worker.Account{{Name: account, Facade: makes()}},
+		Client: h.client, Accounts: []worker.Account{configured(account, makes())},
 	})
 	if err != nil {
 		t.Fatalf("making a worker: %v", err)
@@ -202,7 +202,7 @@ func TestRate(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	a := simulated(makes())
-	a.Rate = 0.0001
+	a.Auvious.Rate = 0.0001
 	r := h.start(worker.Config{Accounts: []worker.Account{a}})
 	for _, id := range []string{"call-1", "call-2", "call-3"} {
 		h.publish(roomlinktest.Started(id))
@@ -234,8 +234,8 @@ func TestSetAccounts(t *testing.T) {
 	h.next(messages.LinksStream, e.Data.LinksSubject())
 	for what, accounts := range map[string][]worker.Account{
 		"an account twice":            {steady, steady},
-		"an account without a facade": {steady, {Name: "coming"}},
-		"an account without a name":   {steady, {Facade: makes()}},
+		"an account without a facade": {steady, configured("coming", nil)},
+		"an account without a name":   {steady, configured("", makes())},
 	} {
 		if err := r.SetAccounts(accounts); err == nil {
 			t.Errorf("%s: got no error, want one", what)

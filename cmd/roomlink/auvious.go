@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"time"
 
+	"roomlink/internal/app"
 	"roomlink/internal/simulator"
 	"roomlink/internal/telemetry"
 	"roomlink/internal/web"
@@ -14,46 +16,42 @@ import (
 // auviousCommand runs the simulated auvious.
 type auviousCommand struct {
 	Listen        string            `name:"listen" default:"127.0.0.1:8081" help:"The address of the simulated auvious."`
-	BaseURL       string            `name:"base-url" help:"What its links begin with; by default the address that it is called by."`
-	ClientID      string            `name:"client-id" default:"simulator" help:"The client id that it takes. The secret is that of ROOMLINK_AUVIOUS_CLIENT_SECRET, or simulator-secret."`
-	ApplicationID string            `name:"application-id" help:"The only application id that it takes; by default any."`
-	Latency       simulator.Latency `default:"0s" help:"How long an answer takes: 50ms, uniform:20ms,80ms or lognormal:50ms,0.5."`
-	FailRate      float64           `help:"Which part of the calls fails, from 0 to 1."`
-	FailStatus    int               `default:"503" help:"What those are answered."`
-	DropRate      float64           `help:"Which part of the calls makes a room and is not answered, from 0 to 1."`
-	TokenLifetime time.Duration     `default:"1h" help:"How long its tokens are valid."`
-	logSettings
+	BaseURL       string            `name:"base-url" help:"The beginning of its links. The default is the address of the call."`
+	ClientID      string            `name:"client-id" default:"simulator" help:"The client id that it accepts. The secret is ROOMLINK_AUVIOUS_CLIENT_SECRET, or simulator-secret."`
+	ApplicationID string            `name:"application-id" help:"The only application id that it accepts. By default, it accepts any."`
+	Latency       simulator.Latency `default:"0s" help:"The latency of its answers: 50ms, uniform:20ms,80ms or lognormal:50ms,0.5."`
+	FailRate      float64           `help:"The share of calls that fail, from 0 to 1."`
+	FailStatus    int               `default:"503" help:"The HTTP status of failures."`
+	DropRate      float64           `help:"The share of calls that make a room and get no answer, from 0 to 1."`
+	TokenLifetime time.Duration     `default:"1h" help:"The lifetime of its tokens."`
+	app.LogSettings
 }
 
-// simulatedMost bounds how long a simulated answer takes: longer than anybody waits
-// for a real one.
-const simulatedMost = 10 * time.Minute
+// answerTimeout bounds a simulated answer. No caller waits longer for a real one.
+const answerTimeout = 10 * time.Minute
 
-// Run carries out the command.
-func (c *auviousCommand) Run(ctx context.Context, w world) error {
-	log, err := telemetry.NewLogger(w.stderr, c.LogLevel, c.LogFormat)
+// Run implements the command.
+func (c *auviousCommand) Run(ctx context.Context, env app.Environment) error {
+	log, err := telemetry.NewLogger(env.Stderr, c.LogLevel, c.LogFormat)
 	if err != nil {
-		return usageError{err}
+		return app.UsageError{Err: err}
 	}
-	clientSecret, err := w.secretOf(auviousSecret)
+	clientSecret, err := env.Secret(app.AuviousSecret)
 	if err != nil {
 		return err
 	}
-	if clientSecret == "" {
-		clientSecret = simulator.DefaultClientSecret
-	}
 	simulated, err := simulator.New(simulator.Config{
-		ClientID: c.ClientID, ClientSecret: clientSecret.Reveal(), ApplicationID: c.ApplicationID,
-		TokenLifetime: c.TokenLifetime, Latency: c.Latency, BaseURL: c.BaseURL,
+		ClientID: c.ClientID, ClientSecret: cmp.Or(clientSecret.Reveal(), simulator.DefaultClientSecret),
+		ApplicationID: c.ApplicationID, TokenLifetime: c.TokenLifetime, Latency: c.Latency, BaseURL: c.BaseURL,
 		Faults: simulator.Faults{Rate: c.FailRate, Status: c.FailStatus, Drop: c.DropRate},
 	})
 	if err != nil {
-		return usageError{err}
+		return app.UsageError{Err: err}
 	}
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
 	}
 	log.Info().Str("address", listener.Addr().String()).Str("part", "auvious").Msg("listening")
-	return web.Server{Handler: simulated, Logger: log, AnswerTimeout: simulatedMost}.Run(ctx, listener)
+	return web.Server{Handler: simulated, Logger: log, AnswerTimeout: answerTimeout}.Run(ctx, listener)
 }

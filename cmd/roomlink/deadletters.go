@@ -10,82 +10,80 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"roomlink/internal/app"
 	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
-// changeWithin bounds the replay or discarding of one dead letter.
-const changeWithin = 10 * time.Second
+// changeTimeout bounds the replay or discarding of one dead letter.
+const changeTimeout = 10 * time.Second
 
-// deadLettersCommand works with dead letters.
+// storedLetter is a dead letter with its place in the stream.
+type storedLetter = messages.Stored[messages.DeadLetter]
+
+// deadLettersCommand handles dead letters.
 type deadLettersCommand struct {
 	List    deadLettersListCommand    `cmd:"" help:"List dead letters, the oldest first."`
-	Show    deadLettersShowCommand    `cmd:"" help:"Show dead letters whole."`
-	Replay  deadLettersReplayCommand  `cmd:"" help:"Have the events of dead letters worked on again."`
+	Show    deadLettersShowCommand    `cmd:"" help:"Show dead letters in full."`
+	Replay  deadLettersReplayCommand  `cmd:"" help:"Put the events of dead letters back into the queue."`
 	Discard deadLettersDiscardCommand `cmd:"" help:"Delete dead letters."`
 }
 
-// letterFilter chooses dead letters.
-type letterFilter struct {
-	Reason      string        `help:"Only those with this reason."`
-	OlderThan   time.Duration `help:"Only those that were stored longer ago than this."`
-	AllAccounts bool          `help:"Those of every account."`
-	Interaction []string      `arg:"" optional:"" help:"Only those of these interaction ids."`
+// letterQuery selects dead letters.
+type letterQuery struct {
+	app.OperatorSettings
+
+	JSON        bool          `name:"json" help:"Print JSON, one document per line."`
+	Reason      string        `help:"Select only this reason."`
+	OlderThan   time.Duration `help:"Select only dead letters stored longer ago than this."`
+	AllAccounts bool          `help:"Select every account."`
+	Interaction []string      `arg:"" optional:"" help:"Select only these interaction ids."`
 }
 
-// find returns the dead letters that are chosen.
-func (f letterFilter) find(
-	ctx context.Context, client *store.Store, account string,
-) ([]messages.Stored[messages.DeadLetter], error) {
-	if f.AllAccounts {
+// find returns the selected dead letters.
+func (q letterQuery) find(ctx context.Context, s *store.Store) ([]storedLetter, error) {
+	account := q.Account
+	if q.AllAccounts {
 		account = ""
 	}
 	now := time.Now()
-	var found []messages.Stored[messages.DeadLetter]
-	err := client.DeadLetters(ctx, account, func(letter messages.Stored[messages.DeadLetter]) error {
+	var found []storedLetter
+	err := s.DeadLetters(ctx, account, func(letter storedLetter) error {
 		switch {
-		case f.Reason != "" && letter.Data.Reason != f.Reason:
-		case f.OlderThan > 0 && now.Sub(letter.StoredAt) < f.OlderThan:
-		case len(f.Interaction) > 0 && !slices.Contains(f.Interaction, letter.Data.InteractionID):
+		case q.Reason != "" && letter.Data.Reason != q.Reason:
+		case q.OlderThan > 0 && now.Sub(letter.StoredAt) < q.OlderThan:
+		case len(q.Interaction) > 0 && !slices.Contains(q.Interaction, letter.Data.InteractionID):
 		default:
 			found = append(found, letter)
 		}
 		return nil
 	})
-	if err == nil && len(f.Interaction) > 0 && len(found) == 0 {
+	if err == nil && len(q.Interaction) > 0 && len(found) == 0 {
 		err = errors.New("there is no such dead letter")
 	}
 	return found, err
 }
 
-// letterQuery is what listing and showing have in common.
-type letterQuery struct {
-	readSettings
-	letterFilter
-}
-
-// print finds the dead letters that are chosen, and prints them as JSON, or in a
-// form for people.
-func (c letterQuery) print(
-	ctx context.Context, w world, forPeople func(io.Writer, []messages.Stored[messages.DeadLetter]) error,
+// print prints the selected dead letters as JSON, or in a form for people.
+func (q letterQuery) print(
+	ctx context.Context, env app.Environment, forPeople func(io.Writer, []storedLetter) error,
 ) error {
-	client, closeBroker, err := c.client(ctx, w)
+	s, disconnect, err := q.Connect(ctx, env)
 	if err != nil {
 		return err
 	}
-	defer closeBroker()
-	letters, err := c.find(ctx, client, c.Account)
+	defer disconnect()
+	letters, err := q.find(ctx, s)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return printLetters(json.NewEncoder(w.stdout), letters)
+	if q.JSON {
+		return printLetters(json.NewEncoder(env.Stdout), letters)
 	}
-	return forPeople(w.stdout, letters)
+	return forPeople(env.Stdout, letters)
 }
 
-// printLetters prints one JSON document after the other.
-func printLetters(encoder *json.Encoder, letters []messages.Stored[messages.DeadLetter]) error {
+func printLetters(encoder *json.Encoder, letters []storedLetter) error {
 	for _, letter := range letters {
 		if err := encoder.Encode(letter.Data); err != nil {
 			return err
@@ -96,9 +94,9 @@ func printLetters(encoder *json.Encoder, letters []messages.Stored[messages.Dead
 
 type deadLettersListCommand struct{ letterQuery }
 
-// Run carries out the command.
-func (c *deadLettersListCommand) Run(ctx context.Context, w world) error {
-	return c.print(ctx, w, func(out io.Writer, letters []messages.Stored[messages.DeadLetter]) error {
+// Run implements the command.
+func (c *deadLettersListCommand) Run(ctx context.Context, env app.Environment) error {
+	return c.print(ctx, env, func(out io.Writer, letters []storedLetter) error {
 		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "STORED\tACCOUNT\tINTERACTION\tREASON\tATTEMPTS\tDETAIL")
 		for _, letter := range letters {
@@ -111,73 +109,62 @@ func (c *deadLettersListCommand) Run(ctx context.Context, w world) error {
 
 type deadLettersShowCommand struct{ letterQuery }
 
-// Run carries out the command.
-func (c *deadLettersShowCommand) Run(ctx context.Context, w world) error {
-	return c.print(ctx, w, func(out io.Writer, letters []messages.Stored[messages.DeadLetter]) error {
+// Run implements the command.
+func (c *deadLettersShowCommand) Run(ctx context.Context, env app.Environment) error {
+	return c.print(ctx, env, func(out io.Writer, letters []storedLetter) error {
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")
 		return printLetters(encoder, letters)
 	})
 }
 
-// letterChange is what replaying and discarding have in common.
+// letterChange is what replaying and discarding share.
 type letterChange struct {
-	readSettings
-	letterFilter
-	All    bool `help:"All that the other flags choose; needed if no interaction id is given."`
-	DryRun bool `help:"Only say what would be done."`
+	letterQuery
+
+	All    bool `help:"Change all selected dead letters. Required without interaction ids."`
+	DryRun bool `help:"Only print what would change."`
 }
 
-// each carries out a change on every chosen dead letter, and goes on after one
-// that fails.
+// each changes every selected dead letter. It goes on after a failure.
 func (c letterChange) each(
-	ctx context.Context, w world, done string,
-	change func(context.Context, *store.Store, messages.Stored[messages.DeadLetter]) error,
+	ctx context.Context, env app.Environment, done string,
+	change func(context.Context, *store.Store, storedLetter) error,
 ) error {
 	if len(c.Interaction) == 0 && !c.All {
-		return usagef("give interaction ids, or --all")
+		return app.Usagef("give interaction ids, or --all")
 	}
-	client, closeBroker, err := c.client(ctx, w)
+	s, disconnect, err := c.Connect(ctx, env)
 	if err != nil {
 		return err
 	}
-	defer closeBroker()
-	letters, err := c.find(ctx, client, c.Account)
+	defer disconnect()
+	letters, err := c.find(ctx, s)
 	if err != nil {
 		return err
 	}
 	if c.DryRun {
 		done = "would be " + done
+		change = func(context.Context, *store.Store, storedLetter) error { return nil }
 	}
 	var failed []error
-	count := 0
 	for _, letter := range letters {
-		if err := c.one(ctx, client, letter, change); err != nil {
+		changing, cancel := context.WithTimeout(ctx, changeTimeout)
+		err := change(changing, s, letter)
+		cancel()
+		if err != nil {
 			failed = append(failed, fmt.Errorf("%s of account %s: %w", letter.Data.InteractionID, letter.Data.Account, err))
 			continue
 		}
-		count++
-		c.report(w.stdout, letter, done)
+		c.report(env.Stdout, letter, done)
 	}
 	if !c.JSON {
-		fmt.Fprintf(w.stdout, "%d of %d %s\n", count, len(letters), done)
+		fmt.Fprintf(env.Stdout, "%d of %d %s\n", len(letters)-len(failed), len(letters), done)
 	}
 	return errors.Join(failed...)
 }
 
-func (c letterChange) one(
-	ctx context.Context, client *store.Store, letter messages.Stored[messages.DeadLetter],
-	change func(context.Context, *store.Store, messages.Stored[messages.DeadLetter]) error,
-) error {
-	if c.DryRun {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, changeWithin)
-	defer cancel()
-	return change(ctx, client, letter)
-}
-
-func (c letterChange) report(out io.Writer, letter messages.Stored[messages.DeadLetter], done string) {
+func (c letterChange) report(out io.Writer, letter storedLetter, done string) {
 	if !c.JSON {
 		fmt.Fprintf(out, "%s  %s  %s  %s\n", letter.Data.Account, letter.Data.InteractionID, letter.Data.Reason, done)
 		return
@@ -190,21 +177,19 @@ func (c letterChange) report(out io.Writer, letter messages.Stored[messages.Dead
 
 type deadLettersReplayCommand struct{ letterChange }
 
-// Run carries out the command.
-func (c *deadLettersReplayCommand) Run(ctx context.Context, w world) error {
-	return c.each(ctx, w, "replayed",
-		func(ctx context.Context, client *store.Store, letter messages.Stored[messages.DeadLetter]) error {
-			_, err := client.Replay(ctx, letter)
-			return err
-		})
+// Run implements the command.
+func (c *deadLettersReplayCommand) Run(ctx context.Context, env app.Environment) error {
+	return c.each(ctx, env, "replayed", func(ctx context.Context, s *store.Store, letter storedLetter) error {
+		_, err := s.Replay(ctx, letter)
+		return err
+	})
 }
 
 type deadLettersDiscardCommand struct{ letterChange }
 
-// Run carries out the command.
-func (c *deadLettersDiscardCommand) Run(ctx context.Context, w world) error {
-	return c.each(ctx, w, "discarded",
-		func(ctx context.Context, client *store.Store, letter messages.Stored[messages.DeadLetter]) error {
-			return client.Discard(ctx, letter)
-		})
+// Run implements the command.
+func (c *deadLettersDiscardCommand) Run(ctx context.Context, env app.Environment) error {
+	return c.each(ctx, env, "discarded", func(ctx context.Context, s *store.Store, letter storedLetter) error {
+		return s.Discard(ctx, letter)
+	})
 }

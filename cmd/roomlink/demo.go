@@ -12,39 +12,40 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"roomlink/internal/app"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
+	"roomlink/internal/talkdesk"
 	"roomlink/internal/web"
 )
 
-// The addresses that the demo takes if they are free.
+// The addresses of the demo. It chooses free ones if other programs have taken these.
 const (
 	demoListen = "127.0.0.1:8080"
 	demoBroker = "127.0.0.1:4222"
 	demoOps    = "127.0.0.1:9090"
 )
 
-// demoCommand runs everything in one process, with nothing configured.
+// demoCommand runs everything in one process, without any configuration.
 type demoCommand struct {
-	DataDir  string `help:"Where the demo keeps its data; by default a temporary directory that goes with it."`
-	LogLevel string `default:"warn" enum:"trace,debug,info,warn,error" help:"From which level on lines are logged: ${enum}."`
+	DataDir  string `help:"The data directory of the demo. The default is a temporary directory."`
+	LogLevel string `default:"warn" enum:"trace,debug,info,warn,error" help:"The lowest level of logged lines: ${enum}."`
 }
 
-// demo is a demo that runs.
+// demo is a running demo.
 type demo struct {
-	world   world
+	env     app.Environment
 	dataDir string
 	key     secret.String
-	process *process
+	program *app.App
 }
 
-// Run carries out the command.
-func (c *demoCommand) Run(ctx context.Context, w world) error {
-	d := &demo{world: w, dataDir: c.DataDir, key: secret.String(rand.Text())}
+// Run implements the command.
+func (c *demoCommand) Run(ctx context.Context, env app.Environment) error {
+	d := &demo{env: env, dataDir: c.DataDir, key: secret.String(rand.Text())}
 	if d.dataDir == "" {
 		dir, err := os.MkdirTemp("", "roomlink-demo-")
 		if err != nil {
@@ -66,7 +67,7 @@ func (c *demoCommand) Run(ctx context.Context, w world) error {
 	}
 	group.Go(func() error {
 		defer stop()
-		return d.process.run(ctx)
+		return d.program.Wait()
 	})
 	if err := d.show(ctx); err != nil && ctx.Err() == nil {
 		stop()
@@ -75,7 +76,7 @@ func (c *demoCommand) Run(ctx context.Context, w world) error {
 	return group.Wait()
 }
 
-// startAuvious starts the simulated auvious and returns its address.
+// startAuvious starts the simulated auvious and returns its URL.
 func (d *demo) startAuvious(ctx context.Context, group *errgroup.Group) (string, error) {
 	simulated, err := simulator.New(simulator.Config{})
 	if err != nil {
@@ -89,72 +90,66 @@ func (d *demo) startAuvious(ctx context.Context, group *errgroup.Group) (string,
 	return "http://" + listener.Addr().String(), nil
 }
 
-// start starts what "serve" does, with settings of the demo's own.
+// start starts "serve" with the demo's own settings.
 func (d *demo) start(ctx context.Context, auviousURL, logLevel string) error {
-	var serve serveCommand
-	parser, err := kong.New(&serve)
-	if err != nil {
-		return err
-	}
-	_, err = parser.Parse([]string{
-		"--account=default", "--nats-url=", "--auvious-url=" + auviousURL, "--auvious-url-base=" + auviousURL,
-		"--auvious-client-id=" + simulator.DefaultClientID, "--auvious-application-id=simulated-application",
-		"--data-dir=" + d.dataDir, "--listen=" + free(demoListen), "--public-url=",
-		"--broker-listen=" + free(demoBroker), "--ops-listen=" + free(demoOps),
-		"--log-level=" + logLevel, "--log-format=console",
-	})
+	var settings app.ServeSettings
+	err := app.ParseSettings(&settings,
+		"--auvious-url="+auviousURL, "--auvious-client-id="+simulator.DefaultClientID,
+		"--auvious-application-id=simulated-application", "--data-dir="+d.dataDir,
+		"--listen="+free(demoListen), "--broker-listen="+free(demoBroker), "--ops-listen="+free(demoOps),
+		"--log-level="+logLevel, "--log-format=console")
 	if err != nil {
 		return err
 	}
 	secrets := map[string]string{
-		auviousSecret: simulator.DefaultClientSecret,
-		talkdeskKey:   d.key.Reveal(),
+		app.AuviousSecret: simulator.DefaultClientSecret,
+		app.TalkdeskKey:   d.key.Reveal(),
 	}
-	w := d.world
-	w.lookup = func(name string) (string, bool) {
+	env := d.env
+	env.Lookup = func(name string) (string, bool) {
 		value, ok := secrets[name]
 		return value, ok
 	}
-	d.process, err = startProcess(ctx, w, serve.logSettings, serve.build)
+	d.program, err = app.Serve(ctx, env, settings)
 	return err
 }
 
-// free returns an address, or one with a free port where it is taken.
+// free returns an address if nobody listens on it, and otherwise one with a free port.
 func free(address string) string {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return "127.0.0.1:0"
 	}
-	_ = listener.Close() // it was only to see
+	_ = listener.Close() // nobody connected
 	return address
 }
 
-// show sends a sample conversation, prints its links, and says what to try next.
+// show sends a sample conversation, and prints its links and what to try next.
 func (d *demo) show(ctx context.Context) error {
 	id := strings.ToLower(rand.Text())
-	body, err := sample("automation", id)
+	body, err := talkdesk.Automation.Sample(id)
 	if err != nil {
 		return err
 	}
-	base := d.process.publicURL
+	client := talkdesk.Client{URL: d.program.URL(), Key: d.key}
 	began := time.Now()
-	status, reply, err := postEvent(ctx, base, d.key, body)
+	status, answer, err := client.PostEvent(ctx, body)
 	if err != nil {
 		return err
 	}
 	if status != http.StatusAccepted {
-		return fmt.Errorf("the webhook answered %d: %s", status, reply)
+		return fmt.Errorf("the webhook answered %d: %s", status, answer)
 	}
-	status, reply, err = call(ctx, http.MethodGet, base+"/links/"+id+"?wait=5s", d.key, nil)
+	status, answer, err = client.Get(ctx, "/links/"+id+"?wait=5s")
 	if err != nil {
 		return err
 	}
 	var links demoLinks
-	if err := json.Unmarshal(reply, &links); err != nil || status != http.StatusOK || links.Status != "ready" {
+	if err := json.Unmarshal(answer, &links); err != nil || status != http.StatusOK || links.Status != "ready" {
 		return fmt.Errorf("the sample conversation has no links: the viewer answered %d, status %q %s",
 			status, links.Status, links.Reason)
 	}
-	d.tell(id, links, time.Since(began))
+	d.print(id, links, time.Since(began))
 	return nil
 }
 
@@ -169,11 +164,10 @@ type demoLinks struct {
 	Reason      string `json:"reason"`
 }
 
-// tell prints the links of the sample conversation and what to try next.
-func (d *demo) tell(id string, links demoLinks, took time.Duration) {
-	base := d.process.publicURL
-	fmt.Fprintf(d.world.stdout, `
-A conversation started in Talkdesk (simulated), and %d ms later its links are there.
+func (d *demo) print(id string, links demoLinks, took time.Duration) {
+	base, operations := d.program.URL(), d.program.OperationsAddress()
+	fmt.Fprintf(d.env.Stdout, `
+A conversation started in (simulated) Talkdesk. Its links were there %d ms later.
 
   conversation    %s
   agent           %s
@@ -192,7 +186,7 @@ Try next:
   its links
     curl -sS '%s/links/my-first-call?wait=4s' -H 'X-API-Key: %s'
 
-  every conversation's links, as a subscriber sees them
+  the links of every conversation, as a subscriber sees them
     go run ./cmd/roomlink links watch --data-dir %s --broker-listen %s
 
   health and metrics
@@ -202,6 +196,6 @@ Serving on %s until Ctrl-C.
 `, took.Milliseconds(), id, links.AgentURL, links.TicketURL,
 		links.ContextURL, links.CustomerURL, links.CardURL,
 		base, d.key.Reveal(), base, d.key.Reveal(),
-		d.dataDir, strings.TrimPrefix(d.process.broker.Address(), "nats://"),
-		d.process.opsAddress, d.process.opsAddress, base)
+		d.dataDir, strings.TrimPrefix(d.program.Broker().Address(), "nats://"),
+		operations, operations, base)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"roomlink/internal/app"
 	"roomlink/internal/load"
 	"roomlink/internal/programtest"
 	"roomlink/internal/simulator"
@@ -222,7 +223,7 @@ func TestLoadElsewhere(t *testing.T) {
 	env := map[string]string{
 		"ROOMLINK_AUVIOUS_CLIENT_ID":      programtest.AuviousClient,
 		"ROOMLINK_AUVIOUS_CLIENT_SECRET":  programtest.AuviousSecret,
-		"ROOMLINK_AUVIOUS_APPLICATION_ID": simulatedApplication,
+		"ROOMLINK_AUVIOUS_APPLICATION_ID": "simulated-application",
 		// Neither is a test's business.
 		"ROOMLINK_NATS_URL": "nats://127.0.0.1:1",
 		"ROOMLINK_ACCOUNTS": "none.yaml",
@@ -286,9 +287,9 @@ func TestLoadStops(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var out strings.Builder
-	code := run(ctx, []string{"load", "--json", "--rate=50", "--duration=1h", "--sync=2m"}, world{
-		lookup: func(string) (string, bool) { return "", false }, environ: os.Environ,
-		stdin: strings.NewReader(""), stdout: &out, stderr: stopper(stop),
+	code := run(ctx, []string{"load", "--json", "--rate=50", "--duration=1h", "--sync=2m"}, app.Environment{
+		Lookup: func(string) (string, bool) { return "", false }, Environ: os.Environ,
+		Stdin: strings.NewReader(""), Stdout: &out, Stderr: stopper(stop),
 	})
 	if code != exitDone {
 		t.Fatalf("exit code: got %d, want %d", code, exitDone)
@@ -308,9 +309,9 @@ func TestLoadStopsWhileItStarts(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	code := run(ctx, []string{"load", "--nats-url=nats://127.0.0.1:1", "--duration=1s"}, world{
-		lookup: func(string) (string, bool) { return "", false }, environ: os.Environ,
-		stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard,
+	code := run(ctx, []string{"load", "--nats-url=nats://127.0.0.1:1", "--duration=1s"}, app.Environment{
+		Lookup: func(string) (string, bool) { return "", false }, Environ: os.Environ,
+		Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: io.Discard,
 	})
 	if code == exitUsage {
 		t.Errorf("exit code: got %d, want that of a stop", code)

@@ -1,20 +1,22 @@
 // Command roomlink has auvious make a video room when a conversation starts in
-// Talkdesk, once, and has its links ready where the agent looks. "roomlink demo"
-// shows the whole of it; "roomlink serve" runs it.
+// Talkdesk, and puts the room's links where the agent looks. "roomlink demo" shows it;
+// "roomlink serve" runs it.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	_ "golang.org/x/crypto/x509roots/fallback" // for images without certificate authorities
 
 	"github.com/alecthomas/kong"
+
+	"roomlink/internal/app"
 )
 
 // The exit codes.
@@ -27,34 +29,32 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	os.Exit(run(ctx, os.Args[1:], world{
-		lookup: os.LookupEnv, environ: os.Environ, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+	os.Exit(run(ctx, os.Args[1:], app.Environment{
+		Lookup: os.LookupEnv, Environ: os.Environ, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}))
 }
 
-// world is what the program has of the outside.
-type world struct {
-	lookup         func(string) (string, bool)
-	environ        func() []string
-	stdin          io.Reader
-	stdout, stderr io.Writer
+// commandLine lists the commands.
+type commandLine struct {
+	Demo        demoCommand        `cmd:"" help:"Run everything with a simulated auvious, send a sample conversation and show its links."`
+	Serve       serveCommand       `cmd:"" help:"Run webhook, worker and viewer in one process."`
+	Webhook     webhookCommand     `cmd:"" help:"Run the webhook alone, on the broker at ROOMLINK_NATS_URL."`
+	Worker      workerCommand      `cmd:"" help:"Run a worker alone, on the broker at ROOMLINK_NATS_URL."`
+	Viewer      viewerCommand      `cmd:"" help:"Run the viewer alone, on the broker at ROOMLINK_NATS_URL."`
+	Send        sendCommand        `cmd:"" help:"Post a sample, or a file, to a webhook as Talkdesk does."`
+	Links       linksCommand       `cmd:"" help:"Read and renew the links of conversations."`
+	Deadletters deadLettersCommand `cmd:"" name:"deadletters" help:"List, show, replay and discard the events that got no links."`
+	Load        loadCommand        `cmd:"" help:"Run a load test of the whole path."`
+	LoadBroker  loadBrokerCommand  `cmd:"" hidden:"" help:"Run the broker of a load test whose parts are processes."`
+	Auvious     auviousCommand     `cmd:"" help:"Run the simulated auvious alone."`
 }
 
-// usageError is a fault of whoever called the program, or of its configuration.
-type usageError struct{ error }
-
-func usagef(format string, v ...any) error { return usageError{fmt.Errorf(format, v...)} }
-
-// Unwrap lets [errors.Is] find the cause.
-func (e usageError) Unwrap() error { return e.error }
-
-// helpShown ends the parsing once help was printed.
+// helpShown ends parsing after kong has printed help.
 type helpShown struct{}
 
-// run carries out one command and returns the exit code.
-func run(ctx context.Context, args []string, w world) (code int) {
+// run runs one command and returns the exit code.
+func run(ctx context.Context, args []string, env app.Environment) (code int) {
 	defer func() {
-		// kong prints help and then wants the process to end.
 		switch fault := recover().(type) {
 		case nil:
 		case helpShown:
@@ -66,50 +66,49 @@ func run(ctx context.Context, args []string, w world) (code int) {
 	var commands commandLine
 	parser, err := kong.New(&commands,
 		kong.Name("roomlink"),
-		kong.Description("A video room for every conversation: Talkdesk says that one starts, auvious makes the room, "+
-			"and its links are there when the agent looks."),
-		kong.Writers(w.stdout, w.stderr),
+		kong.Description("A video room for every conversation: Talkdesk reports that one starts, auvious makes the room, "+
+			"and the agent finds its links."),
+		kong.Writers(env.Stdout, env.Stderr),
 		kong.Exit(func(int) { panic(helpShown{}) }),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Help(helpWithSecrets),
 		kong.Groups{"account": "Account:", "broker": "Broker:", "public": "Public HTTP:", "operations": "Operations:"},
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(w),
+		kong.Bind(env),
 	)
 	if err != nil {
-		fmt.Fprintln(w.stderr, "roomlink:", err)
+		fmt.Fprintln(env.Stderr, "roomlink:", err)
 		return exitFailed
 	}
 	chosen, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(w.stderr, "roomlink: %v\nTry \"roomlink --help\".\n", err)
+		fmt.Fprintf(env.Stderr, "roomlink: %v\nTry \"roomlink --help\".\n", err)
 		return exitUsage
 	}
 	err = chosen.Run()
-	var usage usageError
-	switch {
-	case err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return exitDone // a stop that was asked for is no failure
-	case errors.As(err, &usage):
-		fmt.Fprintln(w.stderr, "roomlink:", err)
+	if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return exitDone // a stop on request is no failure
+	}
+	fmt.Fprintln(env.Stderr, "roomlink:", err)
+	if _, usage := errors.AsType[app.UsageError](err); usage {
 		return exitUsage
 	}
-	fmt.Fprintln(w.stderr, "roomlink:", err)
 	return exitFailed
 }
 
-// commandLine is every command of the program.
-type commandLine struct {
-	Demo        demoCommand        `cmd:"" help:"Run everything with a simulated auvious, send a sample conversation and show its links."`
-	Serve       serveCommand       `cmd:"" help:"Run webhook, worker and viewer in one process."`
-	Webhook     webhookCommand     `cmd:"" help:"Run the webhook alone, against ROOMLINK_NATS_URL."`
-	Worker      workerCommand      `cmd:"" help:"Run a worker alone, against ROOMLINK_NATS_URL."`
-	Viewer      viewerCommand      `cmd:"" help:"Run the viewer alone, against ROOMLINK_NATS_URL."`
-	Send        sendCommand        `cmd:"" help:"Post a sample, or a file, to a webhook as Talkdesk would."`
-	Links       linksCommand       `cmd:"" help:"Read the links of conversations."`
-	Deadletters deadLettersCommand `cmd:"" name:"deadletters" help:"Work with the events that got no links."`
-	Load        loadCommand        `cmd:"" help:"Hold a load test of the whole path, and tell what it found."`
-	LoadBroker  loadBrokerCommand  `cmd:"" hidden:"" help:"Run the broker of a load test whose parts are processes."`
-	Auvious     auviousCommand     `cmd:"" help:"Run the simulated auvious alone."`
+// helpWithSecrets prints kong's help, and the secrets for commands that need them.
+func helpWithSecrets(options kong.HelpOptions, ctx *kong.Context) error {
+	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
+		return err
+	}
+	node := ctx.Selected()
+	if node == nil || !slices.Contains([]string{"serve", "webhook", "worker", "viewer"}, node.Name) {
+		return nil
+	}
+	fmt.Fprint(ctx.Stdout, "\nSecrets, by variable or by file (append _FILE to the name), never by flag:\n")
+	for _, s := range app.Secrets() {
+		fmt.Fprintf(ctx.Stdout, "  %s\n      %s\n", s.Name, s.Help)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"roomlink/internal/programtest"
@@ -40,4 +41,19 @@ func start(t *testing.T, env map[string]string, args ...string) *programtest.Pro
 func command(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	return programtest.Run(t, program(env, args...))
+}
+
+// writeFiles writes files into a directory. A reader sees the former file or the new
+// one, never half of it.
+func writeFiles(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

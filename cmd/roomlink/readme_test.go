@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"roomlink/internal/app"
+
 	"github.com/alecthomas/kong"
 )
 
@@ -42,8 +44,8 @@ func settingRows(t *testing.T) []string {
 			}
 		}
 	}
-	for _, s := range secretSettings {
-		rows = append(rows, settingRow(s.name+"[_FILE]", "", s.help))
+	for _, s := range app.Secrets() {
+		rows = append(rows, settingRow(s.Name+"[_FILE]", "", s.Help))
 	}
 	return rows
 }

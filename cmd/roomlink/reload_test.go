@@ -18,14 +18,15 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/app"
 	"roomlink/internal/programtest"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
 )
 
-// tenantsYAML configures accounts that are called by an API key of their own, in
+// accountsYAML configures accounts that are called by an API key of their own, in
 // a file named as the account.
-func tenantsYAML(a programtest.Auvious, names ...string) string {
+func accountsYAML(a programtest.Auvious, names ...string) string {
 	var text strings.Builder
 	text.WriteString("accounts:\n")
 	for _, name := range names {
@@ -40,13 +41,13 @@ func tenantsYAML(a programtest.Auvious, names ...string) string {
 func startTenants(t *testing.T, a programtest.Auvious, names ...string) (p *programtest.Program, dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	files := map[string]string{"accounts.yaml": tenantsYAML(a, names...), "auvious": programtest.AuviousSecret}
+	files := map[string]string{"accounts.yaml": accountsYAML(a, names...), "auvious": programtest.AuviousSecret}
 	for _, name := range []string{"one", "two", "three"} {
 		files[name] = "key-of-" + name
 	}
 	writeFiles(t, dir, files)
 	env := programtest.ServeEnv(t, a.URL)
-	for _, name := range []string{auviousSecret, talkdeskKey, talkdeskBasic, talkdeskSecret} {
+	for _, name := range []string{app.AuviousSecret, app.TalkdeskKey, app.TalkdeskBasic, app.TalkdeskSecret} {
 		delete(env, name)
 	}
 	delete(env, "ROOMLINK_TALKDESK_BASIC_USER")
@@ -106,7 +107,7 @@ func TestAccountsComeAndGo(t *testing.T) {
 	if got := askAs(t, "key-of-three", http.MethodPost, base+"/talkdesk/events", programtest.StartEvent("x")); got != http.StatusUnauthorized {
 		t.Errorf("an account that is not there yet: got %d, want 401", got)
 	}
-	change(map[string]string{"accounts.yaml": tenantsYAML(a, "one", "two", "three")}, "accounts changed")
+	change(map[string]string{"accounts.yaml": accountsYAML(a, "one", "two", "three")}, "accounts changed")
 	if got := askAs(t, "key-of-three", http.MethodPost, base+"/talkdesk/events", programtest.StartEvent("three-1")); got != http.StatusAccepted {
 		t.Errorf("an account that came: got %d, want 202", got)
 	}
@@ -117,14 +118,14 @@ func TestAccountsComeAndGo(t *testing.T) {
 	if got := askAs(t, "key-of-three", http.MethodPost, base+"/talkdesk/events", programtest.StartEvent("x")); got != http.StatusUnauthorized {
 		t.Errorf("a key that was changed: got %d, want 401", got)
 	}
-	line := change(map[string]string{"accounts.yaml": tenantsYAML(a, "one") + "    colour: red\n"}, "changed accounts refused: the old ones go on")
+	line := change(map[string]string{"accounts.yaml": accountsYAML(a, "one") + "    colour: red\n"}, "changed accounts refused: the former ones stay in use")
 	if got := fmt.Sprint(line["error"]); !strings.Contains(got, "line 5: field colour not found") {
 		t.Errorf("a broken file: got %q; want its line", got)
 	}
 	if got := askAs(t, "another-key-of-three", http.MethodPost, base+"/talkdesk/events", programtest.StartEvent("three-2")); got != http.StatusAccepted {
 		t.Errorf("after a broken file: got %d, want 202", got)
 	}
-	change(map[string]string{"accounts.yaml": tenantsYAML(a, "one", "three")}, "accounts changed")
+	change(map[string]string{"accounts.yaml": accountsYAML(a, "one", "three")}, "accounts changed")
 	if got := askAs(t, "key-of-two", http.MethodPost, base+"/talkdesk/events", programtest.StartEvent("x")); got != http.StatusUnauthorized {
 		t.Errorf("an account that is gone: got %d, want 401", got)
 	}
@@ -174,7 +175,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("certificate: got %q, want %q", got, "first.example")
 	}
 	writeFiles(t, dir, map[string]string{"cert.pem": "broken"})
-	p.Line(map[string]string{"message": "changed certificate refused: the old one goes on"})
+	p.Line(map[string]string{"message": "changed certificate refused: the former one stays in use"})
 	if got := certificateName(t, address); got != "first.example" {
 		t.Errorf("certificate after a broken one: got %q, want %q", got, "first.example")
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"roomlink/internal/app"
 	"roomlink/internal/programtest"
 	"roomlink/internal/simulator"
 )
@@ -263,7 +264,7 @@ func TestTokenOutlivesAProcess(t *testing.T) {
 	a := programtest.StartAuvious(t, simulator.Config{})
 	t.Run("a restart with its own key", func(t *testing.T) {
 		env := programtest.ServeEnv(t, a.URL)
-		delete(env, linkKey)
+		delete(env, app.LinkKey)
 		p := start(t, env, "serve")
 		token := caller{base: p.Address("public")}.fetchToken(t, "studio", programtest.TalkdeskSecret).token(t)
 		if code := p.Stop(); code != 0 {
@@ -279,7 +280,7 @@ func TestTokenOutlivesAProcess(t *testing.T) {
 	})
 	t.Run("one with another key", func(t *testing.T) {
 		env := programtest.ServeEnv(t, a.URL)
-		env[linkKey] = strings.Repeat("another-link-key", 2)
+		env[app.LinkKey] = strings.Repeat("another-link-key", 2)
 		first, second := start(t, programtest.ServeEnv(t, a.URL), "serve"), start(t, env, "serve")
 		token := caller{base: first.Address("public")}.fetchToken(t, "studio", programtest.TalkdeskSecret).token(t)
 		wantToken(t, "at a process with another key", second.Address("public"), token, false)
@@ -291,8 +292,8 @@ func TestTokenDiesWithItsSecret(t *testing.T) {
 	t.Parallel()
 	env, dir := programtest.ServeEnv(t, programtest.StartAuvious(t, simulator.Config{}).URL), t.TempDir()
 	writeFiles(t, dir, map[string]string{"secret": programtest.TalkdeskSecret})
-	delete(env, talkdeskSecret)
-	env[talkdeskSecret+"_FILE"] = filepath.Join(dir, "secret")
+	delete(env, app.TalkdeskSecret)
+	env[app.TalkdeskSecret+"_FILE"] = filepath.Join(dir, "secret")
 	p := start(t, env, "serve")
 	host := p.Address("public")
 	old := caller{base: host}.fetchToken(t, "studio", programtest.TalkdeskSecret).token(t)
@@ -319,8 +320,8 @@ func TestRotatedLinkKeys(t *testing.T) {
 		if err := os.WriteFile(path, []byte(keys), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		delete(env, linkKey)
-		env[linkKey+"_FILE"] = path
+		delete(env, app.LinkKey)
+		env[app.LinkKey+"_FILE"] = path
 		hosts = append(hosts, start(t, env, "serve").Address("public"))
 		tokens = append(tokens, caller{base: hosts[i]}.fetchToken(t, "studio", programtest.TalkdeskSecret).token(t))
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/secret"
 )
 
@@ -42,27 +43,6 @@ const (
 	KindNone   = "none"
 )
 
-// Credential opens an account.
-type Credential struct {
-	// Name identifies the credential in logs. It is no secret.
-	Name string
-	// ID is the user name for HTTP Basic or the client id for access tokens; "" for an
-	// API key.
-	ID     string
-	Secret secret.String
-}
-
-// Account lists the credentials of one account.
-type Account struct {
-	Name    string
-	APIKeys []Credential
-	Basic   []Credential
-	Clients []Credential
-}
-
-// Empty reports whether the account has no credentials.
-func (a Account) Empty() bool { return len(a.APIKeys)+len(a.Basic)+len(a.Clients) == 0 }
-
 // Identity is the sender of a request.
 type Identity struct {
 	Account string
@@ -74,7 +54,7 @@ type Identity struct {
 
 // Config configures an [Authenticator].
 type Config struct {
-	Accounts []Account
+	Accounts []accounts.Account
 	Keys     *Keys
 	// TokenLifetime is how long an access token is valid.
 	TokenLifetime time.Duration
@@ -145,7 +125,7 @@ func NewAuthenticator(config Config) (*Authenticator, error) {
 
 // SetAccounts replaces all credentials. It returns the errors of [NewAuthenticator], and
 // changes nothing then.
-func (a *Authenticator) SetAccounts(accounts []Account) error {
+func (a *Authenticator) SetAccounts(accounts []accounts.Account) error {
 	next := &index{credentials: map[digest]Identity{}, clients: map[client]Identity{}}
 	for _, account := range accounts {
 		if err := a.add(next, account); err != nil {
@@ -159,33 +139,38 @@ func (a *Authenticator) SetAccounts(accounts []Account) error {
 	return nil
 }
 
-func (a *Authenticator) add(next *index, account Account) error {
-	for _, group := range []struct {
-		kind        string
-		credentials []Credential
-	}{{KindAPIKey, account.APIKeys}, {KindBasic, account.Basic}, {KindBearer, account.Clients}} {
-		for _, c := range group.credentials {
-			if err := a.addCredential(next, c, Identity{account.Name, c.Name, group.kind}); err != nil {
-				return err
-			}
+func (a *Authenticator) add(next *index, account accounts.Account) error {
+	var err error
+	add := func(kind, name, id string, secret secret.String) {
+		if err == nil {
+			err = a.addCredential(next, Identity{account.Name, name, kind}, id, secret)
 		}
 	}
-	return nil
+	for _, key := range account.Talkdesk.APIKeys {
+		add(KindAPIKey, key.Name, "", key.Key)
+	}
+	for _, basic := range account.Talkdesk.Basic {
+		add(KindBasic, basic.Name, basic.User, basic.Password)
+	}
+	for _, client := range account.Talkdesk.Clients {
+		add(KindBearer, client.Name, client.ID, client.Secret)
+	}
+	return err
 }
 
-func (a *Authenticator) addCredential(next *index, c Credential, identity Identity) error {
-	if c.Secret == "" {
-		return fmt.Errorf("%w: %s %q of account %q", ErrNoSecret, identity.Kind, c.Name, identity.Account)
+func (a *Authenticator) addCredential(next *index, identity Identity, id string, secret secret.String) error {
+	if secret == "" {
+		return fmt.Errorf("%w: %s %q of account %q", ErrNoSecret, identity.Kind, identity.Credential, identity.Account)
 	}
-	key := a.digest(identity.Kind, c.ID, c.Secret.Reveal())
+	key := a.digest(identity.Kind, id, secret.Reveal())
 	if other, taken := next.credentials[key]; taken {
 		return fmt.Errorf("%w: %s %q of account %q is also %q of account %q",
-			ErrShared, identity.Kind, c.Name, identity.Account, other.Credential, other.Account)
+			ErrShared, identity.Kind, identity.Credential, identity.Account, other.Credential, other.Account)
 	}
 	next.credentials[key] = identity
 	if identity.Kind == KindBearer {
-		for _, fingerprint := range a.config.Keys.fingerprints(c.ID, c.Secret) {
-			next.clients[client{identity.Account, c.ID, fingerprint}] = identity
+		for _, fingerprint := range a.config.Keys.fingerprints(id, secret) {
+			next.clients[client{identity.Account, id, fingerprint}] = identity
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
+	"roomlink/internal/accounts"
 	"roomlink/internal/secret"
 )
 
@@ -137,24 +138,24 @@ func TestAccessTokenBelongsToOneAccount(t *testing.T) {
 func TestAccessTokenIsInvalidAfterSecretChange(t *testing.T) {
 	keys := newKeys(t, keyA)
 	token := issue(t, newAuthenticator(t, keys, acme()), "connections", acmeSecret)
-	with := func(clients ...access.Credential) access.Account {
-		account := acme()
-		account.Clients = clients
-		return account
+	with := func(clients ...accounts.Client) accounts.Account {
+		changed := acme()
+		changed.Talkdesk.Clients = clients
+		return changed
 	}
 	for _, test := range []struct {
 		name    string
-		account access.Account
+		account accounts.Account
 		want    error
 	}{
 		{"unchanged", acme(), nil},
-		{"under another name", with(access.Credential{Name: "new name", ID: "connections", Secret: acmeSecret}), nil},
-		{"another secret", with(access.Credential{ID: "connections", Secret: "rotated"}), access.ErrBadCredentials},
-		{"another id", with(access.Credential{ID: "renamed", Secret: acmeSecret}), access.ErrBadCredentials},
+		{"under another name", with(accounts.Client{Name: "new name", ID: "connections", Secret: acmeSecret}), nil},
+		{"another secret", with(accounts.Client{ID: "connections", Secret: "rotated"}), access.ErrBadCredentials},
+		{"another id", with(accounts.Client{ID: "renamed", Secret: acmeSecret}), access.ErrBadCredentials},
 		{"client removed", with(), access.ErrBadCredentials},
 		{"both secrets during a rotation", with(
-			access.Credential{ID: "connections", Secret: acmeSecret},
-			access.Credential{ID: "connections", Secret: "rotated"}), nil},
+			accounts.Client{ID: "connections", Secret: acmeSecret},
+			accounts.Client{ID: "connections", Secret: "rotated"}), nil},
 	} {
 		if _, err := newAuthenticator(t, keys, test.account).Authenticate(withBearer(token), noon); !errors.Is(err, test.want) {
 			t.Errorf("%s: got error %v, want %v", test.name, err, test.want)
@@ -165,11 +166,11 @@ func TestAccessTokenIsInvalidAfterSecretChange(t *testing.T) {
 // A token identifies the secret that it was issued for.
 func TestTwoSecretsOfOneClient(t *testing.T) {
 	keys := newKeys(t, keyA)
-	account := access.Account{Name: "acme", Clients: []access.Credential{
+	acme := account("acme", accounts.Credentials{Clients: []accounts.Client{
 		{Name: "old", ID: "connections", Secret: acmeSecret},
 		{Name: "new", ID: "connections", Secret: "rotated"},
-	}}
-	authenticator := newAuthenticator(t, keys, account)
+	}})
+	authenticator := newAuthenticator(t, keys, acme)
 	for name, clientSecret := range map[string]secret.String{"old": acmeSecret, "new": "rotated"} {
 		token := issue(t, authenticator, "connections", clientSecret)
 		got, err := authenticator.Authenticate(withBearer(token), noon)
@@ -178,8 +179,8 @@ func TestTwoSecretsOfOneClient(t *testing.T) {
 		}
 	}
 	token := issue(t, authenticator, "connections", acmeSecret)
-	account.Clients = account.Clients[1:]
-	if _, err := newAuthenticator(t, keys, account).Authenticate(withBearer(token), noon); !errors.Is(err, access.ErrBadCredentials) {
+	acme.Talkdesk.Clients = acme.Talkdesk.Clients[1:]
+	if _, err := newAuthenticator(t, keys, acme).Authenticate(withBearer(token), noon); !errors.Is(err, access.ErrBadCredentials) {
 		t.Errorf("token of the removed secret: got error %v, want %v", err, access.ErrBadCredentials)
 	}
 }
@@ -199,7 +200,7 @@ func TestAccessTokenSurvivesKeyRotation(t *testing.T) {
 
 func TestTwoClients(t *testing.T) {
 	account := acme()
-	account.Clients = append(account.Clients, access.Credential{Name: "second client", ID: "studio", Secret: "invented-second"})
+	account.Talkdesk.Clients = append(account.Talkdesk.Clients, accounts.Client{Name: "second client", ID: "studio", Secret: "invented-second"})
 	authenticator := newAuthenticator(t, newKeys(t, keyA), account)
 	for id, want := range map[string]struct {
 		secret     secret.String
@@ -237,40 +238,42 @@ func TestIssueRefuses(t *testing.T) {
 }
 
 func TestNewAuthenticatorRefuses(t *testing.T) {
-	key := func(name string, s secret.String) []access.Credential {
-		return []access.Credential{{Name: name, Secret: s}}
+	key := func(name string, s secret.String) accounts.APIKey { return accounts.APIKey{Name: name, Key: s} }
+	basic := func(name, user string, s secret.String) accounts.Basic {
+		return accounts.Basic{Name: name, User: user, Password: s}
 	}
-	pair := func(name, id string, s secret.String) []access.Credential {
-		return []access.Credential{{Name: name, ID: id, Secret: s}}
+	client := func(name, id string, s secret.String) accounts.Client {
+		return accounts.Client{Name: name, ID: id, Secret: s}
 	}
+	type credentials = accounts.Credentials
 	const shared = secret.String("invented-and-shared")
 	for _, test := range []struct {
 		name     string
-		accounts []access.Account
+		accounts []accounts.Account
 		want     error
 	}{
-		{"an API key under two accounts", []access.Account{
-			{Name: "acme", APIKeys: key("one", shared)}, {Name: "globex", APIKeys: key("two", shared)},
+		{"an API key under two accounts", []accounts.Account{
+			account("acme", credentials{APIKeys: []accounts.APIKey{key("one", shared)}}), account("globex", credentials{APIKeys: []accounts.APIKey{key("two", shared)}}),
 		}, access.ErrShared},
-		{"Basic under two accounts", []access.Account{
-			{Name: "acme", Basic: pair("one", "u", shared)}, {Name: "globex", Basic: pair("two", "u", shared)},
+		{"Basic under two accounts", []accounts.Account{
+			account("acme", credentials{Basic: []accounts.Basic{basic("one", "u", shared)}}), account("globex", credentials{Basic: []accounts.Basic{basic("two", "u", shared)}}),
 		}, access.ErrShared},
-		{"a client under two accounts", []access.Account{
-			{Name: "acme", Clients: pair("one", "u", shared)}, {Name: "globex", Clients: pair("two", "u", shared)},
+		{"a client under two accounts", []accounts.Account{
+			account("acme", credentials{Clients: []accounts.Client{client("one", "u", shared)}}), account("globex", credentials{Clients: []accounts.Client{client("two", "u", shared)}}),
 		}, access.ErrShared},
-		{"an API key twice in one account", []access.Account{
-			{Name: "acme", APIKeys: append(key("one", shared), key("two", shared)...)},
+		{"an API key twice in one account", []accounts.Account{
+			account("acme", credentials{APIKeys: []accounts.APIKey{key("one", shared), key("two", shared)}}),
 		}, access.ErrShared},
-		{"an empty API key", []access.Account{{Name: "acme", APIKeys: key("one", "")}}, access.ErrNoSecret},
-		{"an empty password", []access.Account{{Name: "acme", Basic: pair("one", "u", "")}}, access.ErrNoSecret},
-		{"an empty client secret", []access.Account{{Name: "acme", Clients: pair("one", "u", "")}}, access.ErrNoSecret},
+		{"an empty API key", []accounts.Account{account("acme", credentials{APIKeys: []accounts.APIKey{key("one", "")}})}, access.ErrNoSecret},
+		{"an empty password", []accounts.Account{account("acme", credentials{Basic: []accounts.Basic{basic("one", "u", "")}})}, access.ErrNoSecret},
+		{"an empty client secret", []accounts.Account{account("acme", credentials{Clients: []accounts.Client{client("one", "u", "")}})}, access.ErrNoSecret},
 		{"no account", nil, access.ErrNobody},
-		{"an account without credentials", []access.Account{{Name: "acme"}}, access.ErrNobody},
-		{"one secret for three kinds", []access.Account{
-			{Name: "acme", APIKeys: key("one", shared), Basic: pair("two", "u", shared), Clients: pair("three", "u", shared)},
+		{"an account without credentials", []accounts.Account{{Name: "acme"}}, access.ErrNobody},
+		{"one secret for three kinds", []accounts.Account{
+			account("acme", credentials{APIKeys: []accounts.APIKey{key("one", shared)}, Basic: []accounts.Basic{basic("two", "u", shared)}, Clients: []accounts.Client{client("three", "u", shared)}}),
 		}, nil},
-		{"one secret for two users", []access.Account{
-			{Name: "acme", Basic: pair("one", "u", shared)}, {Name: "globex", Basic: pair("two", "v", shared)},
+		{"one secret for two users", []accounts.Account{
+			account("acme", credentials{Basic: []accounts.Basic{basic("one", "u", shared)}}), account("globex", credentials{Basic: []accounts.Basic{basic("two", "v", shared)}}),
 		}, nil},
 	} {
 		authenticator, err := access.NewAuthenticator(access.Config{Accounts: test.accounts, Keys: newKeys(t, keyA)})
@@ -287,8 +290,8 @@ func TestNewAuthenticatorRefuses(t *testing.T) {
 func TestErrSharedNamesBothCredentials(t *testing.T) {
 	two := acme()
 	two.Name = "globex"
-	two.APIKeys[0].Name = "globex key"
-	_, err := access.NewAuthenticator(access.Config{Accounts: []access.Account{acme(), two}, Keys: newKeys(t, keyA)})
+	two.Talkdesk.APIKeys[0].Name = "globex key"
+	_, err := access.NewAuthenticator(access.Config{Accounts: []accounts.Account{acme(), two}, Keys: newKeys(t, keyA)})
 	const want = `the same credential is given twice: api_key "globex key" of account "globex" is also "acme key" of account "acme"`
 	if err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %q", err, want)
@@ -297,7 +300,7 @@ func TestErrSharedNamesBothCredentials(t *testing.T) {
 
 func TestOpen(t *testing.T) {
 	keys := newKeys(t, keyA)
-	open, err := access.NewAuthenticator(access.Config{Accounts: []access.Account{{Name: "acme"}}, Keys: keys, Open: "acme"})
+	open, err := access.NewAuthenticator(access.Config{Accounts: []accounts.Account{{Name: "acme"}}, Keys: keys, Open: "acme"})
 	if err != nil {
 		t.Fatalf("making an open authenticator: %v", err)
 	}
@@ -311,7 +314,7 @@ func TestOpen(t *testing.T) {
 	}
 	// With credentials, Config.Open has no effect.
 	closed, err := access.NewAuthenticator(access.Config{
-		Accounts: []access.Account{acme()}, Keys: keys, Open: "acme", FailureDelay: time.Nanosecond,
+		Accounts: []accounts.Account{acme()}, Keys: keys, Open: "acme", FailureDelay: time.Nanosecond,
 	})
 	if err != nil {
 		t.Fatalf("making a authenticator: %v", err)
@@ -396,9 +399,11 @@ func ExampleAuthenticator() {
 		return
 	}
 	authenticator, err := access.NewAuthenticator(access.Config{
-		Accounts: []access.Account{{
-			Name:    "acme",
-			Clients: []access.Credential{{Name: "connections", ID: "talkdesk", Secret: "invented"}},
+		Accounts: []accounts.Account{{
+			Name: "acme",
+			Talkdesk: accounts.Talkdesk{Credentials: accounts.Credentials{
+				Clients: []accounts.Client{{Name: "connections", ID: "talkdesk", Secret: "invented"}},
+			}},
 		}},
 		Keys:          keys,
 		TokenLifetime: time.Hour,

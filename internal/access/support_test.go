@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
+	"roomlink/internal/accounts"
 	"roomlink/internal/secret"
 )
 
@@ -34,30 +35,32 @@ func newKeys(tb testing.TB, keys ...secret.String) *access.Keys {
 	return made
 }
 
+func account(name string, credentials accounts.Credentials) accounts.Account {
+	return accounts.Account{Name: name, Talkdesk: accounts.Talkdesk{Credentials: credentials}}
+}
+
 // acme has one credential of each kind.
-func acme() access.Account {
-	return access.Account{
-		Name:    "acme",
-		APIKeys: []access.Credential{{Name: "acme key", Secret: acmeKey}},
-		Basic:   []access.Credential{{Name: "acme basic", ID: "talkdesk", Secret: acmePassword}},
-		Clients: []access.Credential{{Name: "acme client", ID: "connections", Secret: acmeSecret}},
-	}
+func acme() accounts.Account {
+	return account("acme", accounts.Credentials{
+		APIKeys: []accounts.APIKey{{Name: "acme key", Key: acmeKey}},
+		Basic:   []accounts.Basic{{Name: "acme basic", User: "talkdesk", Password: acmePassword}},
+		Clients: []accounts.Client{{Name: "acme client", ID: "connections", Secret: acmeSecret}},
+	})
 }
 
 // globex has a client with the same id as acme.
-func globex() access.Account {
-	return access.Account{
-		Name:    "globex",
-		APIKeys: []access.Credential{{Name: "globex key", Secret: globexKey}},
-		Clients: []access.Credential{{Name: "globex client", ID: "connections", Secret: globexSecret}},
-	}
+func globex() accounts.Account {
+	return account("globex", accounts.Credentials{
+		APIKeys: []accounts.APIKey{{Name: "globex key", Key: globexKey}},
+		Clients: []accounts.Client{{Name: "globex client", ID: "connections", Secret: globexSecret}},
+	})
 }
 
 // newAuthenticator issues tokens with a lifetime of one hour and does not delay failures.
-func newAuthenticator(tb testing.TB, keys *access.Keys, accounts ...access.Account) *access.Authenticator {
+func newAuthenticator(tb testing.TB, keys *access.Keys, all ...accounts.Account) *access.Authenticator {
 	tb.Helper()
 	authenticator, err := access.NewAuthenticator(access.Config{
-		Accounts: accounts, Keys: keys, TokenLifetime: time.Hour, FailureDelay: time.Nanosecond,
+		Accounts: all, Keys: keys, TokenLifetime: time.Hour, FailureDelay: time.Nanosecond,
 	})
 	if err != nil {
 		tb.Fatalf("making a authenticator: %v", err)

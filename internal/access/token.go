@@ -221,3 +221,12 @@ func (p Pages) expiry(now time.Time) time.Time {
 	}
 	return end
 }
+
+// ParseKeys reads link keys, one a line. Its errors are those of [NewKeys].
+func ParseKeys(text secret.String) (*Keys, error) {
+	var keys []secret.String
+	for line := range strings.Lines(text.Reveal()) {
+		keys = append(keys, secret.String(strings.TrimRight(line, "\r\n")))
+	}
+	return NewKeys(keys...)
+}

@@ -1,6 +1,7 @@
 package faultynet_test
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/access"
+	"roomlink/internal/accounts"
 	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
@@ -168,8 +170,10 @@ func (s *site) serve(client *store.Store) {
 	if err != nil {
 		s.tb.Fatalf("making keys: %v", err)
 	}
-	authenticator, err := access.NewAuthenticator(access.Config{Keys: keys, Accounts: []access.Account{{
-		Name: account, APIKeys: []access.Credential{{Name: "key", Secret: apiKey}},
+	authenticator, err := access.NewAuthenticator(access.Config{Keys: keys, Accounts: []accounts.Account{{
+		Name: account, Talkdesk: accounts.Talkdesk{Credentials: accounts.Credentials{
+			APIKeys: []accounts.APIKey{{Name: "key", Key: apiKey}},
+		}},
 	}}})
 	if err != nil {
 		s.tb.Fatalf("making an authenticator: %v", err)
@@ -177,7 +181,7 @@ func (s *site) serve(client *store.Store) {
 	feed := store.NewFeed(client)
 	router := web.NewRouter()
 	webhook.New(webhook.Config{
-		Client: client, Feed: feed, Authenticator: authenticator, Accounts: []webhook.Account{{Name: account}},
+		Client: client, Feed: feed, Authenticator: authenticator, Accounts: []accounts.Account{{Name: account}},
 		Pages:  access.Pages{Keys: keys, BaseURL: "https://rooms.example", Lifetime: time.Hour},
 		Logger: zerolog.Nop(), Registerer: s.registry,
 	}).Routes(router)
@@ -197,19 +201,19 @@ func (s *site) work(client *store.Store, choice setup) {
 	behind := httptest.NewServer(s.simulator)
 	s.tb.Cleanup(behind.Close)
 	s.toAuvious = roomlinktest.NewNetwork(s.tb, behind.Listener.Addr().String())
-	facade, err := auvious.New(auvious.Config{
-		URL: "http://" + s.toAuvious.Address(), Timeout: choice.timeout,
-		ClientID: simulator.DefaultClientID, ClientSecret: simulator.DefaultClientSecret,
-	})
+	own := accounts.Default(account)
+	rooms := &own.Auvious.Rooms
+	rooms.URL, rooms.URLBase = "http://"+s.toAuvious.Address(), "https://auvious.test"
+	rooms.Timeout, rooms.UnknownRetries = cmp.Or(choice.timeout, rooms.Timeout), choice.unknownRetries
+	rooms.ClientID, rooms.ClientSecret = simulator.DefaultClientID, simulator.DefaultClientSecret
+	own.Auvious.ApplicationID = "app-1"
+	facade, err := auvious.New(*rooms)
 	if err != nil {
 		s.tb.Fatalf("making a facade: %v", err)
 	}
 	if s.worker, err = worker.New(worker.Config{
 		Client: client, Logger: zerolog.New(s.log), Registerer: s.registry, Grace: time.Second,
-		Accounts: []worker.Account{{
-			Name: account, Facade: facade, UnknownRetries: choice.unknownRetries,
-			ApplicationID: "app-1", URLBase: "https://auvious.test",
-		}},
+		Accounts: []worker.Account{{Account: own, Facade: facade}},
 	}); err != nil {
 		s.tb.Fatalf("making a worker: %v", err)
 	}

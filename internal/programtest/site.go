@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +15,7 @@ import (
 
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
+	"roomlink/internal/web"
 )
 
 // The credentials of [ServeEnv]. Each is to be found nowhere but where it belongs.
@@ -88,18 +88,11 @@ func ServeEnv(tb testing.TB, auviousURL string) map[string]string {
 // a server that was killed comes back.
 func FreeAddress(tb testing.TB) string {
 	tb.Helper()
-	const first, count, attempts = 10_000, 20_000, 100
-	var err error
-	for range attempts {
-		var listener net.Listener
-		listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(count)))
-		if err == nil {
-			defer listener.Close()
-			return listener.Addr().String()
-		}
+	addresses, err := web.FreeAddresses(1)
+	if err != nil {
+		tb.Fatal(err)
 	}
-	tb.Fatalf("looking for a free port: %v", err)
-	return ""
+	return addresses[0]
 }
 
 // Reply is what an endpoint of ours answers: a status and a flat object.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/simulator"
 	"roomlink/worker/auvious"
 )
@@ -61,7 +62,7 @@ func TestCreateRoomGoodAnswers(t *testing.T) {
 			t.Parallel()
 			f := serve(t, simulator.Config{})
 			f.answer(test.answer)
-			client := newClient(t, auvious.Config{URL: f.url, AllowHTTPHosts: []string{"auvious.test"}})
+			client := newClient(t, accounts.Rooms{URL: f.url, AllowHTTPHosts: []string{"auvious.test"}})
 			if got := mustCreate(t, client, "call-1"); got != test.want {
 				t.Errorf("room: got %#v, want %#v", got, test.want)
 			}
@@ -121,7 +122,7 @@ func TestCreateRoomBadAnswers(t *testing.T) {
 			t.Parallel()
 			f := serve(t, simulator.Config{})
 			f.answer(simulator.Answer{Status: 200, Body: test.body})
-			client := newClient(t, auvious.Config{URL: f.url, AllowHTTPHosts: []string{"auvious.test"}})
+			client := newClient(t, accounts.Rooms{URL: f.url, AllowHTTPHosts: []string{"auvious.test"}})
 			failed := mustFail(t, client, "call-1")
 			wantKind(t, failed, auvious.ErrBadAnswer, 200)
 			if !strings.Contains(failed.Detail, test.detail) {

@@ -13,11 +13,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"roomlink/internal/accounts"
+
 	"github.com/go-json-experiment/json"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
-
-	"roomlink/internal/secret"
 )
 
 // Paths of auvious below its base (auvious, "Actions").
@@ -27,11 +27,6 @@ const (
 )
 
 const (
-	// DefaultURL is auvious' own.
-	DefaultURL = "https://auvious.video"
-	// DefaultTimeout of a call, and of fetching a token.
-	DefaultTimeout = 10 * time.Second
-
 	// maxAnswer bounds an answer, in bytes: three URLs.
 	maxAnswer = 64 << 10
 	// maxURL bounds one URL of an answer, in bytes.
@@ -42,8 +37,6 @@ const (
 	// bufferSize is that of each connection in each direction, in bytes: a call and its
 	// answer fit, of which there may be hundreds at once.
 	bufferSize = 2 << 10
-	// DefaultConcurrency is how many calls at once a client is made for.
-	DefaultConcurrency = 64
 )
 
 // Values of headers that all calls share. The name of ours is explicit, as in the
@@ -52,23 +45,6 @@ var (
 	jsonType  = []string{"application/json"}
 	ourselves = []string{"roomlink/1"}
 )
-
-// Config makes a [Client].
-type Config struct {
-	// URL is the base of auvious; [DefaultURL] if empty.
-	URL string
-	// ClientID and ClientSecret are auvious' client credentials.
-	ClientID     string
-	ClientSecret secret.String
-	// Timeout of a call; [DefaultTimeout] if 0.
-	Timeout time.Duration
-	// Concurrency is how many calls are made at once, for each of which a connection
-	// is kept; [DefaultConcurrency] if 0.
-	Concurrency int
-	// AllowHTTPHosts are the hosts, besides those of loopback, whose URLs may be
-	// http: that of auvious itself and those that it answers.
-	AllowHTTPHosts []string
-}
 
 // Client calls the room facade. It may be used by many goroutines at once.
 type Client struct {
@@ -79,18 +55,10 @@ type Client struct {
 	tokens  *tokens
 }
 
-// New checks a configuration. It returns an error for a URL that is not
-// absolute, or is http where that is not allowed.
-func New(config Config) (*Client, error) {
-	if config.URL == "" {
-		config.URL = DefaultURL
-	}
-	if config.Timeout == 0 {
-		config.Timeout = DefaultTimeout
-	}
-	if config.Concurrency == 0 {
-		config.Concurrency = DefaultConcurrency
-	}
+// New returns a client for the rooms of an account. It uses the fields URL, ClientID,
+// ClientSecret, Timeout, Concurrency and AllowHTTPHosts. It returns an error for a URL
+// that is not absolute, or is http without being allowed to be.
+func New(config accounts.Rooms) (*Client, error) {
 	if err := checkURL(config.URL, config.AllowHTTPHosts); err != nil {
 		return nil, fmt.Errorf("auvious' URL %w", err) // not quoted: it may hold a password
 	}

@@ -11,12 +11,18 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"roomlink/internal/accounts"
 )
+
+const callTimeout = 10 * time.Second
 
 // dialing returns a client that has a token and connects in this way.
 func dialing(t *testing.T, dial func(ctx context.Context, network, address string) (net.Conn, error)) *Client {
 	t.Helper()
-	client, err := New(Config{URL: "http://auvious.test", AllowHTTPHosts: []string{"auvious.test"}})
+	client, err := New(accounts.Rooms{
+		URL: "http://auvious.test", AllowHTTPHosts: []string{"auvious.test"}, Timeout: callTimeout, Concurrency: 1,
+	})
 	if err != nil {
 		t.Fatalf("making a client: %v", err)
 	}
@@ -66,8 +72,8 @@ func TestCallTimesOut(t *testing.T) {
 				if !errors.Is(err, test.want) {
 					t.Errorf("got error %v, want %v", err, test.want)
 				}
-				if got := time.Since(began); got != DefaultTimeout {
-					t.Errorf("the call took %v, want %v", got, DefaultTimeout)
+				if got := time.Since(began); got != callTimeout {
+					t.Errorf("the call took %v, want %v", got, callTimeout)
 				}
 			})
 		})

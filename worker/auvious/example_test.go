@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/simulator"
 	"roomlink/worker/auvious"
 )
@@ -20,11 +21,10 @@ func ExampleClient_CreateRoom() {
 	server := httptest.NewServer(facade)
 	defer server.Close()
 
-	client, err := auvious.New(auvious.Config{
-		URL:          server.URL,
-		ClientID:     simulator.DefaultClientID,
-		ClientSecret: simulator.DefaultClientSecret,
-	})
+	rooms := accounts.Default("acme").Auvious.Rooms
+	rooms.URL = server.URL
+	rooms.ClientID, rooms.ClientSecret = simulator.DefaultClientID, simulator.DefaultClientSecret
+	client, err := auvious.New(rooms)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
 	"roomlink/worker/auvious"
@@ -99,7 +100,7 @@ func TestEndlessAnswers(t *testing.T) { //nolint:paralleltest // see above
 				ended <- sent
 			}))
 			t.Cleanup(server.Close)
-			client := newClient(t, auvious.Config{URL: server.URL})
+			client := newClient(t, accounts.Rooms{URL: server.URL})
 			before := allocated()
 			failed := mustFail(t, client, "call-1")
 			grown := allocated() - before

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
 	"roomlink/worker/auvious"
@@ -26,7 +27,7 @@ func TestConnectionRefused(t *testing.T) {
 		// A connection that were kept would end after the next request is sent.
 		server.Config.SetKeepAlivesEnabled(false)
 		server.Start()
-		client := newClient(t, auvious.Config{URL: server.URL})
+		client := newClient(t, accounts.Rooms{URL: server.URL})
 		mustCreate(t, client, "call-1")
 		server.Close()
 		failed := mustFail(t, client, "call-2")
@@ -37,13 +38,13 @@ func TestConnectionRefused(t *testing.T) {
 		t.Parallel()
 		server := httptest.NewServer(nil)
 		server.Close()
-		failed := mustFail(t, newClient(t, auvious.Config{URL: server.URL}), "call-1")
+		failed := mustFail(t, newClient(t, accounts.Rooms{URL: server.URL}), "call-1")
 		wantKind(t, failed, auvious.ErrAccount, 0)
 		wantDetail(t, failed, "connection refused")
 	})
 	t.Run("no such name", func(t *testing.T) {
 		t.Parallel()
-		client := newClient(t, auvious.Config{URL: "https://auvious.invalid"})
+		client := newClient(t, accounts.Rooms{URL: "https://auvious.invalid"})
 		wantKind(t, mustFail(t, client, "call-1"), auvious.ErrAccount, 0)
 	})
 	t.Run("TLS", func(t *testing.T) {
@@ -52,7 +53,7 @@ func TestConnectionRefused(t *testing.T) {
 		server.Config.ErrorLog = log.New(io.Discard, "", 0)
 		server.StartTLS() // with a certificate that nobody knows
 		t.Cleanup(server.Close)
-		failed := mustFail(t, newClient(t, auvious.Config{URL: server.URL}), "call-1")
+		failed := mustFail(t, newClient(t, accounts.Rooms{URL: server.URL}), "call-1")
 		wantKind(t, failed, auvious.ErrAccount, 0)
 		wantDetail(t, failed, "TLS failed")
 	})

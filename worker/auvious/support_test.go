@@ -1,13 +1,16 @@
 package auvious_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
 	"roomlink/worker/auvious"
@@ -53,16 +56,17 @@ func (f facade) answer(a simulator.Answer) {
 // client returns a client of the facade.
 func (f facade) client(tb testing.TB) *auvious.Client {
 	tb.Helper()
-	return newClient(tb, auvious.Config{URL: f.url})
+	return newClient(tb, accounts.Rooms{URL: f.url})
 }
 
 // newClient returns a client with our credentials, unless the configuration has
 // its own.
-func newClient(tb testing.TB, config auvious.Config) *auvious.Client {
+func newClient(tb testing.TB, config accounts.Rooms) *auvious.Client {
 	tb.Helper()
 	if config.ClientID == "" {
 		config.ClientID, config.ClientSecret = clientID, secret.String(clientSecret)
 	}
+	config.Timeout, config.Concurrency = cmp.Or(config.Timeout, 10*time.Second), cmp.Or(config.Concurrency, 64)
 	client, err := auvious.New(config)
 	if err != nil {
 		tb.Fatalf("making a client: %v", err)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
 	"roomlink/worker/auvious"
@@ -84,7 +85,7 @@ func TestRoomRequestOnTheWire(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			base, requests := record(t)
-			client := newClient(t, auvious.Config{URL: base + "/"})
+			client := newClient(t, accounts.Rooms{URL: base + "/"})
 			if _, err := client.CreateRoom(t.Context(), test.request); err != nil {
 				t.Fatalf("creating a room: %v", err)
 			}
@@ -112,7 +113,7 @@ func TestRoomRequestOnTheWire(t *testing.T) {
 func TestTokenRequestOnTheWire(t *testing.T) {
 	t.Parallel()
 	base, requests := record(t)
-	mustCreate(t, newClient(t, auvious.Config{URL: base}), "call-1")
+	mustCreate(t, newClient(t, accounts.Rooms{URL: base}), "call-1")
 	token := requests()[0]
 	if token.method != "POST" || token.path != "/security/oauth/token" {
 		t.Errorf("token call: got %s %s, want POST /security/oauth/token", token.method, token.path)
@@ -133,7 +134,7 @@ func TestTokenRequestOnTheWire(t *testing.T) {
 func TestBaseWithPath(t *testing.T) {
 	t.Parallel()
 	base, requests := record(t)
-	client := newClient(t, auvious.Config{URL: base + "/eu/"})
+	client := newClient(t, accounts.Rooms{URL: base + "/eu/"})
 	// The recorder answers every path but the token's with a room, which is no token.
 	_, err := client.CreateRoom(t.Context(), roomRequest("call-1"))
 	wantKind(t, callError(t, err), auvious.ErrAccount, 0)
@@ -149,7 +150,7 @@ func TestNewRefuses(t *testing.T) {
 		allow []string
 		good  bool
 	}{
-		{url: "", good: true}, // auvious' own
+		{url: ""},
 		{url: "https://auvious.video", good: true},
 		{url: "https://auvious.video/", good: true},
 		{url: "http://localhost:8081", good: true},
@@ -165,7 +166,7 @@ func TestNewRefuses(t *testing.T) {
 		{url: "https://user:hush@auvious.video"},
 		{url: "https://auvious.video\n"},
 	} {
-		client, err := auvious.New(auvious.Config{URL: test.url, AllowHTTPHosts: test.allow})
+		client, err := auvious.New(accounts.Rooms{URL: test.url, AllowHTTPHosts: test.allow})
 		if good := err == nil; good != test.good {
 			t.Errorf("New with URL %q: got error %v, want good: %v", test.url, err, test.good)
 		}
@@ -177,7 +178,7 @@ func TestNewRefuses(t *testing.T) {
 
 func TestNewDoesNotTellThePassword(t *testing.T) {
 	t.Parallel()
-	_, err := auvious.New(auvious.Config{URL: "https://user:hush@auvious.video"})
+	_, err := auvious.New(accounts.Rooms{URL: "https://user:hush@auvious.video"})
 	if err == nil {
 		t.Fatal("New with a user in the URL: got no error, want one")
 	}

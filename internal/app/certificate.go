@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"crypto/tls"
@@ -8,25 +8,26 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// certificate is that of the public HTTP, read again when its files change.
+// certificate is the certificate of the public HTTP. The program reads it again after a
+// change of its files.
 type certificate struct {
 	certFile, keyFile string
 	log               zerolog.Logger
 	current           atomic.Pointer[tls.Certificate]
 }
 
-// openCertificate reads the certificate, if one is configured.
-func (p *process) openCertificate(settings publicSettings) (*certificate, error) {
+// openCertificate reads the certificate; nil if none is configured.
+func (a *App) openCertificate(settings PublicSettings) (*certificate, error) {
 	if settings.TLSCert == "" && settings.TLSKey == "" {
 		return nil, nil
 	}
 	if settings.TLSCert == "" || settings.TLSKey == "" {
-		return nil, usagef("ROOMLINK_TLS_CERT and ROOMLINK_TLS_KEY belong together: set both")
+		return nil, Usagef("ROOMLINK_TLS_CERT and ROOMLINK_TLS_KEY belong together: set both")
 	}
-	c := &certificate{certFile: settings.TLSCert, keyFile: settings.TLSKey, log: p.log}
-	p.watch(func() []string { return []string{c.certFile, c.keyFile} }, c.reload)
+	c := &certificate{certFile: settings.TLSCert, keyFile: settings.TLSKey, log: a.log}
+	a.files.add(func() []string { return []string{c.certFile, c.keyFile} }, c.reload)
 	if err := c.read(); err != nil {
-		return nil, usagef("ROOMLINK_TLS_CERT: %w", err)
+		return nil, Usagef("ROOMLINK_TLS_CERT: %w", err)
 	}
 	return c, nil
 }
@@ -40,15 +41,15 @@ func (c *certificate) read() error {
 	return nil
 }
 
-// reload takes over a changed certificate. Of one that is half written, or broken,
-// the old one goes on.
+// reload replaces the certificate. If the new one is broken, or half written, the
+// former one stays in use.
 func (c *certificate) reload() {
 	if err := c.read(); err != nil {
-		c.log.Error().Err(err).Msg("changed certificate refused: the old one goes on")
+		c.log.Error().Err(err).Msg("changed certificate refused: the former one stays in use")
 	}
 }
 
-// secure has a listener speak TLS, with the certificate of the moment.
+// secure returns a TLS listener that uses the current certificate.
 func (c *certificate) secure(listener net.Listener) net.Listener {
 	return tls.NewListener(listener, &tls.Config{
 		MinVersion: tls.VersionTLS12,

@@ -1,0 +1,134 @@
+// Package app is roomlink as a value: settings in, a running program out, stopped by
+// its context. Commands, tests and the load test start the program here.
+//
+// [Serve] starts the whole program. [Webhook], [Worker] and [Viewer] start one part
+// against an external broker. Each returns an [App] whose listeners are bound and whose
+// streams exist:
+//
+//	program, err := app.Serve(ctx, env, settings)
+//	if err != nil {
+//		return err
+//	}
+//	return program.Wait() // returns after ctx has ended
+package app
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"roomlink/internal/broker"
+	"roomlink/internal/store"
+	"roomlink/internal/telemetry"
+	"roomlink/internal/web"
+)
+
+// App is a running program.
+type App struct {
+	env      Environment
+	log      zerolog.Logger
+	registry *prometheus.Registry
+	accounts *accountSet
+	files    files
+	broker   *broker.Broker
+	store    *store.Store
+
+	publicURL  string
+	operations string
+	live       []telemetry.Check
+	ready      []telemetry.Check
+
+	// ctx is the context of all parts. The first part to return ends it.
+	ctx   context.Context //nolint:containedctx // parts may join later
+	stop  context.CancelFunc
+	group errgroup.Group
+	// closers run after the parts, the last one first.
+	closers []func()
+}
+
+// start builds a program. If that fails, it stops what runs already.
+func start(ctx context.Context, env Environment, settings LogSettings, build func(*App) error) (*App, error) {
+	log, err := telemetry.NewLogger(env.Stderr, settings.LogLevel, settings.LogFormat)
+	if err != nil {
+		return nil, UsageError{err}
+	}
+	a := &App{env: env, log: log, registry: telemetry.NewRegistry()}
+	a.ctx, a.stop = context.WithCancel(ctx)
+	if err := build(a); err != nil {
+		a.stop()
+		_ = a.group.Wait() // the first error is the cause
+		a.close()
+		return nil, err
+	}
+	log.Info().Str("version", telemetry.Version()).Strs("accounts", a.accounts.names()).Msg("started")
+	return a, nil
+}
+
+// run runs a part until the context ends. If the part returns, all others stop.
+func (a *App) run(part func(context.Context) error) {
+	a.group.Go(func() error {
+		defer a.stop()
+		return part(a.ctx)
+	})
+}
+
+// Wait returns when all parts have stopped. It returns the error of the part that
+// stopped first, if any.
+func (a *App) Wait() error {
+	err := a.group.Wait()
+	a.stop()
+	a.close()
+	a.log.Info().Msg("stopped")
+	return err
+}
+
+func (a *App) close() {
+	for len(a.closers) > 0 {
+		last := len(a.closers) - 1
+		a.closers[last]()
+		a.closers = a.closers[:last]
+	}
+}
+
+// URL returns the base of the program's own addresses; "" without public HTTP.
+func (a *App) URL() string { return a.publicURL }
+
+// OperationsAddress returns the host and port of health checks and metrics.
+func (a *App) OperationsAddress() string { return a.operations }
+
+// Broker returns the broker.
+func (a *App) Broker() *broker.Broker { return a.broker }
+
+// serveOperations serves health checks, metrics and profiles.
+func (a *App) serveOperations(settings OperationsSettings) error {
+	token, err := a.env.Secret(OpsToken)
+	if err != nil {
+		return err
+	}
+	listener, err := listen("ROOMLINK_OPS_LISTEN", settings.OpsListen)
+	if err != nil {
+		return err
+	}
+	a.operations = listener.Addr().String()
+	handler := telemetry.Operations{
+		Live: a.live, Ready: a.ready, Gatherer: a.registry,
+		Open: telemetry.IsLoopback(a.operations), Token: token,
+	}.Handler()
+	a.log.Info().Str("address", a.operations).Str("part", "operations").Msg("listening")
+	a.run(func(ctx context.Context) error {
+		return web.Server{Handler: handler, Logger: a.log}.Run(ctx, listener)
+	})
+	return nil
+}
+
+func listen(variable, address string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", variable, err)
+	}
+	return listener, nil
+}

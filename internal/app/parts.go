@@ -1,0 +1,207 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"roomlink/internal/accounts"
+	"roomlink/internal/store"
+	"roomlink/internal/telemetry"
+	"roomlink/viewer"
+	"roomlink/webhook"
+	"roomlink/worker"
+)
+
+// ServeSettings configure [Serve].
+type ServeSettings struct {
+	AccountSettings
+	RoomSettings
+	PublicSettings
+	FrameSettings
+	NATSSettings
+	StreamSettings
+	EmbeddedSettings
+	OperationsSettings
+	LogSettings
+
+	// WithoutWorker leaves the worker out. [App.AddWorker] adds it.
+	WithoutWorker bool `kong:"-"`
+}
+
+// Serve starts webhook, worker and viewer in one process, with the embedded broker
+// unless an external one is configured.
+func Serve(ctx context.Context, env Environment, s ServeSettings) (*App, error) {
+	return start(ctx, env, s.LogSettings, func(a *App) error {
+		reader := &accountReader{settings: s.AccountSettings, rooms: &s.Rooms, credentials: true}
+		if err := a.readAccounts(reader); err != nil {
+			return err
+		}
+		dataDir := s.DataDir
+		if s.NATSURL != "" {
+			dataDir = ""
+		}
+		public, err := a.openPublic(s.PublicSettings, dataDir)
+		if err != nil {
+			return err
+		}
+		if err := a.openBroker(s.NATSSettings, s.StreamSettings, &s.EmbeddedSettings); err != nil {
+			return err
+		}
+		if err := a.keepURL(dataDir); err != nil {
+			return err
+		}
+		if !s.WithoutWorker {
+			if err := a.AddWorker(s.Grace); err != nil {
+				return err
+			}
+		}
+		feed := a.addFeed()
+		a.servePublic(public, a.webhook(public, feed, s.ActionTimeout), a.viewer(public, feed, s.FrameSettings))
+		a.run(a.files.watch)
+		return a.serveOperations(s.OperationsSettings)
+	})
+}
+
+// WebhookSettings configure [Webhook].
+type WebhookSettings struct {
+	AccountSettings
+	PublicSettings
+	NATSSettings
+	StreamSettings
+	OperationsSettings
+	LogSettings
+}
+
+// Webhook starts the webhook alone, on an external broker.
+func Webhook(ctx context.Context, env Environment, s WebhookSettings) (*App, error) {
+	return s.start(ctx, env, func(a *App, public publicHTTP, feed *store.Feed) func(chi.Router) {
+		return a.webhook(public, feed, s.ActionTimeout)
+	})
+}
+
+// start starts one part with public HTTP.
+func (s WebhookSettings) start(
+	ctx context.Context, env Environment, routes func(*App, publicHTTP, *store.Feed) func(chi.Router),
+) (*App, error) {
+	return start(ctx, env, s.LogSettings, func(a *App) error {
+		if err := a.readAccounts(&accountReader{settings: s.AccountSettings, credentials: true}); err != nil {
+			return err
+		}
+		public, err := a.openPublic(s.PublicSettings, "")
+		if err != nil {
+			return err
+		}
+		if err := a.openBroker(s.NATSSettings, s.StreamSettings, nil); err != nil {
+			return err
+		}
+		a.servePublic(public, routes(a, public, a.addFeed()))
+		a.run(a.files.watch)
+		return a.serveOperations(s.OperationsSettings)
+	})
+}
+
+// ViewerSettings configure [Viewer].
+type ViewerSettings struct {
+	WebhookSettings
+	FrameSettings
+}
+
+// Viewer starts the viewer alone, on an external broker.
+func Viewer(ctx context.Context, env Environment, s ViewerSettings) (*App, error) {
+	return s.start(ctx, env, func(a *App, public publicHTTP, feed *store.Feed) func(chi.Router) {
+		return a.viewer(public, feed, s.FrameSettings)
+	})
+}
+
+// WorkerSettings configure [Worker].
+type WorkerSettings struct {
+	AccountSettings
+	RoomSettings
+	NATSSettings
+	StreamSettings
+	OperationsSettings
+	LogSettings
+}
+
+// Worker starts a worker alone, on an external broker.
+func Worker(ctx context.Context, env Environment, s WorkerSettings) (*App, error) {
+	return start(ctx, env, s.LogSettings, func(a *App) error {
+		if err := a.readAccounts(&accountReader{settings: s.AccountSettings, rooms: &s.Rooms}); err != nil {
+			return err
+		}
+		if err := a.openBroker(s.NATSSettings, s.StreamSettings, nil); err != nil {
+			return err
+		}
+		if err := a.AddWorker(s.Grace); err != nil {
+			return err
+		}
+		a.run(a.files.watch)
+		return a.serveOperations(s.OperationsSettings)
+	})
+}
+
+// webhook returns the webhook's routes.
+func (a *App) webhook(public publicHTTP, feed *store.Feed, actionTimeout time.Duration) func(chi.Router) {
+	hook := webhook.New(webhook.Config{
+		Client: a.store, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,
+		Accounts: a.accounts.all(), ActionTimeout: actionTimeout, Logger: a.log, Registerer: a.registry,
+	})
+	a.accounts.onChange(func(all []accounts.Account) error {
+		hook.SetAccounts(all)
+		return nil
+	})
+	return hook.Routes
+}
+
+// viewer returns the viewer's routes.
+func (a *App) viewer(public publicHTTP, feed *store.Feed, settings FrameSettings) func(chi.Router) {
+	return viewer.New(viewer.Config{
+		Client: a.store, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,
+		FrameAncestors: settings.FrameAncestors, Logger: a.log,
+	}).Routes
+}
+
+// AddWorker adds a worker to the running program, on a connection of its own. grace
+// bounds the time for current work to finish after a stop.
+func (a *App) AddWorker(grace time.Duration) error {
+	connection, err := a.openStore("worker")
+	if err != nil {
+		return err
+	}
+	clients := facades{}
+	made, err := clients.workerAccounts(a.accounts.all())
+	if err != nil {
+		return err
+	}
+	a.warnWithoutApplication(a.accounts.all())
+	w, err := worker.New(worker.Config{
+		Client: connection, Accounts: made, Grace: grace, Logger: a.log, Registerer: a.registry,
+	})
+	if err != nil {
+		return err
+	}
+	a.accounts.onChange(func(all []accounts.Account) error {
+		a.warnWithoutApplication(all)
+		made, err := clients.workerAccounts(all)
+		if err != nil {
+			return err
+		}
+		return w.SetAccounts(made)
+	})
+	a.ready = append(a.ready, telemetry.Check{Name: "consumers", Run: func(context.Context) error { return w.Ready() }})
+	a.run(w.Run)
+	return nil
+}
+
+// warnWithoutApplication warns of accounts without an application id: each of their
+// events must bring its own.
+func (a *App) warnWithoutApplication(all []accounts.Account) {
+	for _, one := range all {
+		if one.Auvious.ApplicationID == "" {
+			a.log.Warn().Str("account", one.Name).
+				Msg("no application id is configured: auvious accepts only events that bring their own")
+		}
+	}
+}

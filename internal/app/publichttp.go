@@ -1,0 +1,153 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"path/filepath"
+	"slices"
+
+	"github.com/go-chi/chi/v5"
+
+	"roomlink/internal/access"
+	"roomlink/internal/accounts"
+	"roomlink/internal/broker"
+	"roomlink/internal/openapi"
+	"roomlink/internal/secret"
+	"roomlink/internal/telemetry"
+	"roomlink/internal/web"
+)
+
+// publicHTTP is the public HTTP of a process.
+type publicHTTP struct {
+	listener      net.Listener
+	authenticator *access.Authenticator
+	pages         access.Pages
+}
+
+// openPublic checks the settings of the public HTTP and binds its address. Without a
+// configured link key it makes one in the data directory, if there is a data directory.
+func (a *App) openPublic(settings PublicSettings, dataDir string) (publicHTTP, error) {
+	open, err := openAccount(settings, a.accounts.all())
+	if err != nil {
+		return publicHTTP{}, err
+	}
+	cert, err := a.openCertificate(settings)
+	if err != nil {
+		return publicHTTP{}, err
+	}
+	listener, err := listen("ROOMLINK_LISTEN", settings.Listen)
+	if err != nil {
+		return publicHTTP{}, err
+	}
+	a.closers = append(a.closers, func() { _ = listener.Close() }) // for a start that fails
+	address, scheme := listener.Addr().String(), "http"
+	if cert != nil {
+		listener, scheme = cert.secure(listener), "https"
+	}
+	if a.publicURL, err = publicURL(settings, scheme, address); err != nil {
+		return publicHTTP{}, err
+	}
+	keys, err := a.readKeys(dataDir)
+	if err != nil {
+		return publicHTTP{}, err
+	}
+	authenticator, err := access.NewAuthenticator(access.Config{
+		Accounts: a.accounts.all(), Keys: keys, TokenLifetime: settings.TokenLifetime, Open: open,
+		Registerer: a.registry,
+	})
+	if err != nil {
+		return publicHTTP{}, UsageError{err}
+	}
+	a.accounts.onChange(authenticator.SetAccounts) // the first listener: it may refuse
+	a.log.Info().Str("address", address).Str("url", a.publicURL).Str("part", "public").Msg("listening")
+	pages := access.Pages{Keys: keys, BaseURL: a.publicURL, Lifetime: settings.PageLifetime}
+	return publicHTTP{listener, authenticator, pages}, nil
+}
+
+// openAccount returns the account of requests without credentials; "" if requests need
+// credentials.
+func openAccount(settings PublicSettings, all []accounts.Account) (string, error) {
+	empty := !slices.ContainsFunc(all, func(a accounts.Account) bool { return !a.Talkdesk.Empty() })
+	switch {
+	case !settings.InsecureNoAuth && empty:
+		return "", Usagef("no credentials of Talkdesk are configured: set %s, %s with its user, or %s with its id",
+			TalkdeskKey, TalkdeskBasic, TalkdeskSecret)
+	case !settings.InsecureNoAuth:
+		return "", nil
+	case len(all) != 1:
+		return "", Usagef("--insecure-no-auth works with one account: %d are configured", len(all))
+	}
+	return all[0].Name, nil
+}
+
+// publicURL returns the base of the program's own addresses. Off loopback the program
+// cannot know it.
+func publicURL(settings PublicSettings, scheme, address string) (string, error) {
+	loopback := telemetry.IsLoopback(address)
+	switch {
+	case settings.InsecureNoAuth && !loopback:
+		return "", Usagef("--insecure-no-auth works on loopback only: %s is not loopback", address)
+	case settings.PublicURL != "":
+		return checkPublicURL(settings.PublicURL)
+	case !loopback:
+		return "", Usagef("ROOMLINK_PUBLIC_URL is required off loopback: set it to the URL at which agents and customers reach %s", address)
+	}
+	return scheme + "://" + address, nil
+}
+
+// servePublic serves the routes of some parts.
+func (a *App) servePublic(public publicHTTP, routes ...func(chi.Router)) {
+	router := web.NewRouter()
+	router.Use(web.Logged(a.log.With().Str("component", "http").Logger()))
+	for _, add := range append(routes, openapi.Routes) {
+		add(router)
+	}
+	a.run(func(ctx context.Context) error {
+		return web.Server{Handler: router, Logger: a.log}.Run(ctx, public.listener)
+	})
+}
+
+// readKeys reads the link keys, or makes one in the data directory.
+func (a *App) readKeys(dataDir string) (*access.Keys, error) {
+	text, err := a.env.Secret(LinkKey)
+	if err != nil {
+		return nil, err
+	}
+	if text == "" && dataDir == "" {
+		return nil, Usagef("%s is missing: it signs roomlink's tokens; give every webhook and viewer the same one", LinkKey)
+	}
+	if text == "" {
+		if text, err = ownKey(filepath.Join(dataDir, keyFile)); err != nil {
+			return nil, err
+		}
+	}
+	return parseKeys(text)
+}
+
+func parseKeys(text secret.String) (*access.Keys, error) {
+	keys, err := access.ParseKeys(text)
+	if err != nil {
+		return nil, Usagef("%s: %w", LinkKey, err)
+	}
+	return keys, nil
+}
+
+// ownKey reads the link key of the data directory, or makes one.
+func ownKey(path string) (secret.String, error) {
+	if err := broker.PrepareDirectory(filepath.Dir(path)); err != nil {
+		return "", err
+	}
+	key, err := secret.ReadFile(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	key = secret.String(rand.Text() + rand.Text())
+	if err := secret.WriteFile(path, key); err != nil {
+		return "", fmt.Errorf("writing the link key: %w", err)
+	}
+	return key, nil
+}

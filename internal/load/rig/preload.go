@@ -1,0 +1,70 @@
+package rig
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"roomlink/messages"
+)
+
+const (
+	// maxPreloads bounds the links that are stored at the same time.
+	maxPreloads = 512
+	// preloadTimeout bounds the storing of one set of links.
+	preloadTimeout = 10 * time.Second
+	// preloadLifetime is the lifetime of their tickets.
+	preloadLifetime = 4 * time.Hour
+)
+
+// preload stores links of other conversations than the test's, and stops the system
+// that stored them, so that the test finds what a start finds.
+func (r *rig) preload(ctx context.Context) (err error) {
+	inProcess := *r
+	inProcess.Apart = false // a process of its own would not let the test publish links
+	s, err := inProcess.start(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	prefix := "preload-" + strings.ToLower(rand.Text()[:10]) // the store may have links of an earlier test
+	group, storing := errgroup.WithContext(ctx)
+	group.SetLimit(maxPreloads)
+	for number := range r.Preload {
+		if storing.Err() != nil {
+			break
+		}
+		group.Go(func() error { return s.preload(storing, prefix, number) })
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("storing links before the test: %w", err)
+	}
+	s.store.Close()
+	return ctx.Err()
+}
+
+// preload stores the links of one conversation.
+func (s *system) preload(ctx context.Context, prefix string, number int) error {
+	ctx, cancel := context.WithTimeout(ctx, preloadTimeout)
+	defer cancel()
+	now := messages.At(time.Now())
+	id := fmt.Sprintf("%s-%09d", prefix, number)
+	_, err := s.store.PublishLinks(ctx, messages.NewEvent(now, messages.Links{
+		Request: messages.Request{
+			Conversation: messages.Conversation{
+				Account: s.target.Callers[number%len(s.target.Callers)].Account, InteractionID: id,
+			},
+			CustomerID: id,
+		},
+		Generation: 1,
+		AgentURL:   s.auvious.url + "/agent/" + id,
+		TicketURL:  messages.Secret(s.auvious.url + "/t/" + id),
+		CreatedAt:  now, ExpiresAt: messages.At(now.Add(preloadLifetime)),
+	}), 0)
+	return err
+}
