@@ -1,21 +1,17 @@
-// Package broker connects the parts of roomlink to NATS JetStream: to a server
-// inside the process by default, [Embed], or to an external one, [Dial]. What
-// comes after is the same for both, a [Broker].
+// Package broker connects the parts of roomlink to NATS JetStream. The server runs inside
+// the process ([Embed]) or elsewhere ([Dial]). Both return a [Broker].
 //
-// It guarantees that no publish is kept in a buffer while the broker is out of
-// reach (a publish fails at once instead, and the caller says so to Talkdesk),
-// that a server which is frozen, or cut off from its cluster, is left for another,
-// that the replies to our own requests reach nobody else, and that an embedded
-// server has closed its store when [Broker.Close] returns.
+// It guarantees that:
+//   - a publish fails immediately while the broker is unreachable, and is never buffered;
+//   - a connection leaves a server that hangs or that a partition separates from its cluster;
+//   - no other user receives the replies to our requests;
+//   - the embedded server has closed its store when [Broker.Close] returns.
 package broker
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,11 +19,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
-	"roomlink/internal/secret"
+	"roomlink/internal/backoff"
 )
 
-// The inbox prefixes of our own connections. With NATS' common prefix, whoever
-// may receive replies could listen to ours.
+// The inbox prefixes of our connections. Another user could receive our replies under
+// NATS' default prefix.
 const (
 	partsInbox    = "_INBOX_ROOMLINK"
 	operatorInbox = "_INBOX_OPERATOR"
@@ -37,15 +33,16 @@ const (
 	connectTimeout = 1500 * time.Millisecond
 	writeTimeout   = time.Second
 	flushTimeout   = time.Second
-	// A server that is frozen keeps its connections and answers nothing; after this
-	// long, thrice, we go to another one. One that is cut off from its cluster does
-	// answer: that is for the lookout.
+	// A server that hangs keeps its connections open. A connection leaves it when more than
+	// maxPings pings are unanswered.
 	pingInterval = 3 * time.Second
-	firstBackoff = 250 * time.Millisecond
-	lastBackoff  = 10 * time.Second
+	maxPings     = 2
 )
 
-// ErrUnhealthy says that the broker is there and cannot be relied on.
+// connectBackoff is the delay between attempts to connect.
+var connectBackoff = backoff.Backoff{Min: 250 * time.Millisecond, Max: 10 * time.Second}
+
+// ErrUnhealthy means that the broker runs but cannot do its work.
 var ErrUnhealthy = errors.New("the broker is not healthy")
 
 // Broker is a NATS server with JetStream, in this process or elsewhere.
@@ -55,21 +52,21 @@ type Broker struct {
 	url     string
 	// embedded is nil for an external broker.
 	embedded *embedded
-	// syncs says that each write waits for the disk.
+	// syncs reports whether each write waits for the disk.
 	syncs bool
 
 	mu    sync.Mutex
 	conns []*nats.Conn
 
-	// ctx is that of the lookouts, which stop ends and looking waits for. There are
-	// none for an embedded broker.
-	ctx     context.Context //nolint:containedctx // of the background tasks
-	stop    context.CancelFunc
-	looking sync.WaitGroup
+	// The partition watchers of an external broker run in ctx. stop ends it, and watchers
+	// waits for them.
+	ctx      context.Context //nolint:containedctx // of background tasks
+	stop     context.CancelFunc
+	watchers sync.WaitGroup
 }
 
-// Connect opens a connection for a part, which the broker closes with itself.
-// Its errors are those of NATS.
+// Connect opens a connection for the named part. [Broker.Close] closes it. Its errors are
+// those of NATS.
 func (b *Broker) Connect(part string) (jetstream.JetStream, error) {
 	nc, err := b.connect(part)
 	if err != nil {
@@ -84,8 +81,8 @@ func (b *Broker) Connect(part string) (jetstream.JetStream, error) {
 	defer b.mu.Unlock()
 	b.conns = append(b.conns, nc)
 	if b.embedded == nil {
-		lookout := newLookout(js, b.log.With().Str("connection", part).Logger())
-		b.looking.Go(func() { lookout.run(b.ctx) })
+		watcher := newPartitionWatcher(js, b.log.With().Str("connection", part).Logger())
+		b.watchers.Go(func() { watcher.run(b.ctx) })
 	}
 	return js, nil
 }
@@ -96,14 +93,14 @@ func (b *Broker) connect(part string) (*nats.Conn, error) {
 		nats.Name("roomlink " + part),
 		nats.Timeout(connectTimeout),
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(firstBackoff),
+		nats.ReconnectWait(connectBackoff.Min),
 		nats.ReconnectBufSize(-1),
-		// The client writes while it holds its lock, and a caller waits for that lock
-		// whatever its context says: so no write may take long.
+		// The client holds its lock during a write, and callers wait for the lock even after
+		// their context ended. So no write may take long.
 		nats.FlusherTimeout(writeTimeout),
 		nats.ReconnectOnFlusherError(),
 		nats.PingInterval(pingInterval),
-		nats.MaxPingsOutstanding(2),
+		nats.MaxPingsOutstanding(maxPings),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
 			if !nc.IsClosed() {
 				log.Warn().Err(err).Msg("broker connection lost")
@@ -123,8 +120,8 @@ func (b *Broker) connect(part string) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// Health returns nil, or an error that wraps [ErrUnhealthy] and says what is
-// wrong: with the embedded server's streams and store, or with the connections.
+// Health returns nil, or an error that wraps [ErrUnhealthy] and describes the problem of
+// the embedded server's streams and store or of a connection.
 func (b *Broker) Health() error {
 	if b.embedded != nil {
 		if err := b.embedded.health(); err != nil {
@@ -141,9 +138,9 @@ func (b *Broker) Health() error {
 	return nil
 }
 
-// Trouble returns nil, or an error that wraps [ErrUnhealthy] and says what was wrong
-// with the embedded server's store when [Broker.Run] last looked at it, at most some
-// seconds ago. Unlike [Broker.Health] it costs nothing.
+// Trouble returns the result of the last store check of [Broker.Run], which is a few
+// seconds old at most: nil, or an error that wraps [ErrUnhealthy]. Unlike [Broker.Health]
+// it costs nothing.
 func (b *Broker) Trouble() error {
 	if b.embedded == nil {
 		return nil
@@ -157,12 +154,12 @@ func (b *Broker) Trouble() error {
 // Embedded reports whether the server runs in this process.
 func (b *Broker) Embedded() bool { return b.embedded != nil }
 
-// SyncsWrites reports whether each write waits for the disk, so that storing in
-// groups pays. An external broker does not say, and is taken to do so.
+// SyncsWrites reports whether each write waits for the disk, so that group commits pay
+// off. For an external broker it is unknown, and SyncsWrites returns true.
 func (b *Broker) SyncsWrites() bool { return b.syncs }
 
-// SetAccounts replaces the accounts that a subscriber of the embedded server may
-// read. An external broker has its own users, and nothing changes.
+// SetAccounts replaces the accounts of the embedded server's subscribers. It does nothing
+// for an external broker, which manages its own users.
 func (b *Broker) SetAccounts(accounts []string) error {
 	if b.embedded == nil {
 		return nil
@@ -170,7 +167,8 @@ func (b *Broker) SetAccounts(accounts []string) error {
 	return b.embedded.setAccounts(accounts)
 }
 
-// Address is where others reach the broker, without credentials; "" if nowhere.
+// Address returns the URL for other processes, without credentials; "" if the embedded
+// server does not listen.
 func (b *Broker) Address() string {
 	if b.embedded == nil {
 		return withoutCredentials(b.url)
@@ -182,8 +180,8 @@ func (b *Broker) Address() string {
 	return "nats://" + address.String()
 }
 
-// Close closes the connections, then the embedded server, and returns when its
-// store is closed. It may be called twice.
+// Close closes the connections, then the embedded server and its store. It may be called
+// twice.
 func (b *Broker) Close() {
 	b.mu.Lock()
 	conns := b.conns
@@ -191,112 +189,13 @@ func (b *Broker) Close() {
 	b.mu.Unlock()
 	if b.embedded == nil {
 		b.stop()
-		b.looking.Wait()
+		b.watchers.Wait()
 	}
 	for _, nc := range conns {
-		_ = nc.FlushTimeout(flushTimeout) // acknowledgements on their way
+		_ = nc.FlushTimeout(flushTimeout) // sends pending acknowledgements
 		nc.Close()
 	}
 	if b.embedded != nil {
 		b.embedded.close()
 	}
-}
-
-// RemoteConfig says how to reach an external broker.
-type RemoteConfig struct {
-	// URL of the servers, with commas between several.
-	URL string
-	// CredentialsFile is a NATS .creds file; "" for none.
-	CredentialsFile string
-	// User and Password; "" for none.
-	User     string
-	Password secret.String
-	// CAFile, CertFile and KeyFile are PEM files; "" for the system's authorities
-	// and for no client certificate.
-	CAFile, CertFile, KeyFile string
-	// Operator chooses the inbox of our own commands, whose user may be another
-	// than that of the parts.
-	Operator bool
-	Logger   zerolog.Logger
-}
-
-// Dial waits until an external broker can be reached and returns it. It logs a
-// line for each attempt, ever further apart. It returns the context's error with
-// the last attempt's, and at once an error for a file that cannot be read.
-func Dial(ctx context.Context, config RemoteConfig) (*Broker, error) {
-	for _, file := range []string{config.CredentialsFile, config.CAFile, config.CertFile, config.KeyFile} {
-		if file == "" {
-			continue
-		}
-		// NATS reads it when a server asks, and then would be waited for.
-		if _, err := os.ReadFile(file); err != nil {
-			return nil, fmt.Errorf("reading the broker's credentials: %w", err)
-		}
-	}
-	b := &Broker{log: config.Logger, url: config.URL, options: []nats.Option{nats.CustomInboxPrefix(partsInbox)}, syncs: true}
-	if config.Operator {
-		b.options = []nats.Option{nats.CustomInboxPrefix(operatorInbox)}
-	}
-	if config.CredentialsFile != "" {
-		b.options = append(b.options, nats.UserCredentials(config.CredentialsFile))
-	}
-	if config.User != "" {
-		b.options = append(b.options, nats.UserInfo(config.User, config.Password.Reveal()))
-	}
-	if config.CAFile != "" {
-		b.options = append(b.options, nats.RootCAs(config.CAFile))
-	}
-	if config.CertFile != "" {
-		b.options = append(b.options, nats.ClientCert(config.CertFile, config.KeyFile))
-	}
-	if err := b.await(ctx); err != nil {
-		return nil, err
-	}
-	b.ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
-	return b, nil
-}
-
-// await tries to connect until that works or the context ends.
-func (b *Broker) await(ctx context.Context) error {
-	for backoff := firstBackoff; ; backoff = min(2*backoff, lastBackoff) {
-		nc, err := b.connect("start")
-		if err == nil {
-			nc.Close()
-			return nil
-		}
-		if asked, ok := errors.AsType[*url.Error](err); ok {
-			// The error quotes the address, and so a password.
-			return fmt.Errorf("reading the broker's address %q: %w", withoutCredentials(b.url), asked.Err)
-		}
-		if !worthWaiting(err) {
-			return err
-		}
-		b.log.Warn().Err(err).Int64("retry_in_ms", backoff.Milliseconds()).
-			Str("server", withoutCredentials(b.url)).Msg("waiting for the broker")
-		select {
-		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx), err)
-		case <-time.After(backoff):
-		}
-	}
-}
-
-// worthWaiting tells a broker that is not there yet from one that will refuse us
-// tomorrow too.
-func worthWaiting(err error) bool {
-	return !errors.Is(err, nats.ErrAuthorization) && !errors.Is(err, nats.ErrInvalidArg)
-}
-
-// withoutCredentials removes user and password from a list of server addresses,
-// be they well-formed or not.
-func withoutCredentials(list string) string {
-	servers := strings.Split(list, ",")
-	for i, server := range servers {
-		scheme := ""
-		if end := strings.Index(server, "://"); end >= 0 {
-			scheme = server[:end+len("://")]
-		}
-		servers[i] = scheme + server[max(len(scheme), strings.LastIndexByte(server, '@')+1):]
-	}
-	return strings.Join(servers, ",")
 }

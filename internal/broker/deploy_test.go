@@ -18,7 +18,7 @@ import (
 	"roomlink/messages"
 )
 
-// startDeployed runs a server with the configuration that is deployed.
+// startDeployed starts a server with the configuration in deploy.
 func startDeployed(t *testing.T) string {
 	t.Helper()
 	for _, user := range []string{"", "OPERATOR_", "SUBSCRIBER_"} {
@@ -45,7 +45,7 @@ func startDeployed(t *testing.T) string {
 	return srv.ClientURL()
 }
 
-// dialDeployed connects as a part or as the operator does.
+// dialDeployed connects like a part or like the operator.
 func dialDeployed(t *testing.T, config broker.RemoteConfig) *store.Store {
 	t.Helper()
 	config.Logger = zerolog.New(io.Discard)
@@ -61,8 +61,8 @@ func dialDeployed(t *testing.T, config broker.RemoteConfig) *store.Store {
 	return store.New(js)
 }
 
-// TestDeployedConfiguration does with each user of deploy/nats.conf what that is
-// for, and tries what it must not.
+// TestDeployedConfiguration checks what each user of deploy/nats.conf may do and what it
+// may not.
 func TestDeployedConfiguration(t *testing.T) {
 	url := startDeployed(t)
 	parts := dialDeployed(t, broker.RemoteConfig{URL: url, User: "roomlink", Password: "invented"})
@@ -71,7 +71,7 @@ func TestDeployedConfiguration(t *testing.T) {
 		t.Fatalf("provisioning: %v", err)
 	}
 	if _, err := store.ProvisionConsumer(roomlinktest.Context(t), parts.JetStream(), "default"); err != nil {
-		t.Fatalf("providing the consumer: %v", err)
+		t.Fatalf("provisioning the consumer: %v", err)
 	}
 	publishLinks(t, parts, "default", "a")
 	publishDeadLetter(t, parts, "default", "b")
@@ -87,12 +87,12 @@ func TestDeployedConfiguration(t *testing.T) {
 		t.Fatalf("reading a dead letter: %v", err)
 	}
 	if err := parts.Discard(roomlinktest.Context(t), letter); err != nil {
-		t.Errorf("deleting an obsolete dead letter: got error %v, want none", err)
+		t.Errorf("discarding a dead letter: got error %v, want none", err)
 	}
 	short, cancel := context.WithTimeout(roomlinktest.Context(t), time.Second)
 	defer cancel()
 	if err := parts.JetStream().DeleteStream(short, messages.LinksStream); err == nil {
-		t.Error("a part may delete a stream")
+		t.Error("deleting a stream as a part: got no error, want one")
 	}
 
 	nc, err := nats.Connect(url, nats.UserInfo("subscriber", "inventedSUBSCRIBER_"),
@@ -109,13 +109,13 @@ func TestDeployedConfiguration(t *testing.T) {
 	if _, err := subscriber.Links(roomlinktest.Context(t), conversation("default", "a"), store.Any); err != nil {
 		t.Errorf("reading links as subscriber: got error %v, want none", err)
 	}
-	wantWatched(t, outsider{Store: subscriber}, "default", "a")
+	wantWatched(t, userClient{Store: subscriber}, "default", "a")
 	err = nc.PublishRequest("$JS.API.DIRECT.GET.ROOMLINK_LINKS.roomlink.links.default.none",
 		"$JS.API.STREAM.PURGE.ROOMLINK_LINKS", nil)
 	if err := errors.Join(err, nc.FlushWithContext(roomlinktest.Context(t))); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
 	if _, err := subscriber.Links(roomlinktest.Context(t), conversation("default", "a"), store.Any); err != nil {
-		t.Errorf("links after an answer was sent elsewhere: got error %v, want none", err)
+		t.Errorf("links after a request with a forged reply subject: got error %v, want none", err)
 	}
 }

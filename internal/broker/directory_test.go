@@ -11,7 +11,7 @@ import (
 )
 
 func TestPrepareDirectory(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "made", "on", "the", "way")
+	dir := filepath.Join(t.TempDir(), "several", "new", "directories")
 	for range 2 {
 		if err := broker.PrepareDirectory(dir); err != nil {
 			t.Fatalf("preparing: got error %v, want none", err)
@@ -22,19 +22,19 @@ func TestPrepareDirectory(t *testing.T) {
 		t.Errorf("left behind: got %d files and error %v, want none", len(left), err)
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("rights: got %v and error %v, want 0700", info.Mode(), err)
+		t.Errorf("mode: got %v and error %v, want 0700", info.Mode(), err)
 	}
 }
 
-func TestPrepareDirectoryInPlaceOfAFile(t *testing.T) {
+func TestPrepareDirectoryRefusesFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{file, filepath.Join(file, "below")} {
 		err := broker.PrepareDirectory(dir)
-		if !errors.Is(err, broker.ErrDirectory) || !strings.Contains(err.Error(), "file in its place") {
-			t.Errorf("preparing %q: got error %v, want %v and what to do", filepath.Base(dir), err, broker.ErrDirectory)
+		if !errors.Is(err, broker.ErrDirectory) || !strings.Contains(err.Error(), "a file has its name") {
+			t.Errorf("preparing %q: got error %v, want %v that says what to do", filepath.Base(dir), err, broker.ErrDirectory)
 		}
 	}
 }

@@ -11,64 +11,63 @@ import (
 	"sync/atomic"
 	"time"
 
-	"roomlink/internal/secret"
-
 	"github.com/gofrs/flock"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
+
+	"roomlink/internal/secret"
 )
 
-// ListenOff is the value of [EmbeddedConfig.Listen] for a broker that nobody
-// outside the process reaches.
+// ListenOff is the value of [EmbeddedConfig.Listen] for a broker without a listener.
 const ListenOff = "off"
 
-// partsUser is the user of the parts in this process. Its password is made anew
-// at each start and leaves the process nowhere.
+// partsUser is the user of the parts in this process. Its password is new at each start and
+// never leaves the process.
 const partsUser = "roomlink"
 
-// maxPayload bounds a message, in bytes. Our largest is a dead letter around an
-// event, which is an id of 256 bytes and a few URLs.
+// maxPayload bounds a message, in bytes. Our largest message is a dead letter: an event with
+// an id of up to 256 bytes and a few URLs.
 const maxPayload = 256 << 10
 
-// startTimeout is how long the embedded server may take to recover its store.
+// startTimeout bounds how long the embedded server may take to recover its store.
 const startTimeout = 2 * time.Minute
 
-// ErrLocked says that another process uses the data directory.
-var ErrLocked = errors.New("another process uses the data directory")
+var (
+	// ErrLocked means that another process uses the data directory.
+	ErrLocked = errors.New("another process uses the data directory")
+	// ErrStore means that the store in the data directory needs repair. The error says what
+	// to do.
+	ErrStore = errors.New("the store in the data directory cannot be used")
+)
 
-// ErrStore says that the store in the data directory cannot be used as it is.
-var ErrStore = errors.New("the store in the data directory cannot be used")
-
-// EmbeddedConfig says how to run the broker inside this process.
+// EmbeddedConfig configures the broker inside this process.
 type EmbeddedConfig struct {
 	// Dir is the data directory. It is made if it is missing.
 	Dir string
-	// Sync is 0 to sync the store on every write, so that an acknowledged event
-	// survives a power cut, else the interval between syncs.
+	// Sync is the interval between syncs of the store. 0 syncs on every write, so that an
+	// acknowledged event survives a power failure.
 	Sync time.Duration
-	// Listen is the TCP address where others reach the broker; "" or [ListenOff]
-	// for nowhere.
+	// Listen is the TCP address for other processes; "" or [ListenOff] for none.
 	Listen string
-	// Accounts may each be read by a subscriber.
+	// Accounts lists the accounts. Each gets a subscriber.
 	Accounts []string
 	Logger   zerolog.Logger
 }
 
-// embedded is the server in this process. It may be another one after a restart,
-// which connections survive as they do that of any server.
+// embedded is the server in this process. A restart replaces the server, and the connections
+// reconnect to the new one.
 type embedded struct {
 	log zerolog.Logger
 	dir string
-	// password is that of the parts.
+	// password is the password of partsUser.
 	password secret.String
 	lock     *flock.Flock
 	current  atomic.Pointer[server.Server]
-	// trouble is what was wrong with the store when it was last looked at; nil if
-	// nothing was.
+	// trouble is the error of the last store check; nil for none.
 	trouble atomic.Pointer[error]
 
-	// mu is held while a server is started, stopped or changed.
+	// mu is held while the server is started, stopped or reconfigured.
 	mu     sync.Mutex
 	config EmbeddedConfig
 	closed bool
@@ -76,10 +75,10 @@ type embedded struct {
 
 var _ nats.InProcessConnProvider = (*embedded)(nil)
 
-// Embed starts a NATS server in this process on the store in a data directory,
-// and returns once it has recovered it. It returns an error that wraps
-// [ErrDirectory], [ErrLocked] or [ErrStore] and says what to do, or the context's;
-// any other is the server's.
+// Embed starts a NATS server in this process on the store in a data directory. It returns
+// when the server has recovered its store. It returns an error that wraps [ErrDirectory],
+// [ErrLocked] or [ErrStore] and says what to do, the context's error, or an error of the
+// server.
 func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 	if err := PrepareDirectory(config.Dir); err != nil {
 		return nil, err
@@ -106,7 +105,7 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 			nats.CustomInboxPrefix(partsInbox),
 		},
 	}
-	if err := b.resume(ctx); err != nil {
+	if err := b.redeliverAfterClockSkew(ctx); err != nil {
 		b.Close()
 		return nil, err
 	}
@@ -115,47 +114,10 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 
 // InProcessConn implements [nats.InProcessConnProvider].
 func (e *embedded) InProcessConn() (net.Conn, error) {
-	conn, err := e.current.Load().InProcessConn()
-	if err != nil {
-		return nil, err
-	}
-	return &pipe{Conn: conn}, nil
+	return e.current.Load().InProcessConn()
 }
 
-// mostWritten bounds what is written to a pipe at once, in bytes: the server reads into
-// a buffer that it makes larger and smaller after every few reads, up to 64 KiB.
-const mostWritten = 4 << 10
-
-// pipe is a connection within the process, where a deadline costs a timer. The one of
-// a write stays for the next ones, until half of it has passed.
-type pipe struct {
-	net.Conn
-	until time.Time
-}
-
-// Write implements [net.Conn].
-func (p *pipe) Write(data []byte) (int, error) {
-	written := 0
-	for written < len(data) {
-		n, err := p.Conn.Write(data[written:min(written+mostWritten, len(data))])
-		written += n
-		if err != nil {
-			return written, err
-		}
-	}
-	return written, nil
-}
-
-// SetWriteDeadline implements [net.Conn] for one writer at a time.
-func (p *pipe) SetWriteDeadline(t time.Time) error {
-	if t.Sub(p.until) < writeTimeout/2 { // and so too for none
-		return nil
-	}
-	p.until = t
-	return p.Conn.SetWriteDeadline(t)
-}
-
-// start starts a server. The caller holds mu, or is the only one.
+// start starts a server. The caller must hold mu, except in Embed.
 func (e *embedded) start(ctx context.Context) error {
 	options, err := serverOptions(e.config, e.password)
 	if err != nil {
@@ -168,12 +130,12 @@ func (e *embedded) start(ctx context.Context) error {
 	log := &serverLog{log: e.log.With().Str("component", "broker").Logger()}
 	srv.SetLoggerV2(log, false, false, false)
 	srv.Start()
-	if err := awaitServer(ctx, srv, log, e.config); err != nil {
+	if err := waitForStore(ctx, srv, log, e.config); err != nil {
 		stopServer(srv)
 		return err
 	}
 	if listening, ok := srv.Addr().(*net.TCPAddr); ok {
-		e.config.Listen = listening.String() // its port may have been chosen by the system
+		e.config.Listen = listening.String() // a restart keeps a port that the system chose
 	}
 	e.current.Store(srv)
 	return nil
@@ -184,7 +146,7 @@ func stopServer(srv *server.Server) {
 	srv.WaitForShutdown()
 }
 
-// restart starts another server on the same store, for the same users.
+// restart replaces the server by a new one on the same store.
 func (e *embedded) restart(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -195,8 +157,7 @@ func (e *embedded) restart(ctx context.Context) error {
 	return e.start(ctx)
 }
 
-// setAccounts gives the running server other accounts. Connections of users that
-// stay are left alone.
+// setAccounts replaces the accounts of the running server. Users that remain stay connected.
 func (e *embedded) setAccounts(accounts []string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -213,7 +174,7 @@ func (e *embedded) setAccounts(accounts []string) error {
 	return nil
 }
 
-// health returns what is wrong with the server's streams and store.
+// health returns an error that wraps ErrUnhealthy if a stream or the store has failed.
 func (e *embedded) health() error {
 	if status := e.current.Load().Healthz(nil); status.Error != "" {
 		return fmt.Errorf("%w: %s", ErrUnhealthy, status.Error)
@@ -221,7 +182,7 @@ func (e *embedded) health() error {
 	return nil
 }
 
-// close stops the server and returns when its store is closed.
+// close stops the server and waits until its store is closed.
 func (e *embedded) close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -231,6 +192,6 @@ func (e *embedded) close() {
 	e.closed = true
 	stopServer(e.current.Load())
 	if err := e.lock.Unlock(); err != nil {
-		e.log.Warn().Err(err).Msg("data directory stays locked")
+		e.log.Warn().Err(err).Msg("unlocking the data directory failed")
 	}
 }

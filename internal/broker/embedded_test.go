@@ -16,29 +16,29 @@ import (
 	"roomlink/messages"
 )
 
-func TestTheDataDirectoryIsLocked(t *testing.T) {
+func TestDataDirectoryIsLocked(t *testing.T) {
 	dir := t.TempDir()
 	b := embed(t, config(dir))
 	if _, err := broker.Embed(roomlinktest.Context(t), config(dir)); !errors.Is(err, broker.ErrLocked) || !strings.Contains(err.Error(), dir) {
-		t.Errorf("a second broker: got error %v, want %v that names the directory", err, broker.ErrLocked)
+		t.Errorf("a second broker: got error %v, want %v that contains the directory", err, broker.ErrLocked)
 	}
 	if err := b.Health(); err != nil {
-		t.Errorf("health of the first: got error %v, want none", err)
+		t.Errorf("health of the first broker: got error %v, want none", err)
 	}
 	b.Close()
 	b.Close()
 	embed(t, config(dir))
 }
 
-func TestMessagesSurviveARestart(t *testing.T) {
-	h := newHouse(t, "acme")
-	publishLinks(t, h.parts, "acme", "a")
-	if _, err := h.parts.Publish(roomlinktest.Context(t), roomlinktest.Started("b")); err != nil {
+func TestMessagesSurviveRestart(t *testing.T) {
+	f := newFixture(t, "acme")
+	publishLinks(t, f.parts, "acme", "a")
+	if _, err := f.parts.Publish(roomlinktest.Context(t), roomlinktest.Started("b")); err != nil {
 		t.Fatalf("publishing an event: %v", err)
 	}
-	publishDeadLetter(t, h.parts, "acme", "c")
-	h.Close()
-	client := roomlinktest.Client(t, embed(t, config(h.dir, "acme")))
+	publishDeadLetter(t, f.parts, "acme", "c")
+	f.Close()
+	client := roomlinktest.Client(t, embed(t, config(f.dir, "acme")))
 	for id, want := range map[string]store.Status{
 		"a": store.StatusReady, "b": store.StatusPending, "c": store.StatusFailed,
 	} {
@@ -49,47 +49,47 @@ func TestMessagesSurviveARestart(t *testing.T) {
 	}
 }
 
-func TestAStoreWithSyncAlways(t *testing.T) {
+func TestSyncAlways(t *testing.T) {
 	c := config(t.TempDir(), "acme")
 	c.Sync = 0
 	b := roomlinktest.StartBrokerWith(t, c, store.StreamSettings{})
 	publishLinks(t, roomlinktest.Client(t, b), "acme", "a")
 }
 
-func TestAStreamThatCannotBeRecovered(t *testing.T) {
+func TestDamagedStream(t *testing.T) {
 	for name, damage := range map[string]func(t *testing.T, stream string){
-		"its description is gone": func(t *testing.T, stream string) {
+		"no metadata": func(t *testing.T, stream string) {
 			remove(t, filepath.Join(stream, "meta.inf"))
 			remove(t, filepath.Join(stream, "meta.sum"))
 		},
-		"its checksum is gone": func(t *testing.T, stream string) { remove(t, filepath.Join(stream, "meta.sum")) },
-		"its description is damaged": func(t *testing.T, stream string) {
+		"no checksum": func(t *testing.T, stream string) { remove(t, filepath.Join(stream, "meta.sum")) },
+		"damaged metadata": func(t *testing.T, stream string) {
 			write(t, filepath.Join(stream, "meta.inf"), []byte("{}"))
 		},
-		"its description is empty": func(t *testing.T, stream string) {
+		"empty metadata": func(t *testing.T, stream string) {
 			write(t, filepath.Join(stream, "meta.inf"), nil)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, "acme")
-			publishLinks(t, h.parts, "acme", "a")
-			h.Close()
-			stream := filepath.Join(h.dir, "jetstream", "ROOMLINK", "streams", messages.LinksStream)
-			whole := files(t, stream)
+			f := newFixture(t, "acme")
+			publishLinks(t, f.parts, "acme", "a")
+			f.Close()
+			stream := filepath.Join(f.dir, "jetstream", "ROOMLINK", "streams", messages.LinksStream)
+			intact := files(t, stream)
 			damage(t, stream)
 			damaged := files(t, stream)
 
-			b, err := broker.Embed(roomlinktest.Context(t), config(h.dir, "acme"))
+			b, err := broker.Embed(roomlinktest.Context(t), config(f.dir, "acme"))
 			if !errors.Is(err, broker.ErrStore) || !strings.Contains(err.Error(), messages.LinksStream) {
-				t.Fatalf("embedding: got %v and error %v, want %v that names the stream", b, err, broker.ErrStore)
+				t.Fatalf("embedding: got %v and error %v, want %v that contains the stream", b, err, broker.ErrStore)
 			}
 			wantFiles(t, stream, damaged)
 
-			// An administrator brings the files back, and nothing was lost.
-			for path, content := range whole {
+			// After an administrator has restored the files, every message is there.
+			for path, content := range intact {
 				write(t, path, content)
 			}
-			client := roomlinktest.Client(t, embed(t, config(h.dir, "acme")))
+			client := roomlinktest.Client(t, embed(t, config(f.dir, "acme")))
 			if _, err := client.Links(roomlinktest.Context(t), conversation("acme", "a"), store.Leader); err != nil {
 				t.Errorf("links: got error %v, want none", err)
 			}
@@ -111,7 +111,7 @@ func write(t *testing.T, path string, content []byte) {
 	}
 }
 
-// files returns what a folder holds, by path.
+// files returns the contents of the files in a directory, by path.
 func files(t *testing.T, dir string) map[string][]byte {
 	t.Helper()
 	found := map[string][]byte{}
@@ -132,12 +132,12 @@ func wantFiles(t *testing.T, dir string, want map[string][]byte) {
 	got := files(t, dir)
 	for path, content := range want {
 		if !bytes.Equal(got[path], content) {
-			t.Errorf("file %q: got %d bytes, want the %d that were there", path, len(got[path]), len(content))
+			t.Errorf("file %q: got %d bytes, want the %d from before", path, len(got[path]), len(content))
 		}
 	}
 }
 
-func TestDirectoriesThatCannotBeUsed(t *testing.T) {
+func TestUnusableDirectories(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	write(t, file, nil)
@@ -145,20 +145,20 @@ func TestDirectoriesThatCannotBeUsed(t *testing.T) {
 	if err := os.Mkdir(store, 0o700); err != nil {
 		t.Fatalf("making a directory: %v", err)
 	}
-	write(t, filepath.Join(store, "jetstream"), []byte("a file in its place"))
+	write(t, filepath.Join(store, "jetstream"), []byte("not a directory"))
 	for what, test := range map[string]struct{ path, named string }{
-		"a file":               {file, file},
-		"below a file":         {filepath.Join(file, "data"), file},
-		"a file for the store": {store, store},
+		"a file":                 {file, file},
+		"below a file":           {filepath.Join(file, "data"), file},
+		"a file named jetstream": {store, store},
 	} {
 		b, err := broker.Embed(roomlinktest.Context(t), config(test.path))
 		if err == nil || !strings.Contains(err.Error(), test.named) {
-			t.Errorf("embedding in %s: got %v and error %v, want one that names %q", what, b, err, test.named)
+			t.Errorf("embedding in %s: got %v and error %v, want one that contains %q", what, b, err, test.named)
 		}
 	}
 }
 
-func TestAnAddressInUse(t *testing.T) {
+func TestAddressInUse(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("listening: %v", err)
@@ -175,12 +175,12 @@ func TestAnAddressInUse(t *testing.T) {
 	embed(t, c)
 }
 
-func TestAddresses(t *testing.T) {
+func TestListen(t *testing.T) {
 	for _, listen := range []string{"nonsense", "127.0.0.1:nats", ":"} {
 		c := config(t.TempDir())
 		c.Listen = listen
 		if _, err := broker.Embed(roomlinktest.Context(t), c); err == nil || !strings.Contains(err.Error(), listen) {
-			t.Errorf("listening on %q: got error %v, want one that names it", listen, err)
+			t.Errorf("listening on %q: got error %v, want one that contains it", listen, err)
 		}
 	}
 	for _, listen := range []string{"", broker.ListenOff} {
@@ -197,12 +197,12 @@ func TestAddresses(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	h := newHouse(t, "acme")
-	if err := h.Health(); err != nil {
+	f := newFixture(t, "acme")
+	if err := f.Health(); err != nil {
 		t.Errorf("health: got error %v, want none", err)
 	}
-	h.parts.JetStream().Conn().Close()
-	if err := h.Health(); !errors.Is(err, broker.ErrUnhealthy) || !strings.Contains(err.Error(), "roomlink test") {
-		t.Errorf("health without a connection: got error %v, want %v that names it", err, broker.ErrUnhealthy)
+	f.parts.JetStream().Conn().Close()
+	if err := f.Health(); !errors.Is(err, broker.ErrUnhealthy) || !strings.Contains(err.Error(), "roomlink test") {
+		t.Errorf("health without a connection: got error %v, want %v that contains its name", err, broker.ErrUnhealthy)
 	}
 }

@@ -4,88 +4,89 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"roomlink/internal/backoff"
 )
 
 const (
-	// lookEvery is how often the store is looked at.
-	lookEvery = time.Second
-	// firstRestart and lastRestart bound the time between two restarts of a server
-	// whose store fails again.
-	firstRestart = 5 * time.Second
-	lastRestart  = time.Minute
-	// probeSize is how much space a restart wants, in bytes: room for some events.
-	probeSize = 1 << 20
+	storeCheckInterval = time.Second
+	// minRestartSpace is the free space that a restart needs, in bytes. It is enough for some
+	// events.
+	minRestartSpace = 1 << 20
 )
 
-// Run watches the store of the embedded server until the context ends, and then
-// returns nil. After a write that failed, as on a full disk, the server never
-// writes again although there is space (seen on nats-server 2.15); so once there
-// is, it is restarted, which recovers every acknowledged message. Run returns an
-// error that wraps [ErrStore] if that fails: then the process is to be started
-// again. Of an external broker it watches nothing.
+// restartBackoff is the minimum time between two restarts of a server with a failing store.
+var restartBackoff = backoff.Backoff{Min: 5 * time.Second, Max: time.Minute}
+
+// Run watches the store of the embedded server until the context ends, and then returns nil.
+// It does nothing for an external broker.
+//
+// After a failed write, as on a full disk, the server never writes again, even when there is
+// space (seen on nats-server 2.15). Run restarts the server when there is, which recovers
+// every acknowledged message. If the restart fails, Run returns an error that wraps
+// [ErrStore], and the process must be restarted.
 func (b *Broker) Run(ctx context.Context) error {
 	if b.embedded == nil {
 		<-ctx.Done()
 		return nil
 	}
-	return b.embedded.watch(ctx)
+	return b.embedded.watchStore(ctx)
 }
 
-func (e *embedded) watch(ctx context.Context) error {
-	ticker := time.NewTicker(lookEvery)
+func (e *embedded) watchStore(ctx context.Context) error {
+	ticker := time.NewTicker(storeCheckInterval)
 	defer ticker.Stop()
-	r := recovery{server: e, wait: firstRestart}
+	r := recovery{server: e}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 		}
-		if err := r.look(ctx); err != nil && ctx.Err() == nil {
+		if err := r.check(ctx); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("restarting the embedded broker: %w", err)
 		}
 	}
 }
 
-// recovery is what is known of a store that fails.
+// recovery restarts a server whose store has failed.
 type recovery struct {
-	server    *embedded
-	failing   bool
+	server  *embedded
+	failing bool
+	// restarted is the time of the last restart. restarts counts the restarts until the store
+	// stays healthy.
 	restarted time.Time
-	// wait is how long after one restart the next may be.
-	wait time.Duration
+	restarts  uint64
 }
 
-// look restarts the server if its store failed and the disk is well. It returns
-// the error of a restart.
-func (r *recovery) look(ctx context.Context) error {
+// check restarts the server if its store has failed and the disk is writable again. It returns
+// the error of the restart.
+func (r *recovery) check(ctx context.Context) error {
 	err := r.server.health()
 	switch {
 	case err == nil && r.failing:
 		r.failing = false
 		r.server.trouble.Store(nil)
-		r.server.log.Info().Msg("store is well again")
+		r.server.log.Info().Msg("store recovered")
 		return nil
 	case err == nil:
-		if time.Since(r.restarted) > lastRestart {
-			r.wait = firstRestart
+		if time.Since(r.restarted) > restartBackoff.Max {
+			r.restarts = 0
 		}
 		return nil
 	case !r.failing:
 		r.failing = true
 		r.server.trouble.Store(&err)
-		r.server.log.Error().Err(err).Msg("store failed: events are refused until it is well")
+		r.server.log.Error().Err(err).Msg("store failed: refusing events until it recovers")
 	}
-	if time.Since(r.restarted) < r.wait || !r.server.writable() {
+	if time.Since(r.restarted) < restartBackoff.Delay(r.restarts) || !r.server.writable() {
 		return nil
 	}
-	if !r.restarted.IsZero() {
-		r.wait = min(2*r.wait, lastRestart)
-	}
 	r.restarted = time.Now()
+	r.restarts++
 	r.server.log.Warn().Msg("restarting the embedded broker")
 	return r.server.restart(ctx)
 }
 
-// writable reports whether the disk of the data directory takes some more.
-func (e *embedded) writable() bool { return probe(e.dir, probeSize) == nil }
+// writable reports whether the disk of the data directory has space for a restart.
+func (e *embedded) writable() bool { return probe(e.dir, minRestartSpace) == nil }

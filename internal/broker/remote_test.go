@@ -18,7 +18,7 @@ import (
 	"roomlink/internal/roomlinktest"
 )
 
-// lines tells the lines of a log.
+// lines receives the lines of a log.
 type lines chan string
 
 func (l lines) Write(p []byte) (int, error) {
@@ -26,13 +26,13 @@ func (l lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// dialled is what Dial returned.
+// dialled is the result of Dial.
 type dialled struct {
 	broker *broker.Broker
 	err    error
 }
 
-// dial dials in the background; each attempt that fails tells a line.
+// dial dials in the background. The log receives a line for each failed attempt.
 func dial(ctx context.Context, c broker.RemoteConfig) (<-chan dialled, lines) {
 	log := make(lines, 64)
 	c.Logger = zerolog.New(log)
@@ -44,7 +44,7 @@ func dial(ctx context.Context, c broker.RemoteConfig) (<-chan dialled, lines) {
 	return done, log
 }
 
-// freeAddress is one that nobody listens on.
+// freeAddress returns an address without a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -57,7 +57,7 @@ func freeAddress(t *testing.T) string {
 
 func TestDialWaitsForTheBroker(t *testing.T) {
 	dir := t.TempDir()
-	first := house{Broker: embed(t, config(dir, "acme")), dir: dir}
+	first := fixture{Broker: embed(t, config(dir, "acme")), dir: dir}
 	password := first.password(t, broker.OperatorUser)
 	first.Close()
 
@@ -96,8 +96,8 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestDialDoesNotWaitInVain(t *testing.T) {
-	h := newHouse(t, "acme")
+func TestDialReturnsPermanentErrors(t *testing.T) {
+	f := newFixture(t, "acme")
 	missing := filepath.Join(t.TempDir(), "missing")
 	for what, test := range map[string]struct {
 		config broker.RemoteConfig
@@ -105,20 +105,20 @@ func TestDialDoesNotWaitInVain(t *testing.T) {
 	}{
 		"wrong password":      {broker.RemoteConfig{User: broker.OperatorUser, Password: "wrong"}, nats.ErrAuthorization},
 		"missing credentials": {broker.RemoteConfig{CredentialsFile: missing}, fs.ErrNotExist},
-		"missing authorities": {broker.RemoteConfig{CAFile: missing}, fs.ErrNotExist},
+		"missing CA file":     {broker.RemoteConfig{CAFile: missing}, fs.ErrNotExist},
 		"missing certificate": {broker.RemoteConfig{CertFile: missing, KeyFile: missing}, fs.ErrNotExist},
 	} {
-		test.config.URL = h.Address()
+		test.config.URL = f.Address()
 		done, log := dial(roomlinktest.Context(t), test.config)
 		got := roomlinktest.Receive(t, done, "the end")
 		if !errors.Is(got.err, test.want) || got.broker != nil || len(log) > 0 {
-			t.Errorf("dialling with %s: got %v, error %v after %d attempts, want %v at once",
+			t.Errorf("dialling with %s: got %v, error %v after %d attempts, want %v without a failed attempt",
 				what, got.broker, got.err, len(log), test.want)
 		}
 	}
 }
 
-func TestDialKeepsPasswordsToItself(t *testing.T) {
+func TestDialHidesPasswords(t *testing.T) {
 	const word = "invented-password"
 	address := freeAddress(t)
 	ctx, cancel := context.WithCancel(roomlinktest.Context(t))
@@ -138,31 +138,31 @@ func TestDialKeepsPasswordsToItself(t *testing.T) {
 			t.Errorf("dialling a bad address: got error %v, want one without password", err)
 		}
 	}
-	h := newHouse(t, "acme")
-	b, err := broker.Dial(roomlinktest.Context(t), broker.RemoteConfig{Operator: true, URL: strings.Replace(h.Address(), "//",
-		"//"+broker.OperatorUser+":"+h.password(t, broker.OperatorUser).Reveal()+"@", 1)})
+	f := newFixture(t, "acme")
+	b, err := broker.Dial(roomlinktest.Context(t), broker.RemoteConfig{Operator: true, URL: strings.Replace(f.Address(), "//",
+		"//"+broker.OperatorUser+":"+f.password(t, broker.OperatorUser).Reveal()+"@", 1)})
 	if err != nil {
 		t.Fatalf("dialling with a password in the address: %v", err)
 	}
 	defer b.Close()
-	if b.Address() != h.Address() {
-		t.Errorf("address: got %q, want %q", b.Address(), h.Address())
+	if b.Address() != f.Address() {
+		t.Errorf("address: got %q, want %q", b.Address(), f.Address())
 	}
 }
 
-// A publish while the broker is away fails at once, and is kept in no buffer.
-func TestPublishesAreNotKept(t *testing.T) {
-	h := newHouse(t, "acme")
-	operator := h.operator(t)
-	gone := make(chan struct{})
+// While the broker is unreachable, a publish fails immediately.
+func TestPublishIsNotBuffered(t *testing.T) {
+	f := newFixture(t, "acme")
+	operator := f.operator(t)
+	lost := make(chan struct{})
 	nc := operator.JetStream().Conn()
-	tell := sync.OnceFunc(func() { close(gone) })
-	nc.SetDisconnectErrHandler(func(*nats.Conn, error) { tell() })
-	h.Close()
-	roomlinktest.Receive(t, gone, "the end of the connection")
+	signal := sync.OnceFunc(func() { close(lost) })
+	nc.SetDisconnectErrHandler(func(*nats.Conn, error) { signal() })
+	f.Close()
+	roomlinktest.Receive(t, lost, "the end of the connection")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if _, err := operator.Publish(ctx, roomlinktest.Started("a")); err == nil || ctx.Err() != nil {
-		t.Errorf("publishing: got error %v, want one at once", err)
+		t.Errorf("publishing: got error %v, want one before the timeout", err)
 	}
 }

@@ -17,11 +17,10 @@ import (
 	"roomlink/internal/secret"
 )
 
-// maxStore is more than any disk, in bytes.
+// maxStore is larger than any disk, in bytes.
 const maxStore = 1 << 50
 
-// serverOptions are what the server runs with. parts is the password of the parts
-// in this process.
+// serverOptions returns the options of the server. parts is the password of partsUser.
 func serverOptions(config EmbeddedConfig, parts secret.String) (*server.Options, error) {
 	accounts, err := accountsConfig(config.Dir, config.Accounts, parts)
 	if err != nil {
@@ -31,9 +30,8 @@ func serverOptions(config EmbeddedConfig, parts secret.String) (*server.Options,
 		ServerName: "roomlink",
 		JetStream:  true,
 		StoreDir:   config.Dir,
-		// The queue has its own bound, and a disk that is full is told as such. With
-		// the server's own guess of what is left, it would refuse to start again on a
-		// disk that has filled up since.
+		// The queue has its own bound. By default the server bounds the store by the free
+		// space, and then refuses to restart on a disk that has filled up.
 		JetStreamMaxStore: maxStore,
 		SyncAlways:        config.Sync == 0,
 		SyncInterval:      config.Sync,
@@ -46,13 +44,12 @@ func serverOptions(config EmbeddedConfig, parts secret.String) (*server.Options,
 	return options, setListen(options, config.Listen)
 }
 
-// awaitServer returns once the server has recovered every stream whose folder
-// lies in the store. One that it did not recover must not be made anew, since
-// that would delete its files.
-func awaitServer(ctx context.Context, srv *server.Server, log *serverLog, config EmbeddedConfig) error {
+// waitForStore waits until the server has recovered every stream in the store. Provisioning
+// would delete the files of a stream that is not recovered.
+func waitForStore(ctx context.Context, srv *server.Server, log *serverLog, config EmbeddedConfig) error {
 	deadline := time.Now().Add(startTimeout)
 	for !srv.ReadyForConnections(50 * time.Millisecond) {
-		if fault := log.fault(); fault != "" {
+		if fault := log.fatalError(); fault != "" {
 			return startError(fault, config)
 		}
 		if err := ctx.Err(); err != nil {
@@ -69,7 +66,7 @@ func awaitServer(ctx context.Context, srv *server.Server, log *serverLog, config
 	return nil
 }
 
-// startError says what to do about the sentence that the server gave up with.
+// startError adds what to do to the server's fatal error.
 func startError(fault string, config EmbeddedConfig) error {
 	if listener, err := net.Listen("tcp", config.Listen); errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("starting the embedded broker: %s is in use: choose another address with "+
@@ -77,7 +74,7 @@ func startError(fault string, config EmbeddedConfig) error {
 	} else if err == nil {
 		_ = listener.Close()
 	}
-	return fmt.Errorf("%w: %s: check the rights, the space and the files in %q", ErrStore, fault, config.Dir)
+	return fmt.Errorf("%w: %s: check the permissions, the free space and the files in %q", ErrStore, fault, config.Dir)
 }
 
 func setListen(options *server.Options, address string) error {
@@ -91,7 +88,7 @@ func setListen(options *server.Options, address string) error {
 	}
 	options.Host = host
 	if options.Port, err = strconv.Atoi(port); err != nil {
-		return fmt.Errorf("reading the broker's address %q: the port is no number", address)
+		return fmt.Errorf("reading the broker's address %q: the port is not a number", address)
 	}
 	if options.Port == 0 {
 		options.Port = server.RANDOM_PORT
@@ -99,8 +96,8 @@ func setListen(options *server.Options, address string) error {
 	return nil
 }
 
-// serverLog writes what the server says to our log, and remembers a fatal fault
-// instead of ending the process.
+// serverLog passes the server's log lines to our log. It keeps the first fatal error and does
+// not end the process.
 type serverLog struct {
 	log zerolog.Logger
 
@@ -110,7 +107,7 @@ type serverLog struct {
 
 var _ server.Logger = (*serverLog)(nil)
 
-func (l *serverLog) fault() string {
+func (l *serverLog) fatalError() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.fatal
@@ -128,8 +125,8 @@ func (l *serverLog) Errorf(format string, v ...any) { l.log.Error().Msgf(format,
 // Debugf implements [server.Logger].
 func (l *serverLog) Debugf(format string, v ...any) { l.log.Trace().Msgf(format, v...) }
 
-// Tracef implements [server.Logger]. The server's trace holds the messages
-// themselves, and so tickets.
+// Tracef implements [server.Logger]. It drops the line, because the server's trace contains
+// messages and so tickets.
 func (l *serverLog) Tracef(string, ...any) {}
 
 // Fatalf implements [server.Logger].

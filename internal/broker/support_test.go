@@ -17,7 +17,7 @@ import (
 	"roomlink/messages"
 )
 
-// config is that of a broker in a directory, on a free port.
+// config returns the configuration of a broker in a directory, on a free port.
 func config(dir string, accounts ...string) broker.EmbeddedConfig {
 	return broker.EmbeddedConfig{
 		Dir: dir, Sync: time.Minute, Listen: "127.0.0.1:0", Accounts: accounts, Logger: zerolog.New(io.Discard),
@@ -34,37 +34,37 @@ func embed(t *testing.T, c broker.EmbeddedConfig) *broker.Broker {
 	return b
 }
 
-// house is a broker with streams and its data directory.
-type house struct {
+// fixture is a broker with streams and its data directory.
+type fixture struct {
 	*broker.Broker
 	dir   string
 	parts *store.Store
 }
 
-func newHouse(t *testing.T, accounts ...string) house {
+func newFixture(t *testing.T, accounts ...string) fixture {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
 	b := roomlinktest.StartBrokerWith(t, config(dir, accounts...), store.StreamSettings{})
-	return house{b, dir, roomlinktest.Client(t, b)}
+	return fixture{b, dir, roomlinktest.Client(t, b)}
 }
 
-// outsider is a connection over TCP, with what the broker refused it.
-type outsider struct {
+// userClient is a connection over TCP with the errors of the broker.
+type userClient struct {
 	*store.Store
 	nc      *nats.Conn
 	refused chan error
 }
 
-// user connects as one of the broker's users, with the password of its file.
-func (h house) user(t *testing.T, name string, options ...nats.Option) outsider {
+// user connects as a user of the broker, with the password from its file.
+func (f fixture) user(t *testing.T, name string, options ...nats.Option) userClient {
 	t.Helper()
 	refused := make(chan error, 64)
 	options = append([]nats.Option{
-		nats.UserInfo(name, h.password(t, name).Reveal()),
+		nats.UserInfo(name, f.password(t, name).Reveal()),
 		nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }),
 	}, options...)
-	nc, err := nats.Connect(h.Address(), options...)
+	nc, err := nats.Connect(f.Address(), options...)
 	if err != nil {
 		t.Fatalf("connecting as %q: %v", name, err)
 	}
@@ -73,12 +73,12 @@ func (h house) user(t *testing.T, name string, options ...nats.Option) outsider 
 	if err != nil {
 		t.Fatalf("connecting as %q: %v", name, err)
 	}
-	return outsider{store.New(js), nc, refused}
+	return userClient{store.New(js), nc, refused}
 }
 
-func (h house) password(t *testing.T, name string) secret.String {
+func (f fixture) password(t *testing.T, name string) secret.String {
 	t.Helper()
-	password, err := secret.ReadFile(broker.PasswordFile(h.dir, name))
+	password, err := secret.ReadFile(broker.PasswordFile(f.dir, name))
 	if err != nil {
 		t.Fatalf("reading the password of %q: %v", name, err)
 	}
@@ -89,7 +89,7 @@ func conversation(account, id string) messages.Conversation {
 	return messages.Conversation{Account: account, InteractionID: id}
 }
 
-// publishLinks stores links that are the first of their conversation.
+// publishLinks stores the first links of a conversation.
 func publishLinks(t *testing.T, client *store.Store, account, id string) {
 	t.Helper()
 	links := roomlinktest.Links(id, 1)

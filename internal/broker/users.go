@@ -15,24 +15,24 @@ import (
 	"roomlink/internal/secret"
 )
 
-// The users of the embedded broker besides the parts themselves.
+// The users of the embedded broker for other processes.
 const (
-	// OperatorUser is for our own commands.
+	// OperatorUser is the user of our own commands.
 	OperatorUser = "operator"
-	// SubscriberUser reads the links of the only account; with several accounts
-	// each has one of its own, by [SubscriberName].
+	// SubscriberUser reads the links if there is one account. With several accounts each has
+	// its own subscriber; see [SubscriberName].
 	SubscriberUser = "subscriber"
 )
 
-// SubscriberName is the user that reads the links of an account, where there are
-// several.
+// SubscriberName returns the user that reads the links of an account if there are several
+// accounts.
 func SubscriberName(account string) string { return SubscriberUser + "-" + account }
 
-// PasswordFile is where the first start writes the password of a user.
+// PasswordFile returns the file that contains the password of a user.
 func PasswordFile(dir, user string) string { return filepath.Join(dir, user+".password") }
 
-// ReadPassword reads the password of a user that the first start on a data
-// directory wrote.
+// ReadPassword reads the password of a user. The first start on a data directory writes it.
+// Its errors are those of [secret.ReadFile].
 func ReadPassword(dir, user string) (secret.String, error) {
 	return secret.ReadFile(PasswordFile(dir, user))
 }
@@ -42,8 +42,7 @@ var accountsConf string
 
 var accountsTemplate = template.Must(template.New("accounts.conf").Parse(accountsConf))
 
-// users are what the configuration of the server's accounts is made of. Passwords
-// are hashes.
+// users is the input of the template. Its passwords are hashes.
 type users struct {
 	Parts, Operator string
 	OperatorInbox   string
@@ -52,15 +51,15 @@ type users struct {
 
 type subscriber struct{ Account, User, Password, Inbox string }
 
-// accountsConfig returns the configuration of the server's accounts. It makes a
-// password for every outsider that has none yet.
+// accountsConfig returns the configuration of the server's accounts. It writes a password file
+// for each user that has none.
 func accountsConfig(dir string, accounts []string, parts secret.String) (string, error) {
 	all := users{OperatorInbox: operatorInbox}
 	var err error
-	if all.Parts, err = hashed(parts); err != nil {
+	if all.Parts, err = hashPassword(parts); err != nil {
 		return "", err
 	}
-	if all.Operator, err = hashedOf(dir, OperatorUser); err != nil {
+	if all.Operator, err = hashedPassword(dir, OperatorUser); err != nil {
 		return "", err
 	}
 	for _, account := range accounts {
@@ -68,7 +67,7 @@ func accountsConfig(dir string, accounts []string, parts secret.String) (string,
 		if len(accounts) > 1 {
 			s.User, s.Inbox = SubscriberName(account), "_INBOX_"+account
 		}
-		if s.Password, err = hashedOf(dir, s.User); err != nil {
+		if s.Password, err = hashedPassword(dir, s.User); err != nil {
 			return "", err
 		}
 		all.Subscribers = append(all.Subscribers, s)
@@ -78,18 +77,17 @@ func accountsConfig(dir string, accounts []string, parts secret.String) (string,
 	return text.String(), err
 }
 
-// hashedOf returns the password of an outsider as the server keeps it.
-func hashedOf(dir, user string) (string, error) {
-	password, err := passwordIn(PasswordFile(dir, user))
+// hashedPassword returns the hash of a user's password.
+func hashedPassword(dir, user string) (string, error) {
+	password, err := readOrCreatePassword(PasswordFile(dir, user))
 	if err != nil {
 		return "", err
 	}
-	return hashed(password)
+	return hashPassword(password)
 }
 
-// hashed is a password as the server keeps it. Ours are random and long, so the
-// cheapest hash tells nothing.
-func hashed(password secret.String) (string, error) {
+// hashPassword uses the lowest cost, which is safe for long random passwords.
+func hashPassword(password secret.String) (string, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password.Reveal()), bcrypt.MinCost)
 	if err != nil {
 		return "", fmt.Errorf("hashing the password of a broker user: %w", err)
@@ -97,8 +95,8 @@ func hashed(password secret.String) (string, error) {
 	return string(hash), nil
 }
 
-// passwordIn reads a password, or makes one and writes it for the next time.
-func passwordIn(path string) (secret.String, error) {
+// readOrCreatePassword reads a password file. If it is missing, it writes a new password.
+func readOrCreatePassword(path string) (secret.String, error) {
 	password, err := secret.ReadFile(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return password, err

@@ -20,16 +20,16 @@ import (
 )
 
 func TestStrangersCannotConnect(t *testing.T) {
-	h := newHouse(t, "acme")
+	f := newFixture(t, "acme")
 	for what, option := range map[string]nats.Option{
 		"without credentials":          nats.Name("stranger"),
 		"with a wrong password":        nats.UserInfo(broker.SubscriberUser, "wrong"),
 		"with an empty password":       nats.UserInfo(broker.OperatorUser, ""),
-		"as nobody we know":            nats.UserInfo("admin", h.password(t, broker.OperatorUser).Reveal()),
-		"as a part, without its word":  nats.UserInfo("roomlink", ""),
-		"with another user's password": nats.UserInfo(broker.OperatorUser, h.password(t, broker.SubscriberUser).Reveal()),
+		"as an unknown user":           nats.UserInfo("admin", f.password(t, broker.OperatorUser).Reveal()),
+		"as a part without a password": nats.UserInfo("roomlink", ""),
+		"with another user's password": nats.UserInfo(broker.OperatorUser, f.password(t, broker.SubscriberUser).Reveal()),
 	} {
-		nc, err := nats.Connect(h.Address(), option)
+		nc, err := nats.Connect(f.Address(), option)
 		if !errors.Is(err, nats.ErrAuthorization) {
 			t.Errorf("connecting %s: got error %v, want %v", what, err, nats.ErrAuthorization)
 		}
@@ -46,16 +46,16 @@ func TestPasswordFiles(t *testing.T) {
 		"two accounts": {[]string{"acme", "other"}, []string{"operator", "subscriber-acme", "subscriber-other"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, test.accounts...)
+			f := newFixture(t, test.accounts...)
 			var users, passwords []string
 			for _, user := range test.users {
-				info, err := os.Stat(broker.PasswordFile(h.dir, user))
+				info, err := os.Stat(broker.PasswordFile(f.dir, user))
 				if err != nil || info.Mode() != 0o600 {
 					t.Fatalf("file of %q: got mode %v and error %v, want 0600", user, info.Mode(), err)
 				}
-				passwords = append(passwords, h.password(t, user).Reveal())
+				passwords = append(passwords, f.password(t, user).Reveal())
 			}
-			files, err := filepath.Glob(filepath.Join(h.dir, "*.password"))
+			files, err := filepath.Glob(filepath.Join(f.dir, "*.password"))
 			for _, file := range files {
 				users = append(users, strings.TrimSuffix(filepath.Base(file), ".password"))
 			}
@@ -64,28 +64,28 @@ func TestPasswordFiles(t *testing.T) {
 			}
 			slices.Sort(passwords)
 			if got := len(slices.Compact(passwords)); got != len(test.users) || len(passwords[0]) < 20 {
-				t.Errorf("passwords: got %d different ones, want %d that nobody guesses", got, len(test.users))
+				t.Errorf("passwords: got %d different ones, want %d with at least 20 characters", got, len(test.users))
 			}
 		})
 	}
 }
 
-func TestPasswordsStay(t *testing.T) {
-	h := newHouse(t, "acme")
-	want := h.password(t, broker.SubscriberUser)
-	h.Close()
-	again := house{Broker: embed(t, config(h.dir, "acme")), dir: h.dir}
+func TestPasswordsSurviveRestart(t *testing.T) {
+	f := newFixture(t, "acme")
+	want := f.password(t, broker.SubscriberUser)
+	f.Close()
+	again := fixture{Broker: embed(t, config(f.dir, "acme")), dir: f.dir}
 	if again.password(t, broker.SubscriberUser) != want {
-		t.Error("password: got another after a restart, want the same")
+		t.Error("password: got a new one after a restart, want the same")
 	}
 	again.user(t, broker.SubscriberUser)
 }
 
-func TestSubscriberReadsItsAccountsLinks(t *testing.T) {
-	h := newHouse(t, "acme")
-	publishLinks(t, h.parts, "acme", "a")
-	publishLinks(t, h.parts, "other", "b")
-	subscriber := h.user(t, broker.SubscriberUser)
+func TestSubscriberReadsLinksOfItsAccount(t *testing.T) {
+	f := newFixture(t, "acme")
+	publishLinks(t, f.parts, "acme", "a")
+	publishLinks(t, f.parts, "other", "b")
+	subscriber := f.user(t, broker.SubscriberUser)
 	reader := messages.NewSubscriber(subscriber.JetStream())
 	links, err := reader.Links(roomlinktest.Context(t), conversation("acme", "a"))
 	if err != nil || links.Data.InteractionID != "a" {
@@ -93,7 +93,7 @@ func TestSubscriberReadsItsAccountsLinks(t *testing.T) {
 	}
 	_, err = reader.Links(roomlinktest.Context(t), conversation("acme", "none"))
 	if !errors.Is(err, messages.ErrNotFound) {
-		t.Errorf("links that are not there: got error %v, want %v", err, messages.ErrNotFound)
+		t.Errorf("missing links: got error %v, want %v", err, messages.ErrNotFound)
 	}
 	wantWatched(t, subscriber, "acme", "a")
 	if len(subscriber.refused) > 0 {
@@ -101,61 +101,61 @@ func TestSubscriberReadsItsAccountsLinks(t *testing.T) {
 	}
 }
 
-// wantWatched compares the first links that a watch tells of.
-func wantWatched(t *testing.T, subscriber outsider, account, want string) {
+// wantWatched compares the first links that Watch delivers.
+func wantWatched(t *testing.T, subscriber userClient, account, want string) {
 	t.Helper()
-	enough := errors.New("enough")
+	stop := errors.New("stop")
 	var got string
 	err := messages.NewSubscriber(subscriber.JetStream()).Watch(roomlinktest.Context(t), account, messages.WatchOptions{},
 		func(links messages.Stored[messages.Links]) error {
 			got = links.Data.InteractionID
-			return enough
+			return stop
 		})
-	if !errors.Is(err, enough) || got != want {
+	if !errors.Is(err, stop) || got != want {
 		t.Errorf("watching %q: got %q and error %v, want %q", account, got, err, want)
 	}
 }
 
 func TestSubscriberWatchesFromNow(t *testing.T) {
-	h := newHouse(t, "acme")
-	publishLinks(t, h.parts, "acme", "before")
-	subscriber := h.user(t, broker.SubscriberUser)
-	begun := make(chan *nats.Msg, 8)
-	_, err := h.parts.JetStream().Conn().ChanSubscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED.>", begun)
+	f := newFixture(t, "acme")
+	publishLinks(t, f.parts, "acme", "before")
+	subscriber := f.user(t, broker.SubscriberUser)
+	created := make(chan *nats.Msg, 8)
+	_, err := f.parts.JetStream().Conn().ChanSubscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED.>", created)
 	if err != nil {
 		t.Fatalf("subscribing to advisories: %v", err)
 	}
-	told := roomlinktest.Watch(t, subscriber.Store, messages.WatchOptions{FromNow: true})
-	roomlinktest.Receive(t, begun, "the watch's consumer")
-	publishLinks(t, h.parts, "acme", "after")
-	if got := roomlinktest.Receive(t, told, "links").Data.InteractionID; got != "after" {
+	watched := roomlinktest.Watch(t, subscriber.Store, messages.WatchOptions{FromNow: true})
+	roomlinktest.Receive(t, created, "the watch's consumer")
+	publishLinks(t, f.parts, "acme", "after")
+	if got := roomlinktest.Receive(t, watched, "links").Data.InteractionID; got != "after" {
 		t.Errorf("watched: got %q, want %q", got, "after")
 	}
 }
 
-func TestSubscribersWatchSurvivesARestart(t *testing.T) {
-	h := newHouse(t, "acme")
-	publishLinks(t, h.parts, "acme", "before")
-	told := roomlinktest.Watch(t, h.user(t, broker.SubscriberUser).Store, messages.WatchOptions{})
-	roomlinktest.Receive(t, told, "the first links")
-	address := strings.TrimPrefix(h.Address(), "nats://")
-	h.Close()
+func TestWatchSurvivesRestart(t *testing.T) {
+	f := newFixture(t, "acme")
+	publishLinks(t, f.parts, "acme", "before")
+	watched := roomlinktest.Watch(t, f.user(t, broker.SubscriberUser).Store, messages.WatchOptions{})
+	roomlinktest.Receive(t, watched, "the first links")
+	address := strings.TrimPrefix(f.Address(), "nats://")
+	f.Close()
 
-	again := config(h.dir, "acme")
+	again := config(f.dir, "acme")
 	again.Listen = address
 	js, err := embed(t, again).Connect("test")
 	if err != nil {
 		t.Fatalf("connecting: %v", err)
 	}
 	publishLinks(t, store.New(js), "acme", "after")
-	if got := roomlinktest.Receive(t, told, "the links after the restart").Data.InteractionID; got != "after" {
+	if got := roomlinktest.Receive(t, watched, "the links after the restart").Data.InteractionID; got != "after" {
 		t.Errorf("watched: got %q, want %q", got, "after")
 	}
 }
 
-// What a subscriber of the account acme must not publish to, in a house where it
-// is the only one.
-var forbiddenToPublish = []string{
+// forbiddenRequests are subjects that the only subscriber, of account acme, must not publish
+// to.
+var forbiddenRequests = []string{
 	"$JS.API.DIRECT.GET.ROOMLINK_LINKS.roomlink.links.other.a",
 	"$JS.API.DIRECT.GET.ROOMLINK_LINKS",
 	"$JS.API.DIRECT.GET.ROOMLINK_DEAD_LETTERS.roomlink.deadletters.acme.a",
@@ -186,53 +186,53 @@ var forbiddenToPublish = []string{
 	"_INBOX_ROOMLINK.a",
 }
 
-// What none may listen to.
-var forbiddenToHear = []string{
+// forbiddenSubscriptions are subjects that no user may subscribe to.
+var forbiddenSubscriptions = []string{
 	">", "roomlink.>", "roomlink.links.acme.*", "roomlink.conversations.>", "$JS.API.>", "$JS.EVENT.>", "$JS.ACK.>",
 	"$SYS.>", "_INBOX_ROOMLINK.>", "*.>",
 }
 
-func TestSubscriberMayDoNothingElse(t *testing.T) {
-	h := newHouse(t, "acme")
-	subscriber := h.user(t, broker.SubscriberUser)
-	wantNoPublish(t, subscriber, forbiddenToPublish...)
-	wantNoSubscription(t, subscriber, append([]string{"_INBOX_OPERATOR.>"}, forbiddenToHear...)...)
+func TestSubscriberHasNoOtherPermission(t *testing.T) {
+	f := newFixture(t, "acme")
+	subscriber := f.user(t, broker.SubscriberUser)
+	wantNoPublish(t, subscriber, forbiddenRequests...)
+	wantNoSubscription(t, subscriber, append([]string{"_INBOX_OPERATOR.>"}, forbiddenSubscriptions...)...)
 }
 
-func wantNoPublish(t *testing.T, o outsider, subjects ...string) {
+func wantNoPublish(t *testing.T, c userClient, subjects ...string) {
 	t.Helper()
 	for _, subject := range subjects {
-		if err := o.nc.PublishRequest(subject, o.nc.NewRespInbox(), nil); err != nil {
+		if err := c.nc.PublishRequest(subject, c.nc.NewRespInbox(), nil); err != nil {
 			t.Fatalf("publishing to %q: %v", subject, err)
 		}
-		wantViolation(t, o, subject)
+		wantViolation(t, c, subject)
 	}
 }
 
-func wantNoSubscription(t *testing.T, o outsider, subjects ...string) {
+func wantNoSubscription(t *testing.T, c userClient, subjects ...string) {
 	t.Helper()
 	for _, subject := range subjects {
-		if _, err := o.nc.SubscribeSync(subject); err != nil {
+		if _, err := c.nc.SubscribeSync(subject); err != nil {
 			t.Fatalf("subscribing to %q: %v", subject, err)
 		}
-		wantViolation(t, o, subject)
+		wantViolation(t, c, subject)
 	}
 }
 
-func wantViolation(t *testing.T, o outsider, subject string) {
+func wantViolation(t *testing.T, c userClient, subject string) {
 	t.Helper()
-	err := roomlinktest.Receive(t, o.refused, fmt.Sprintf("the refusal of %q", subject))
+	err := roomlinktest.Receive(t, c.refused, fmt.Sprintf("the refusal of %q", subject))
 	if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), `"`+subject+`"`) {
 		t.Errorf("using %q: got error %v, want %v", subject, err, nats.ErrPermissionViolation)
 	}
 }
 
-// The permission is for a subject; the request within must not say another.
-func TestSubscriberCannotAskForMoreInTheBody(t *testing.T) {
-	h := newHouse(t, "acme")
-	publishLinks(t, h.parts, "other", "a")
-	publishLinks(t, h.parts, "acme", "a")
-	subscriber := h.user(t, broker.SubscriberUser)
+// The permission covers a subject. The body of a request must not name another subject.
+func TestSubscriberCannotWidenRequestInBody(t *testing.T) {
+	f := newFixture(t, "acme")
+	publishLinks(t, f.parts, "other", "a")
+	publishLinks(t, f.parts, "acme", "a")
+	subscriber := f.user(t, broker.SubscriberUser)
 	for _, filters := range []string{
 		`"filter_subject":"roomlink.links.other.*"`, `"filter_subjects":["roomlink.links.other.*"]`,
 		`"filter_subjects":["roomlink.links.acme.*","roomlink.links.other.*"]`, `"description":"no filter"`,
@@ -255,23 +255,23 @@ func TestSubscriberCannotAskForMoreInTheBody(t *testing.T) {
 	}
 }
 
-func request(t *testing.T, o outsider, subject, body string) *nats.Msg {
+func request(t *testing.T, c userClient, subject, body string) *nats.Msg {
 	t.Helper()
-	answer, err := o.nc.RequestWithContext(roomlinktest.Context(t), subject, []byte(body))
+	answer, err := c.nc.RequestWithContext(roomlinktest.Context(t), subject, []byte(body))
 	if err != nil {
 		t.Fatalf("asking %q: %v", subject, err)
 	}
 	return answer
 }
 
-// NATS checks what a user publishes to, and not where it wants the answer. The
-// empty answer of a direct get that finds nothing is a whole request to delete.
-func TestSubscriberCannotHaveTheBrokerDoIt(t *testing.T) {
-	h := newHouse(t, "acme")
-	publishLinks(t, h.parts, "acme", "a")
-	subscriber := h.user(t, broker.SubscriberUser)
-	done := make(chan *nats.Msg, 8)
-	if _, err := h.parts.JetStream().Conn().ChanSubscribe("$JS.API.STREAM.>", done); err != nil {
+// NATS checks the subject of a request, but not its reply subject. The empty reply of a
+// direct get without a result would be a valid request to purge or delete a stream.
+func TestSubscriberCannotForgeReplySubject(t *testing.T) {
+	f := newFixture(t, "acme")
+	publishLinks(t, f.parts, "acme", "a")
+	subscriber := f.user(t, broker.SubscriberUser)
+	requests := make(chan *nats.Msg, 8)
+	if _, err := f.parts.JetStream().Conn().ChanSubscribe("$JS.API.STREAM.>", requests); err != nil {
 		t.Fatalf("subscribing: %v", err)
 	}
 	for _, call := range []string{"PURGE", "DELETE"} {
@@ -281,58 +281,58 @@ func TestSubscriberCannotHaveTheBrokerDoIt(t *testing.T) {
 			t.Fatalf("publishing: %v", err)
 		}
 	}
-	// The broker answers in order, and so has answered the others before this.
+	// The broker answers requests in order, so it has answered the forged ones before these.
 	for range 2 {
 		_, err := subscriber.Links(roomlinktest.Context(t), conversation("acme", "a"), store.Any)
 		if err != nil {
 			t.Errorf("links: got error %v, want none", err)
 		}
 	}
-	if err := h.parts.JetStream().Conn().FlushWithContext(roomlinktest.Context(t)); err != nil || len(done) > 0 {
-		t.Errorf("asked of the API: got %d requests and error %v, want none", len(done), err)
+	if err := f.parts.JetStream().Conn().FlushWithContext(roomlinktest.Context(t)); err != nil || len(requests) > 0 {
+		t.Errorf("received by the API: got %d requests and error %v, want none", len(requests), err)
 	}
 }
 
-// A consumer of the pushing kind delivers wherever its request says, and sends
-// empty heartbeats there, which are whole requests too.
-func TestSubscriberCannotHaveAConsumerDoIt(t *testing.T) {
-	h := newHouse(t, "acme")
-	publishLinks(t, h.parts, "acme", "a")
-	subscriber := h.user(t, broker.SubscriberUser)
+// A push consumer delivers to a subject of the requester's choice. Its empty heartbeats would
+// be valid requests there too.
+func TestSubscriberCannotForgeDeliverySubject(t *testing.T) {
+	f := newFixture(t, "acme")
+	publishLinks(t, f.parts, "acme", "a")
+	subscriber := f.user(t, broker.SubscriberUser)
 	for i, target := range []string{
-		"roomlink.conversations.acme.made-up", "roomlink.links.acme.made-up",
+		"roomlink.conversations.acme.forged", "roomlink.links.acme.forged",
 		"$JS.API.STREAM.DELETE.ROOMLINK_LINKS", "$JS.API.STREAM.PURGE.ROOMLINK_LINKS",
 	} {
-		name := fmt.Sprintf("pushing-%d", i)
+		name := fmt.Sprintf("push-%d", i)
 		body := fmt.Sprintf(`{"stream_name":"ROOMLINK_LINKS","config":{"name":%q,"deliver_subject":%q,"ack_policy":"none",`+
 			`"filter_subject":"roomlink.links.acme.*","deliver_policy":"all","idle_heartbeat":100000000}}`, name, target)
 		request(t, subscriber, "$JS.API.CONSUMER.CREATE.ROOMLINK_LINKS."+name+".roomlink.links.acme.*", body)
 	}
-	// By the time that a consumer of the right kind has told of both, so have they.
-	publishLinks(t, h.parts, "acme", "b")
-	told := roomlinktest.Watch(t, subscriber.Store, messages.WatchOptions{})
+	// A permitted consumer has delivered both links, so the push consumers had their turn.
+	publishLinks(t, f.parts, "acme", "b")
+	watched := roomlinktest.Watch(t, subscriber.Store, messages.WatchOptions{})
 	for range 2 {
-		roomlinktest.Receive(t, told, "links")
+		roomlinktest.Receive(t, watched, "links")
 	}
 	for _, id := range []string{"a", "b"} {
-		if _, err := h.parts.Links(roomlinktest.Context(t), conversation("acme", id), store.Leader); err != nil {
+		if _, err := f.parts.Links(roomlinktest.Context(t), conversation("acme", id), store.Leader); err != nil {
 			t.Errorf("links of %q: got error %v, want none", id, err)
 		}
 	}
-	state, err := h.parts.State(roomlinktest.Context(t), conversation("acme", "made-up"), time.Now())
+	state, err := f.parts.State(roomlinktest.Context(t), conversation("acme", "forged"), time.Now())
 	if err != nil || state.Status != store.StatusUnknown {
-		t.Errorf("state of what nobody started: got %q and error %v, want %q", state.Status, err, store.StatusUnknown)
+		t.Errorf("state of an unknown conversation: got %q and error %v, want %q", state.Status, err, store.StatusUnknown)
 	}
 }
 
-func TestEachAccountHasASubscriberOfItsOwn(t *testing.T) {
-	h := newHouse(t, "acme", "other")
-	publishLinks(t, h.parts, "acme", "a")
-	publishLinks(t, h.parts, "other", "b")
-	acme := h.user(t, broker.SubscriberName("acme"), nats.CustomInboxPrefix("_INBOX_acme"))
-	other := h.user(t, broker.SubscriberName("other"), nats.CustomInboxPrefix("_INBOX_other"))
+func TestEachAccountHasItsOwnSubscriber(t *testing.T) {
+	f := newFixture(t, "acme", "other")
+	publishLinks(t, f.parts, "acme", "a")
+	publishLinks(t, f.parts, "other", "b")
+	acme := f.user(t, broker.SubscriberName("acme"), nats.CustomInboxPrefix("_INBOX_acme"))
+	other := f.user(t, broker.SubscriberName("other"), nats.CustomInboxPrefix("_INBOX_other"))
 	for _, test := range []struct {
-		subscriber  outsider
+		subscriber  userClient
 		account, id string
 	}{{acme, "acme", "a"}, {other, "other", "b"}} {
 		links, err := test.subscriber.Links(roomlinktest.Context(t), conversation(test.account, test.id), store.Any)
@@ -344,14 +344,14 @@ func TestEachAccountHasASubscriberOfItsOwn(t *testing.T) {
 	wantNoPublish(t, other, "$JS.API.DIRECT.GET.ROOMLINK_LINKS.roomlink.links.acme.a",
 		"$JS.API.CONSUMER.CREATE.ROOMLINK_LINKS.mine.roomlink.links.acme.*")
 	wantNoPublish(t, acme, "$JS.API.DIRECT.GET.ROOMLINK_LINKS.roomlink.links.other.b")
-	wantNoSubscription(t, other, append([]string{"_INBOX.>", "_INBOX_acme.>", "_INBOX_OPERATOR.>"}, forbiddenToHear...)...)
+	wantNoSubscription(t, other, append([]string{"_INBOX.>", "_INBOX_acme.>", "_INBOX_OPERATOR.>"}, forbiddenSubscriptions...)...)
 }
 
-func TestOperatorWorksOnDeadLetters(t *testing.T) {
-	h := newHouse(t, "acme", "other")
-	publishDeadLetter(t, h.parts, "acme", "a")
-	publishDeadLetter(t, h.parts, "other", "b")
-	operator := h.operator(t)
+func TestOperatorReplaysDeadLetters(t *testing.T) {
+	f := newFixture(t, "acme", "other")
+	publishDeadLetter(t, f.parts, "acme", "a")
+	publishDeadLetter(t, f.parts, "other", "b")
+	operator := f.operator(t)
 	var ids []string
 	err := operator.DeadLetters(roomlinktest.Context(t), "", func(letter messages.Stored[messages.DeadLetter]) error {
 		ids = append(ids, letter.Data.InteractionID)
@@ -367,11 +367,11 @@ func TestOperatorWorksOnDeadLetters(t *testing.T) {
 	}
 }
 
-// operator connects as our own commands do.
-func (h house) operator(t *testing.T) *store.Store {
+// operator connects like our own commands.
+func (f fixture) operator(t *testing.T) *store.Store {
 	t.Helper()
 	b, err := broker.Dial(roomlinktest.Context(t), broker.RemoteConfig{
-		URL: h.Address(), User: broker.OperatorUser, Password: h.password(t, broker.OperatorUser), Operator: true,
+		URL: f.Address(), User: broker.OperatorUser, Password: f.password(t, broker.OperatorUser), Operator: true,
 	})
 	if err != nil {
 		t.Fatalf("dialling as operator: %v", err)
@@ -384,21 +384,21 @@ func (h house) operator(t *testing.T) *store.Store {
 	return store.New(js)
 }
 
-func TestOperatorHearsNobodyElse(t *testing.T) {
-	h := newHouse(t, "acme")
-	operator := h.user(t, broker.OperatorUser, nats.CustomInboxPrefix("_INBOX_OPERATOR"))
-	wantNoSubscription(t, operator, append([]string{"_INBOX.>"}, forbiddenToHear...)...)
+func TestOperatorCannotOverhear(t *testing.T) {
+	f := newFixture(t, "acme")
+	operator := f.user(t, broker.OperatorUser, nats.CustomInboxPrefix("_INBOX_OPERATOR"))
+	wantNoSubscription(t, operator, append([]string{"_INBOX.>"}, forbiddenSubscriptions...)...)
 	wantNoPublish(t, operator, "$SYS.REQ.SERVER.PING", "_INBOX_ROOMLINK.a")
 }
 
-// The answers to our own requests hold tickets.
-func TestNobodyOverhearsTheParts(t *testing.T) {
-	h := newHouse(t, "acme")
+// The replies to our own requests contain tickets.
+func TestRepliesToPartsArePrivate(t *testing.T) {
+	f := newFixture(t, "acme")
 	overheard := make(chan *nats.Msg, 256)
 	for user, inbox := range map[string]string{
 		broker.SubscriberUser: "_INBOX", broker.OperatorUser: "_INBOX_OPERATOR",
 	} {
-		nc := h.user(t, user, nats.CustomInboxPrefix(inbox)).nc
+		nc := f.user(t, user, nats.CustomInboxPrefix(inbox)).nc
 		if _, err := nc.ChanSubscribe(inbox+".>", overheard); err != nil {
 			t.Fatalf("subscribing: %v", err)
 		}
@@ -411,14 +411,14 @@ func TestNobodyOverhearsTheParts(t *testing.T) {
 			t.Fatalf("subscribing: %v", err)
 		}
 	}
-	publishLinks(t, h.parts, "acme", "a")
+	publishLinks(t, f.parts, "acme", "a")
 	for _, from := range []store.Consistency{store.Any, store.Leader} {
-		if _, err := h.parts.Links(roomlinktest.Context(t), conversation("acme", "a"), from); err != nil {
+		if _, err := f.parts.Links(roomlinktest.Context(t), conversation("acme", "a"), from); err != nil {
 			t.Fatalf("reading the links: %v", err)
 		}
 	}
-	wantWatched(t, outsider{Store: h.parts}, "acme", "a")
-	if _, err := h.parts.State(roomlinktest.Context(t), conversation("acme", "a"), time.Now()); err != nil {
+	wantWatched(t, userClient{Store: f.parts}, "acme", "a")
+	if _, err := f.parts.State(roomlinktest.Context(t), conversation("acme", "a"), time.Now()); err != nil {
 		t.Fatalf("reading the state: %v", err)
 	}
 }

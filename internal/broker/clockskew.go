@@ -12,18 +12,19 @@ import (
 )
 
 const (
-	// leastSetBack is by how much the clock must have been set back to be noticed.
-	leastSetBack = time.Second
-	// resumeWithin bounds looking for what waits because of that.
-	resumeWithin = time.Minute
+	// minClockSkew is the smallest step of the clock that matters.
+	minClockSkew = time.Second
+	resetTimeout = time.Minute
 )
 
-// resume has events delivered at once that the store would keep until the clock is
-// where it was before, if that was set back while nobody ran: those that were given
-// back, and those that were not settled. The server tells by the clock when they are
-// due, and nobody holds one yet.
-func (b *Broker) resume(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, resumeWithin)
+// redeliverAfterClockSkew makes the server deliver unacknowledged events again if the clock
+// was set back while the server was down.
+//
+// The server stores by the wall clock when an event was delivered and when it is due again.
+// After a step back of an hour, it would wait an hour longer. No worker holds an event at
+// start, so it is safe to deliver every event again.
+func (b *Broker) redeliverAfterClockSkew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, resetTimeout)
 	defer cancel()
 	nc, err := b.connect("start")
 	if err != nil {
@@ -36,12 +37,12 @@ func (b *Broker) resume(ctx context.Context) error {
 	}
 	stream, err := js.Stream(ctx, messages.ConversationsStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil // it is made later
+		return nil // provisioning makes it later
 	}
 	if err != nil {
 		return fmt.Errorf("reading stream %q: %w", messages.ConversationsStream, err)
 	}
-	if time.Until(stream.CachedInfo().State.LastTime) < leastSetBack {
+	if time.Until(stream.CachedInfo().State.LastTime) < minClockSkew {
 		return nil
 	}
 	consumers := stream.ListConsumers(ctx)
@@ -50,7 +51,7 @@ func (b *Broker) resume(ctx context.Context) error {
 			continue
 		}
 		b.log.Warn().Str("consumer", consumer.Name).Int("events", consumer.NumAckPending).
-			Msg("clock was set back: events are delivered again")
+			Msg("clock was set back: delivering events again")
 		if _, err := js.ResetConsumer(ctx, messages.ConversationsStream, consumer.Name); err != nil {
 			return fmt.Errorf("resetting consumer %q: %w", consumer.Name, err)
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 func TestQuorum(t *testing.T) {
-	heard, silent := &jetstream.PeerInfo{Active: time.Second}, &jetstream.PeerInfo{Active: silentAfter + time.Second}
+	heard, silent := &jetstream.PeerInfo{Active: time.Second}, &jetstream.PeerInfo{Active: followerTimeout + time.Second}
 	offline := &jetstream.PeerInfo{Active: time.Second, Offline: true}
 	for what, test := range map[string]struct {
 		cluster *jetstream.ClusterInfo
@@ -25,7 +25,7 @@ func TestQuorum(t *testing.T) {
 		"nobody leads":                 {&jetstream.ClusterInfo{Replicas: []*jetstream.PeerInfo{heard, heard, heard}}, errNoQuorum},
 		"nobody leads a single server": {&jetstream.ClusterInfo{}, errNoQuorum},
 	} {
-		if err := quorum(test.cluster); !errors.Is(err, test.want) {
+		if err := checkQuorum(test.cluster); !errors.Is(err, test.want) {
 			t.Errorf("%s: got error %v, want %v", what, err, test.want)
 		}
 	}
