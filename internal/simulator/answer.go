@@ -8,62 +8,56 @@ import (
 	"time"
 )
 
-// Call is one room call as a script sees it.
+// Call is a room call for a script.
 type Call struct {
-	// Request is what was received. Its InteractionID is empty if the body does
-	// not name one.
 	Request
 
-	// Number counts the room calls for this interaction: 1 is the first.
+	// Number counts the room calls of the interaction from 1.
 	Number int
 }
 
-// Answer is what goes out on the wire for one call, raw.
-type Answer struct { //nolint:recvcheck // with makes a copy, and normal takes no answer at all
-	// Room has a room made, and counted for the call's interaction, before
-	// anything is answered. It means nothing for a token call, with a zero
-	// Status that asks for normal behaviour, and with CloseBeforeReading.
+// Answer is the raw answer to a call.
+type Answer struct { //nolint:recvcheck // withHeader returns a copy, and normal accepts nil
+	// Room makes a room for the call's interaction before the answer. It has no effect on a
+	// token call, on normal behaviour and with CloseBeforeReading.
 	Room bool
 
-	// Wait, unless nil, holds the answer back until the channel is closed or the
-	// client gives up.
+	// Wait delays the answer until the channel is closed or the client gives up; nil for
+	// no delay.
 	Wait <-chan struct{}
 
-	// Close, unless KeepOpen, closes the connection where an answer would begin;
-	// Status, Header and Body are not sent.
+	// Close closes the connection in place of an answer, unless it is KeepOpen.
 	Close Close
 
-	// Status is the answer's status, from 200 to 999. Zero, with KeepOpen, is
-	// normal behaviour once Wait is over.
+	// Status is the answer's status, from 200 to 999. 0 with KeepOpen is normal behaviour
+	// after Wait.
 	Status int
 
-	// Header is added to the answer. Content-Type is application/json unless
-	// named here. A Content-Length larger than Body cuts the answer off.
+	// Header is added to the answer. The default Content-Type is application/json. A
+	// Content-Length larger than Body truncates the answer.
 	Header http.Header
 
-	// Body is sent as it is.
 	Body string
 }
 
-// Close says whether, and how, an [Answer] closes the connection.
+// Close is how an [Answer] closes the connection.
 type Close int
 
-// What becomes of the connection.
+// The ways to close a connection.
 const (
-	// KeepOpen leaves the connection to the server: an answer is sent.
+	// KeepOpen sends an answer and does not close the connection.
 	KeepOpen Close = iota
-	// CloseBeforeReading resets the connection (TCP RST; under TLS it is only
-	// closed), which is what a client sees of a server that went away with the
-	// request unread. No room is made.
+	// CloseBeforeReading resets the connection (TCP RST; with TLS it is closed), like a
+	// server that stops before it has read the request. No room is made.
 	CloseBeforeReading
-	// CloseAfterReading closes the connection in good order without an answer,
-	// as a server that took the request and died. Room says if a room was made.
+	// CloseAfterReading closes the connection normally without an answer, like a server that
+	// stops after it has read the request. A room is made if Room is set.
 	CloseAfterReading
 )
 
-// Script has every room call from now on answered by what script returns for it;
-// nil means normal behaviour. A nil script ends that. It is called from many
-// goroutines at once, before [Faults] and before token and schema are checked.
+// Script sets a function that returns the answer to each room call, or nil for normal
+// behaviour. A nil script removes it. Many goroutines call the script at once, before [Faults]
+// and all checks apply.
 func (s *Simulator) Script(script func(Call) *Answer) {
 	if script == nil {
 		s.script.Store(nil)
@@ -72,8 +66,8 @@ func (s *Simulator) Script(script func(Call) *Answer) {
 	s.script.Store(&script)
 }
 
-// ScriptTokens does for token calls what [Simulator.Script] does for room calls.
-// The script gets the number of the token call: 1 is the simulator's first.
+// ScriptTokens is [Simulator.Script] for token calls. The script receives the number of the
+// call, counted from 1.
 func (s *Simulator) ScriptTokens(script func(number int) *Answer) {
 	if script == nil {
 		s.tokenScript.Store(nil)
@@ -82,51 +76,50 @@ func (s *Simulator) ScriptTokens(script func(number int) *Answer) {
 	s.tokenScript.Store(&script)
 }
 
-// normal reports whether the answer leaves the call to normal behaviour.
+// normal reports whether the answer asks for normal behaviour.
 func (a *Answer) normal() bool {
 	return a.Status == 0 && a.Close == KeepOpen
 }
 
-// play delivers a scripted answer. It reports false where the call is left to
-// normal behaviour, after the answer's wait if it has one.
-func play(w http.ResponseWriter, r *http.Request, a *Answer, statuses *statusCounts) bool {
+// play delivers a scripted answer. It waits and returns false if the answer asks for normal
+// behaviour.
+func play(w http.ResponseWriter, r *http.Request, a *Answer, count func(status int)) bool {
 	switch {
 	case a == nil:
 		return false
 	case !a.normal():
-		deliver(w, r, *a, statuses)
+		deliver(w, r, *a, count)
 		return true
 	case waitFor(r.Context(), a.Wait):
 		return false
 	}
-	deliver(w, r, Answer{Close: CloseAfterReading}, statuses)
+	deliver(w, r, Answer{Close: CloseAfterReading}, count)
 	return true
 }
 
-// deliver puts an answer on the wire, counting its status first; no answer at
-// all counts as status 0.
-func deliver(w http.ResponseWriter, r *http.Request, a Answer, statuses *statusCounts) {
+// deliver counts an answer's status and sends the answer. A lost answer counts as status 0.
+func deliver(w http.ResponseWriter, r *http.Request, a Answer, count func(status int)) {
 	if !waitFor(r.Context(), a.Wait) {
 		a.Close = CloseAfterReading
 	}
 	if a.Close != KeepOpen {
-		statuses.add(0)
+		count(0)
 		closeConnection(w, a.Close)
 		return
 	}
-	statuses.add(a.Status)
+	count(a.Status)
 	write(w, a)
 }
 
-// write sends an answer that is not to be lost.
+// write sends an answer.
 func write(w http.ResponseWriter, a Answer) {
 	header := w.Header()
-	header["Content-Type"] = []string{"application/json"}
+	header.Set("Content-Type", "application/json")
 	for name, values := range a.Header {
 		header[http.CanonicalHeaderKey(name)] = values
 	}
 	w.WriteHeader(a.Status)
-	_, _ = w.Write([]byte(a.Body)) // the client may be gone: nobody to tell
+	_, _ = w.Write([]byte(a.Body)) // nobody to tell if the client is gone
 }
 
 // closeConnection ends the connection without an answer.
@@ -136,14 +129,14 @@ func closeConnection(w http.ResponseWriter, how Close) {
 		panic(http.ErrAbortHandler)
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok && how == CloseBeforeReading {
-		_ = tcp.SetLinger(0) // unsent and unread data dropped: an RST goes out
+		_ = tcp.SetLinger(0) // makes Close send an RST
 	}
 	_ = conn.Close()
 }
 
-// waitFor waits for the channel, if there is one, and reports whether it was
-// closed before ctx was done.
-func waitFor(ctx context.Context, wait <-chan struct{}) bool {
+// waitFor waits for the channel and reports whether it was ready before ctx ended. It does not
+// wait for a nil channel.
+func waitFor[T any](ctx context.Context, wait <-chan T) bool {
 	if wait == nil {
 		return true
 	}
@@ -155,48 +148,38 @@ func waitFor(ctx context.Context, wait <-chan struct{}) bool {
 	}
 }
 
-// pause lets the latency pass, and reports whether ctx outlived it.
+// pause waits for the latency and reports whether it passed before ctx ended.
 func (s *Simulator) pause(ctx context.Context) bool {
 	d := s.latency.Load().Sample()
-	if d <= 0 {
-		return true
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return d <= 0 || waitFor(ctx, time.After(d))
 }
 
-// finish lets the latency pass and delivers the answer.
-func (s *Simulator) finish(w http.ResponseWriter, r *http.Request, a Answer, statuses *statusCounts) {
+// finish waits for the latency and delivers the answer.
+func (s *Simulator) finish(w http.ResponseWriter, r *http.Request, a Answer, count func(status int)) {
 	if !s.pause(r.Context()) {
 		a.Close = CloseAfterReading
 	}
-	deliver(w, r, a, statuses)
+	deliver(w, r, a, count)
 }
 
-// jsonAnswer is an answer with value as its body.
+// jsonAnswer returns an answer with value as its body.
 func jsonAnswer(status int, value any) Answer {
 	body, err := json.Marshal(value)
-	if err != nil { // only types of this package come here, and all can be encoded
+	if err != nil { // impossible for the types of this package
 		return Answer{Status: http.StatusInternalServerError, Body: `{"error":"encoding the answer"}`}
 	}
 	return Answer{Status: status, Body: string(body)}
 }
 
-// refusal is an answer in auvious' form of an error.
+// refusal returns an error answer in auvious' form.
 func refusal(status int, description string) Answer {
 	return jsonAnswer(status, struct {
 		Error string `json:"error"`
 	}{description})
 }
 
-// with returns the answer with one more header.
-func (a Answer) with(name, value string) Answer {
+// withHeader returns the answer with another header.
+func (a Answer) withHeader(name, value string) Answer {
 	if a.Header == nil {
 		a.Header = http.Header{}
 	}

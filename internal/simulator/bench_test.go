@@ -12,7 +12,7 @@ import (
 	"roomlink/internal/simulator"
 )
 
-// BenchmarkRoom is a room call without the network.
+// BenchmarkRoom measures a room call without the network.
 func BenchmarkRoom(b *testing.B) {
 	s, err := simulator.New(simulator.Config{})
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 // settings is the body of GET and PUT /simulator/faults.
 type settings struct {
 	Faults
-	// Latency is left as it is if absent.
+	// Latency is optional in PUT.
 	Latency *Latency `json:"latency,omitempty"`
 }
 
@@ -40,7 +40,7 @@ func (s *Simulator) serveSetFaults(w http.ResponseWriter, r *http.Request) {
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(&wanted)
 	if err == nil && !errors.Is(decoder.Decode(&struct{}{}), io.EOF) {
-		err = errors.New("the body is more than one JSON value")
+		err = errors.New("the body contains more than one JSON value")
 	}
 	if err == nil {
 		err = s.SetFaults(wanted.Faults)
@@ -60,21 +60,20 @@ func (s *Simulator) serveAgent(w http.ResponseWriter, _ *http.Request) {
 	writePage(w, "The agent's side of a simulated room.")
 }
 
-// serveTicket answers anything under /t/, and counts it: in the real auvious it
-// could burn the ticket.
+// serveTicket answers and counts a request below /t/, which in the real auvious could use up
+// the ticket.
 func (s *Simulator) serveTicket(w http.ResponseWriter, _ *http.Request) {
-	s.ledger.ticketFetches.Add(1)
+	s.ledger.count(func(stats *Stats) { stats.TicketFetches++ })
 	writePage(w, "The customer's side of a simulated room.")
 }
 
-// writePage sends a small page.
 func writePage(w http.ResponseWriter, text string) {
 	page := "<!doctype html>\n<meta charset=\"utf-8\">\n<title>Simulated auvious</title>\n<p>" + text + "</p>\n"
 	write(w, Answer{Status: http.StatusOK, Body: page}.
-		with("Content-Type", "text/html; charset=utf-8").with("Cache-Control", "no-store"))
+		withHeader("Content-Type", "text/html; charset=utf-8").withHeader("Cache-Control", "no-store"))
 }
 
-// serveNotFound answers everything that auvious does not have.
+// serveNotFound answers every other request.
 func serveNotFound(w http.ResponseWriter, _ *http.Request) {
 	write(w, refusal(http.StatusNotFound, "not found"))
 }

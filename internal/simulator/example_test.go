@@ -71,7 +71,7 @@ func ExampleSimulator_Script() {
 	}
 	auvious.Script(func(call simulator.Call) *simulator.Answer {
 		if call.InteractionID == "interaction" && call.Number == 1 {
-			return &simulator.Answer{Status: http.StatusServiceUnavailable, Body: `{"error":"come again"}`}
+			return &simulator.Answer{Status: http.StatusServiceUnavailable, Body: `{"error":"try again"}`}
 		}
 		return nil
 	})
@@ -82,6 +82,6 @@ func ExampleSimulator_Script() {
 	fmt.Println(w.Code, w.Body)
 	fmt.Println("rooms:", auvious.Rooms("interaction"))
 	// Output:
-	// 503 {"error":"come again"}
+	// 503 {"error":"try again"}
 	// rooms: 0
 }

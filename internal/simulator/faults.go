@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -8,45 +9,43 @@ import (
 	"strings"
 )
 
-// ErrFaults says that [Faults] contradict themselves.
+// ErrFaults means that [Faults] are invalid.
 var ErrFaults = errors.New("faults out of range")
 
-// Faults are what goes wrong. The zero value is nothing. The three rates share
-// the calls between them (one call has at most one fault), so they sum to at
-// most 1.
+// Faults are injected faults. The zero value injects none. A call has at most one fault, so
+// the sum of the three rates is at most 1.
 type Faults struct {
-	// Rate is the part of the room calls, 0 to 1, that is answered with Status
-	// before any room is made. Default 0.
+	// Rate is the fraction of room calls, 0 to 1, that are answered with Status and make no
+	// room.
 	Rate float64 `json:"rate"`
 
-	// Status is what Rate answers, 300 to 599. Zero: 503.
+	// Status is the status for Rate, 300 to 599; 503 if 0.
 	Status int `json:"status"`
 
-	// RetryAfter is the Retry-After header of every answer that Rate, RoomStatus
-	// or TokenStatus makes, as it goes on the wire. Empty (the default): none.
+	// RetryAfter is the Retry-After header of the answers of Rate, RoomStatus and
+	// TokenStatus; "" for none.
 	RetryAfter string `json:"retryAfter"`
 
-	// Drop is the part of the room calls, 0 to 1, for which the room is made and
-	// the connection closed without an answer. Default 0.
+	// Drop is the fraction of room calls, 0 to 1, that make a room and close the connection
+	// without an answer.
 	Drop float64 `json:"drop"`
 
-	// Hang is the part of the room calls, 0 to 1, for which the room is made and
-	// no answer is sent until the client gives up. Default 0.
+	// Hang is the fraction of room calls, 0 to 1, that make a room and send no answer until
+	// the client gives up.
 	Hang float64 `json:"hang"`
 
-	// TokenStatus, 300 to 599, is what every token call answers. Zero (the
-	// default): token calls are well.
+	// TokenStatus is the status of every token call, 300 to 599; 0 for normal behaviour.
 	TokenStatus int `json:"tokenStatus"`
 
-	// RoomStatus, 300 to 599, is what every room call answers; no room is made.
-	// Zero (the default): room calls are as the rates say.
+	// RoomStatus is the status of every room call, 300 to 599. No room is made. 0 for the
+	// behaviour that the rates define.
 	RoomStatus int `json:"roomStatus"`
 }
 
-// check returns ErrFaults, wrapped, if the faults contradict themselves.
+// check returns an error that wraps ErrFaults if the faults are invalid.
 func (f Faults) check() error {
 	for _, rate := range []float64{f.Rate, f.Drop, f.Hang} {
-		if !(rate >= 0 && rate <= 1) { // so put, NaN is refused too
+		if !(rate >= 0 && rate <= 1) { // this form also refuses NaN
 			return fmt.Errorf("rate %v is not between 0 and 1: %w", rate, ErrFaults)
 		}
 	}
@@ -64,17 +63,17 @@ func (f Faults) check() error {
 	return nil
 }
 
-// A fate is what the faults have in store for one room call.
+// fate is what the faults do to a room call.
 type fate int
 
 const (
-	fateWell fate = iota
+	fateNone fate = iota
 	fateRefused
 	fateDropped
 	fateHung
 )
 
-// draw decides over one room call.
+// draw draws the fate of a room call.
 func (f Faults) draw() fate {
 	if f.RoomStatus != 0 {
 		return fateRefused
@@ -88,25 +87,19 @@ func (f Faults) draw() fate {
 	case x < f.Rate+f.Drop+f.Hang:
 		return fateHung
 	}
-	return fateWell
+	return fateNone
 }
 
-// roomRefusal is the answer of a room call whose fate is to be refused.
+// roomRefusal returns the answer for fateRefused.
 func (f Faults) roomRefusal() Answer {
-	switch {
-	case f.RoomStatus != 0:
-		return f.refusal(f.RoomStatus)
-	case f.Status != 0:
-		return f.refusal(f.Status)
-	}
-	return f.refusal(http.StatusServiceUnavailable)
+	return f.refusal(cmp.Or(f.RoomStatus, f.Status, http.StatusServiceUnavailable))
 }
 
-// refusal is an answer made by a fault.
+// refusal returns the answer of a fault.
 func (f Faults) refusal(status int) Answer {
 	answer := refusal(status, "simulated fault")
 	if f.RetryAfter != "" {
-		answer = answer.with("Retry-After", f.RetryAfter)
+		answer = answer.withHeader("Retry-After", f.RetryAfter)
 	}
 	return answer
 }

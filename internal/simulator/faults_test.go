@@ -57,7 +57,7 @@ func TestFaultTokenStatus(t *testing.T) {
 	a.token(t)
 }
 
-func TestFaultDropMakesTheRoom(t *testing.T) {
+func TestFaultDropMakesRoom(t *testing.T) {
 	a := serve(t, simulator.Config{Faults: simulator.Faults{Drop: 1}})
 	if _, err := do(a.roomRequest(t, a.token(t), roomBody("1"))); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want EOF", err)
@@ -67,7 +67,7 @@ func TestFaultDropMakesTheRoom(t *testing.T) {
 	}
 }
 
-func TestFaultHangEndsWithTheClient(t *testing.T) {
+func TestFaultHangEndsWithClient(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		hang    float64
@@ -92,7 +92,7 @@ func TestFaultHangEndsWithTheClient(t *testing.T) {
 	}
 }
 
-func TestFaultRatesAreShares(t *testing.T) {
+func TestFaultRate(t *testing.T) {
 	s, err := simulator.New(simulator.Config{Faults: simulator.Faults{Rate: 0.5}})
 	if err != nil {
 		t.Fatal(err)
@@ -106,17 +106,17 @@ func TestFaultRatesAreShares(t *testing.T) {
 	}
 }
 
-func TestConfigIsChecked(t *testing.T) {
+func TestNewRefuses(t *testing.T) {
 	for name, config := range map[string]simulator.Config{
-		"rate above 1":   {Faults: simulator.Faults{Rate: 1.1}},
-		"negative rate":  {Faults: simulator.Faults{Drop: -0.1}},
-		"not a number":   {Faults: simulator.Faults{Hang: math.NaN()}},
-		"sum above 1":    {Faults: simulator.Faults{Rate: 0.5, Drop: 0.5, Hang: 0.1}},
-		"status":         {Faults: simulator.Faults{Status: 99}},
-		"room status":    {Faults: simulator.Faults{RoomStatus: 600}},
-		"two lines":      {Faults: simulator.Faults{RetryAfter: "1\r\nX: y"}},
-		"relative URL":   {BaseURL: "auvious.video"},
-		"URL of no host": {BaseURL: "http://"},
+		"rate above 1":     {Faults: simulator.Faults{Rate: 1.1}},
+		"negative rate":    {Faults: simulator.Faults{Drop: -0.1}},
+		"not a number":     {Faults: simulator.Faults{Hang: math.NaN()}},
+		"sum above 1":      {Faults: simulator.Faults{Rate: 0.5, Drop: 0.5, Hang: 0.1}},
+		"status":           {Faults: simulator.Faults{Status: 99}},
+		"room status":      {Faults: simulator.Faults{RoomStatus: 600}},
+		"two lines":        {Faults: simulator.Faults{RetryAfter: "1\r\nX: y"}},
+		"relative URL":     {BaseURL: "auvious.video"},
+		"URL without host": {BaseURL: "http://"},
 	} {
 		_, err := simulator.New(config)
 		if err == nil {
@@ -128,7 +128,7 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 }
 
-func TestLatencyPasses(t *testing.T) {
+func TestLatencyDelaysAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := simulator.New(simulator.Config{Latency: simulator.Constant(50 * time.Millisecond)})
 		if err != nil {
@@ -244,7 +244,7 @@ func TestControl(t *testing.T) {
 		t.Fatal(err)
 	}
 	if stats.RoomsMade != 2 || stats.Doubles != 1 || stats.Interactions != 1 || stats.RoomStatuses[200] != 2 {
-		t.Errorf("got %s, want 2 rooms of 1 interaction, a double", answer.body)
+		t.Errorf("got %s, want 2 rooms for 1 interaction and 1 double", answer.body)
 	}
 	rooms := mustDo(t, request(t, http.MethodGet, a.url+"/simulator/rooms/a%2Fb", "", ""))
 	if want := `{"interactionId":"a/b","rooms":2}`; rooms.body != want {
@@ -262,7 +262,7 @@ func TestControlFaults(t *testing.T) {
 	wantStatus(t, answer, http.StatusOK)
 	for _, want := range []string{`"latency":"uniform:1ms,2ms"`, `"roomStatus":429`} {
 		if !strings.Contains(answer.body, want) {
-			t.Errorf("got %s, want %s in it", answer.body, want)
+			t.Errorf("got %s, want it to contain %s", answer.body, want)
 		}
 	}
 	wantStatus(t, mustDo(t, a.roomRequest(t, "", roomBody("1"))), 429)

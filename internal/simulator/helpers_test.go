@@ -12,13 +12,13 @@ import (
 	"roomlink/internal/simulator"
 )
 
-// auvious is a simulator being served.
+// auvious is a running simulator.
 type auvious struct {
 	*simulator.Simulator
 	url string
 }
 
-// serve starts a simulator on a free port.
+// serve runs a simulator on a free port.
 func serve(t *testing.T, config simulator.Config) auvious {
 	t.Helper()
 	s, err := simulator.New(config)
@@ -30,14 +30,14 @@ func serve(t *testing.T, config simulator.Config) auvious {
 	return auvious{s, server.URL}
 }
 
-// response is an answer with its body read.
+// response is an answer with its body.
 type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// do sends a request on a connection of its own, and reads the answer.
+// do sends a request on a new connection and reads the answer.
 func do(r *http.Request) (response, error) {
 	transport := &http.Transport{DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
@@ -50,7 +50,7 @@ func do(r *http.Request) (response, error) {
 	return response{answer.StatusCode, answer.Header, string(body)}, err
 }
 
-// mustDo is do where an answer is expected.
+// mustDo sends a request that must be answered.
 func mustDo(t *testing.T, r *http.Request) response {
 	t.Helper()
 	answer, err := do(r)
@@ -60,7 +60,7 @@ func mustDo(t *testing.T, r *http.Request) response {
 	return answer
 }
 
-// request makes a request with a content type.
+// request returns a request with a content type.
 func request(t *testing.T, method, url, contentType, body string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -75,7 +75,7 @@ func request(t *testing.T, method, url, contentType, body string) *http.Request 
 
 const formType = "application/x-www-form-urlencoded"
 
-// form is a token call's body.
+// form returns the body of a token call.
 func form(id, secret string) string {
 	return url.Values{"grant_type": {"client_credentials"}, "client_id": {id}, "client_secret": {secret}}.Encode()
 }
@@ -88,7 +88,7 @@ func (a auvious) token(t *testing.T) string {
 	return answer.fields(t)["access_token"].(string)
 }
 
-// fields decodes a body that is a JSON object.
+// fields decodes a body with a JSON object.
 func (r response) fields(t *testing.T) map[string]any {
 	t.Helper()
 	var fields map[string]any
@@ -98,13 +98,13 @@ func (r response) fields(t *testing.T) map[string]any {
 	return fields
 }
 
-// roomBody is a right request body for an interaction.
+// roomBody returns a valid room request for an interaction.
 func roomBody(interactionID string) string {
 	return `{"applicationId":"app","cdestination":"standalone","customerId":"customer","interactionId":"` +
 		interactionID + `","urlBase":"https://auvious.video"}`
 }
 
-// roomRequest is a room call with a token.
+// roomRequest returns a room call with a token.
 func (a auvious) roomRequest(t *testing.T, token, body string) *http.Request {
 	t.Helper()
 	r := request(t, http.MethodPost, a.url+"/security/facades/room", "application/json", body)

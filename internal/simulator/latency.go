@@ -11,25 +11,26 @@ import (
 	"time"
 )
 
-// MaxLatency is the longest that [Latency.Sample] returns.
+// MaxLatency is the maximum of [Latency.Sample].
 const MaxLatency = 5 * time.Minute
 
-// ErrLatency says that a text is not a latency.
-var ErrLatency = errors.New("wants 50ms, uniform:20ms,80ms or lognormal:50ms,0.5")
+// ErrLatency refuses a text that is not a latency.
+var ErrLatency = errors.New("want 50ms, uniform:20ms,80ms or lognormal:50ms,0.5")
 
-// Latency is a distribution of times. The zero value is no time at all. Make
-// others with [Constant] or [ParseLatency].
+// Latency is a distribution of durations. The zero value is always 0. Use [Constant] or
+// [ParseLatency] to make others.
 type Latency struct {
 	shape shape
-	// low is the constant, the least of a uniform, the median of a lognormal.
+	// low is the constant, the minimum of a uniform or the median of a lognormal
+	// distribution.
 	low time.Duration
-	// high is the most of a uniform.
+	// high is the maximum of a uniform distribution.
 	high time.Duration
-	// sigma is a lognormal's standard deviation of the logarithm.
+	// sigma is the standard deviation of the logarithm of a lognormal distribution.
 	sigma float64
 }
 
-// A shape is a kind of distribution.
+// shape is a kind of distribution.
 type shape int
 
 const (
@@ -43,14 +44,14 @@ var (
 	_ encoding.TextUnmarshaler = (*Latency)(nil)
 )
 
-// Constant is the latency that is always d.
+// Constant returns the latency that is always d, or 0 if d is negative.
 func Constant(d time.Duration) Latency {
 	return Latency{low: max(d, 0)}
 }
 
-// ParseLatency reads a latency: "50ms" is always that long, "uniform:20ms,80ms"
-// anything between the two, "lognormal:50ms,0.5" a median and a sigma. The empty
-// text is no latency. Any error is [ErrLatency], wrapped.
+// ParseLatency reads a latency: "50ms" is constant, "uniform:20ms,80ms" has a minimum and a
+// maximum, "lognormal:50ms,0.5" has a median and a sigma, and "" is 0. It returns an error
+// that wraps [ErrLatency].
 func ParseLatency(text string) (Latency, error) {
 	latency, ok := parseLatency(strings.TrimSpace(text))
 	if !ok {
@@ -59,7 +60,6 @@ func ParseLatency(text string) (Latency, error) {
 	return latency, nil
 }
 
-// parseLatency reads a latency, and reports whether the text is one.
 func parseLatency(text string) (Latency, bool) {
 	if text == "" {
 		return Latency{}, true
@@ -89,13 +89,13 @@ func parseLatency(text string) (Latency, bool) {
 	return Latency{}, false
 }
 
-// parseDuration reads a time that is not negative.
+// parseDuration reads a duration that is not negative.
 func parseDuration(text string) (time.Duration, bool) {
 	d, err := time.ParseDuration(strings.TrimSpace(text))
 	return d, err == nil && d >= 0
 }
 
-// Sample draws one time, from 0 to [MaxLatency].
+// Sample returns a random duration from 0 to [MaxLatency].
 func (l Latency) Sample() time.Duration {
 	switch l.shape {
 	case shapeUniform:
@@ -103,7 +103,7 @@ func (l Latency) Sample() time.Duration {
 		return low + rand.N(high-low+1)
 	case shapeLogNormal:
 		d := float64(l.low) * math.Exp(l.sigma*rand.NormFloat64())
-		if !(d < float64(MaxLatency)) { // so put, 0 times infinity is caught too
+		if !(d < float64(MaxLatency)) { // this form also catches NaN, from 0 times infinity
 			return MaxLatency
 		}
 		return time.Duration(d)
@@ -122,12 +122,12 @@ func (l Latency) String() string {
 	return l.low.String()
 }
 
-// MarshalText returns what [Latency.String] does, and no error.
+// MarshalText returns the text of [Latency.String].
 func (l Latency) MarshalText() ([]byte, error) {
 	return []byte(l.String()), nil
 }
 
-// UnmarshalText reads what [ParseLatency] does, with its errors.
+// UnmarshalText reads a text like [ParseLatency], with the same errors.
 func (l *Latency) UnmarshalText(text []byte) error {
 	latency, err := ParseLatency(string(text))
 	if err != nil {

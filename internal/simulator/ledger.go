@@ -1,25 +1,23 @@
 package simulator
 
 import (
-	"hash/maphash"
+	"maps"
 	"net/http"
 	"sync"
-	"sync/atomic"
 )
 
-// Request is one room request as it was received.
+// Request is a room request as the simulator received it.
 type Request struct {
-	// InteractionID is the body's interactionId, or empty.
+	// InteractionID is the interactionId in the body, or "".
 	InteractionID string
 
-	// Header is the request's header without Authorization and Cookie.
+	// Header is the header without Authorization and Cookie.
 	Header http.Header
 
 	// Body is the raw body.
 	Body []byte
 }
 
-// newRequest returns what may be kept and shown of a call.
 func newRequest(call roomCall) Request {
 	header := call.request.Header.Clone()
 	header.Del("Authorization")
@@ -27,109 +25,125 @@ func newRequest(call roomCall) Request {
 	return Request{InteractionID: call.interactionID, Header: header, Body: call.body}
 }
 
-// ledger keeps the counts. What each call touches is atomic or sharded.
+// ledger counts calls and rooms, and keeps the first requests.
 type ledger struct {
-	tokenCalls, roomCalls, roomsMade     atomic.Int64
-	interactions, doubles, ticketFetches atomic.Int64
-	tokenStatuses, roomStatuses          statusCounts
+	maxKept int
 
-	seed   maphash.Seed
-	shards [64]shard
-
-	free atomic.Int64 // how many requests may still be kept; negative when none
-	mu   sync.Mutex
-	kept []Request
-}
-
-// shard holds the tallies of a part of the interactions.
-type shard struct {
 	mu      sync.Mutex
+	stats   Stats
 	tallies map[string]tally
+	kept    []Request
 }
 
-// tally counts for one interaction.
+// tally counts the calls and rooms of one interaction.
 type tally struct{ calls, rooms int }
 
-func newLedger(keep int) *ledger {
-	l := &ledger{seed: maphash.MakeSeed()}
-	l.free.Store(int64(max(keep, 0)))
-	for i := range l.shards {
-		l.shards[i].tallies = map[string]tally{}
-	}
-	return l
-}
-
-// shard returns the shard that an interaction belongs to.
-func (l *ledger) shard(interactionID string) *shard {
-	return &l.shards[maphash.String(l.seed, interactionID)%uint64(len(l.shards))]
-}
-
-// called counts a call for an interaction, and returns its number.
-func (l *ledger) called(interactionID string) int {
-	return l.shard(interactionID).add(interactionID, tally{calls: 1}).calls
-}
-
-// made counts a room for an interaction.
-func (l *ledger) made(interactionID string) {
-	l.roomsMade.Add(1)
-	switch l.shard(interactionID).add(interactionID, tally{rooms: 1}).rooms {
-	case 1:
-		l.interactions.Add(1)
-	case 2:
-		l.doubles.Add(1)
+func newLedger(maxKept int) *ledger {
+	return &ledger{
+		maxKept: maxKept,
+		stats:   Stats{TokenStatuses: map[int]int{}, RoomStatuses: map[int]int{}},
+		tallies: map[string]tally{},
 	}
 }
 
-// keep keeps a call's request if there is space left.
-func (l *ledger) keep(call roomCall) {
-	if l.free.Load() <= 0 || l.free.Add(-1) < 0 {
-		return
-	}
-	request := newRequest(call)
+// count changes the stats.
+func (l *ledger) count(change func(*Stats)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.kept = append(l.kept, request)
+	change(&l.stats)
 }
 
-// add adds to an interaction's tally, and returns it.
-func (s *shard) add(interactionID string, more tally) tally {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.tallies[interactionID]
-	t.calls += more.calls
-	t.rooms += more.rooms
-	s.tallies[interactionID] = t
-	return t
+func (l *ledger) countTokenStatus(status int) {
+	l.count(func(stats *Stats) { stats.TokenStatuses[status]++ })
 }
 
-// addTo adds the shard's rooms to a map.
-func (s *shard) addTo(rooms map[string]int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for interactionID, t := range s.tallies {
+func (l *ledger) countRoomStatus(status int) {
+	l.count(func(stats *Stats) { stats.RoomStatuses[status]++ })
+}
+
+// countToken counts a token call and returns its number.
+func (l *ledger) countToken() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stats.TokenCalls++
+	return l.stats.TokenCalls
+}
+
+// countCall counts a call for an interaction and returns its number.
+func (l *ledger) countCall(interactionID string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tallies[interactionID]
+	t.calls++
+	l.tallies[interactionID] = t
+	return t.calls
+}
+
+// countRoom counts a room for an interaction.
+func (l *ledger) countRoom(interactionID string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tallies[interactionID]
+	t.rooms++
+	l.tallies[interactionID] = t
+	l.stats.RoomsMade++
+	switch t.rooms {
+	case 1:
+		l.stats.Interactions++
+	case 2:
+		l.stats.Doubles++
+	}
+}
+
+// keep keeps a call's request unless enough are kept.
+func (l *ledger) keep(call roomCall) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.kept) < l.maxKept {
+		l.kept = append(l.kept, newRequest(call))
+	}
+}
+
+// Stats returns the counts.
+func (s *Simulator) Stats() Stats {
+	l := s.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	stats := l.stats
+	stats.TokenStatuses, stats.RoomStatuses = maps.Clone(stats.TokenStatuses), maps.Clone(stats.RoomStatuses)
+	return stats
+}
+
+// Rooms returns the number of rooms of an interaction.
+func (s *Simulator) Rooms(interactionID string) int {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	return s.ledger.tallies[interactionID].rooms
+}
+
+// RoomsByInteraction returns the number of rooms of each interaction that has one.
+func (s *Simulator) RoomsByInteraction() map[string]int {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	rooms := make(map[string]int, s.ledger.stats.Interactions)
+	for interactionID, t := range s.ledger.tallies {
 		if t.rooms > 0 {
 			rooms[interactionID] = t.rooms
 		}
 	}
+	return rooms
 }
 
-// statusCounts counts answers by their status, without a lock.
-type statusCounts [1000]atomic.Int64
-
-// add counts one answer.
-func (c *statusCounts) add(status int) {
-	if status >= 0 && status < len(c) {
-		c[status].Add(1)
-	}
-}
-
-// snapshot returns the counts that are not zero.
-func (c *statusCounts) snapshot() map[int]int {
-	counts := map[int]int{}
-	for status := range c {
-		if n := c[status].Load(); n > 0 {
-			counts[status] = int(n)
+// Requests returns the kept requests of an interaction in the order of their arrival; see
+// [Config.KeepRequests].
+func (s *Simulator) Requests(interactionID string) []Request {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	var requests []Request
+	for _, request := range s.ledger.kept {
+		if request.InteractionID == interactionID {
+			requests = append(requests, request)
 		}
 	}
-	return counts
+	return requests
 }

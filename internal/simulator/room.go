@@ -14,13 +14,12 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// destination is the only cdestination that the facade is known to take.
+// destination is the only cdestination that the real facade is known to accept.
 const destination = "standalone"
 
 //go:embed room-request.schema.json
 var schemaText []byte
 
-// compileSchema returns the schema of a room request.
 func compileSchema() (*jsonschema.Schema, error) {
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schemaText))
 	if err != nil {
@@ -43,32 +42,32 @@ type roomCall struct {
 	body          []byte
 	value         any // the decoded body, if bodyErr is nil
 	bodyErr       error
-	interactionID string // empty if the body names none
+	interactionID string // "" if the body has none
 	number        int
 }
 
 // serveRoom answers POST /security/facades/room.
 func (s *Simulator) serveRoom(w http.ResponseWriter, r *http.Request) {
-	s.ledger.roomCalls.Add(1)
-	statuses := &s.ledger.roomStatuses
+	s.ledger.count(func(stats *Stats) { stats.RoomCalls++ })
+	count := s.ledger.countRoomStatus
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		deliver(w, r, unreadable(err), statuses)
+		deliver(w, r, unreadable(err), count)
 		return
 	}
 	call := s.receive(r, body)
-	if play(w, r, s.scripted(call), statuses) {
+	if play(w, r, s.scripted(call), count) {
 		return
 	}
-	s.finish(w, r, s.decide(call), statuses)
+	s.finish(w, r, s.decide(call), count)
 }
 
-// unreadable is the answer to a body that could not be read to its end.
+// unreadable returns the answer to a body that cannot be read completely.
 func unreadable(err error) Answer {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return refusal(http.StatusRequestEntityTooLarge, "the body is too large")
 	}
-	return Answer{Close: CloseAfterReading} // the client broke off
+	return Answer{Close: CloseAfterReading} // the client went away
 }
 
 // receive decodes, counts and keeps a room call.
@@ -78,12 +77,12 @@ func (s *Simulator) receive(r *http.Request, body []byte) roomCall {
 	if object, ok := call.value.(map[string]any); ok {
 		call.interactionID, _ = object["interactionId"].(string)
 	}
-	call.number = s.ledger.called(call.interactionID)
+	call.number = s.ledger.countCall(call.interactionID)
 	s.ledger.keep(call)
 	return call
 }
 
-// scripted returns the script's answer, or nil, and makes the room it asks for.
+// scripted returns the script's answer, or nil. It makes a room if the answer says so.
 func (s *Simulator) scripted(call roomCall) *Answer {
 	script := s.script.Load()
 	if script == nil {
@@ -91,13 +90,13 @@ func (s *Simulator) scripted(call roomCall) *Answer {
 	}
 	a := (*script)(Call{Request: newRequest(call), Number: call.number})
 	if a != nil && a.Room && !a.normal() && a.Close != CloseBeforeReading {
-		s.ledger.made(call.interactionID)
+		s.ledger.countRoom(call.interactionID)
 	}
 	return a
 }
 
-// decide has the faults and the checks decide over a room call, and makes the
-// room if they let it pass.
+// decide returns the answer to a room call. It makes a room if no fault and no check refuses
+// the call.
 func (s *Simulator) decide(call roomCall) Answer {
 	faults := s.faults.Load()
 	fate := faults.draw()
@@ -107,7 +106,7 @@ func (s *Simulator) decide(call roomCall) Answer {
 	if refused := s.check(call); refused != nil {
 		return *refused
 	}
-	s.ledger.made(call.interactionID)
+	s.ledger.countRoom(call.interactionID)
 	switch fate {
 	case fateDropped:
 		return Answer{Close: CloseAfterReading}
@@ -124,45 +123,46 @@ func (s *Simulator) decide(call roomCall) Answer {
 
 // check returns the facade's refusal of a room call, or nil.
 func (s *Simulator) check(call roomCall) *Answer {
-	answer, ok := Answer{}, false
 	mediaType, _, err := mime.ParseMediaType(call.request.Header.Get("Content-Type"))
+	var answer Answer
 	switch {
-	case !s.issuer.knows(call.request):
+	case !s.issuer.accepts(call.request):
 		answer = refusal(http.StatusUnauthorized, "the access token is missing, expired or revoked").
-			with("WWW-Authenticate", `Bearer realm="auvious"`)
+			withHeader("WWW-Authenticate", `Bearer realm="auvious"`)
 	case err != nil || mediaType != "application/json":
 		answer = refusal(http.StatusUnsupportedMediaType, "the content type is not application/json")
 	case call.bodyErr != nil:
 		answer = refusal(http.StatusBadRequest, "the body is not one JSON value")
 	default:
-		answer, ok = s.checkFields(call.value)
-	}
-	if ok {
-		return nil
+		return s.checkFields(call.value)
 	}
 	return &answer
 }
 
-// checkFields checks a decoded room request; the answer is its refusal.
-func (s *Simulator) checkFields(value any) (refused Answer, ok bool) {
-	if err := s.schema.Validate(value); err != nil {
-		return refusal(http.StatusBadRequest, describe(err)), false
-	}
-	fields, _ := value.(map[string]any) // the schema saw to it
-	if fields["cdestination"] != destination {
-		return refusal(http.StatusBadRequest, "cdestination is not "+destination), false
-	}
+// checkFields returns the refusal of a decoded room request, or nil.
+func (s *Simulator) checkFields(value any) *Answer {
+	status := http.StatusBadRequest
+	var description string
+	fields, _ := value.(map[string]any) // the schema requires an object
 	base, _ := fields["urlBase"].(string)
-	if err := checkAbsolute(base); err != nil {
-		return refusal(http.StatusBadRequest, "urlBase "+err.Error()), false
+	schemaErr, baseErr := s.schema.Validate(value), checkAbsolute(base)
+	switch {
+	case schemaErr != nil:
+		description = describe(schemaErr)
+	case fields["cdestination"] != destination:
+		description = "cdestination is not " + destination
+	case baseErr != nil:
+		description = "urlBase " + baseErr.Error()
+	case s.config.ApplicationID != "" && fields["applicationId"] != s.config.ApplicationID:
+		status, description = http.StatusForbidden, "the application does not belong to this client"
+	default:
+		return nil
 	}
-	if want := s.config.ApplicationID; want != "" && fields["applicationId"] != want {
-		return refusal(http.StatusForbidden, "the application is not this client's"), false
-	}
-	return Answer{}, true
+	answer := refusal(status, description)
+	return &answer
 }
 
-// describe puts a schema's violations on one line, without the schema's address.
+// describe returns the violations of a schema on one line, without the schema's address.
 func describe(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i, line := range lines {
@@ -171,7 +171,7 @@ func describe(err error) string {
 	return strings.Join(lines[min(1, len(lines)-1):], "; ")
 }
 
-// baseURL is what the URLs of a room begin with.
+// baseURL returns the prefix of a room's URLs.
 func (s *Simulator) baseURL(r *http.Request) string {
 	switch {
 	case s.config.BaseURL != "":
@@ -183,21 +183,4 @@ func (s *Simulator) baseURL(r *http.Request) string {
 }
 
 // newTicket returns 9 random letters and digits.
-func newTicket() string {
-	const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-	const fair = 256 / len(letters) * len(letters) // above it some letters would come more often
-	ticket := make([]byte, 0, 9)
-	var random [16]byte
-	for {
-		_, _ = rand.Read(random[:]) // never returns an error
-		for _, b := range random {
-			if int(b) >= fair {
-				continue
-			}
-			ticket = append(ticket, letters[int(b)%len(letters)])
-			if len(ticket) == cap(ticket) {
-				return string(ticket)
-			}
-		}
-	}
-}
+func newTicket() string { return strings.ToLower(rand.Text()[:9]) }

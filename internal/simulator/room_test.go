@@ -49,7 +49,7 @@ func TestRoomIsNotIdempotent(t *testing.T) {
 	}
 }
 
-func TestRoomURLsFollowTheHost(t *testing.T) {
+func TestRoomURLsUseHost(t *testing.T) {
 	a := serve(t, simulator.Config{})
 	fields := mustDo(t, a.roomRequest(t, a.token(t), roomBody("one"))).fields(t)
 	if got := fields["agentUrl"].(string); !strings.HasPrefix(got, a.url+"/agent/") {
@@ -58,15 +58,15 @@ func TestRoomURLsFollowTheHost(t *testing.T) {
 }
 
 func TestRoomSchema(t *testing.T) {
-	right := roomBody("1")
-	replace := func(old, by string) string { return strings.Replace(right, old, by, 1) }
+	valid := roomBody("1")
+	replace := func(old, by string) string { return strings.Replace(valid, old, by, 1) }
 	for _, test := range []struct {
 		name, body string
 		status     int
 		says       string
 	}{
-		{"right", right, 200, ""},
-		{"right with all", replace("{", `{"organizationId":"o","ticketExpirationSeconds":0,`), 200, ""},
+		{"valid", valid, 200, ""},
+		{"valid with all fields", replace("{", `{"organizationId":"o","ticketExpirationSeconds":0,`), 200, ""},
 		{"no applicationId", replace(`"applicationId":"app",`, ""), 400, "applicationId"},
 		{"no cdestination", replace(`"cdestination":"standalone",`, ""), 400, "cdestination"},
 		{"no customerId", replace(`"customerId":"customer",`, ""), 400, "customerId"},
@@ -76,15 +76,15 @@ func TestRoomSchema(t *testing.T) {
 		{"urlBase without host", replace("auvious.video", ""), 400, "urlBase"},
 		{"urlBase of another scheme", replace("https://", "ftp://"), 400, "urlBase"},
 		{"other cdestination", replace("standalone", "queue"), 400, "cdestination"},
-		{"more", replace("{", `{"subject":"x",`), 400, "subject"},
+		{"unknown field", replace("{", `{"subject":"x",`), 400, "subject"},
 		{"a number for a string", replace(`"customer"`, "1"), 400, "customerId"},
 		{"null", replace(`"customer"`, "null"), 400, "customerId"},
 		{"a string for an integer", replace("{", `{"ticketExpirationSeconds":"1",`), 400, "ticketExpirationSeconds"},
 		{"a fraction", replace("{", `{"ticketExpirationSeconds":1.5,`), 400, "ticketExpirationSeconds"},
-		{"an array", "[" + right + "]", 400, "object"},
-		{"two values", right + right, 400, "JSON"},
-		{"no JSON", "room", 400, "JSON"},
-		{"nothing", "", 400, "JSON"},
+		{"an array", "[" + valid + "]", 400, "object"},
+		{"two values", valid + valid, 400, "JSON"},
+		{"not JSON", "room", 400, "JSON"},
+		{"empty", "", 400, "JSON"},
 		{"too large", replace("app", strings.Repeat("x", 64<<10)), 413, "large"},
 		{"another application", replace("app\"", "other\""), 403, "application"},
 	} {
@@ -105,7 +105,7 @@ func TestRoomSchema(t *testing.T) {
 	}
 }
 
-func TestRoomWantsJSON(t *testing.T) {
+func TestRoomRequiresJSON(t *testing.T) {
 	a := serve(t, simulator.Config{})
 	r := a.roomRequest(t, a.token(t), roomBody("1"))
 	r.Header.Set("Content-Type", "text/plain")
@@ -122,7 +122,7 @@ func TestRequestsAreKept(t *testing.T) {
 	}
 	requests := a.Requests("one")
 	if len(requests) != 1 {
-		t.Fatalf("got %d requests for one, want the 1 among the first 2", len(requests))
+		t.Fatalf("got %d requests for one, want 1, as only the first 2 are kept", len(requests))
 	}
 	got := requests[0]
 	if string(got.Body) != roomBody("one") || got.InteractionID != "one" {
@@ -135,7 +135,7 @@ func TestRequestsAreKept(t *testing.T) {
 		t.Error("got an Authorization header kept, want none")
 	}
 	if got := a.Rooms("one"); got != 2 {
-		t.Errorf("got %d rooms for one, want 2: counts are exact", got)
+		t.Errorf("got %d rooms for one, want 2", got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,7 +13,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// What a zero [Config] stands for.
+// The defaults of [Config].
 const (
 	DefaultClientID      = "simulator"
 	DefaultClientSecret  = "simulator-secret"
@@ -20,60 +21,50 @@ const (
 	DefaultKeepRequests  = 10_000
 )
 
-// maxBody is the most that is read of a request's body.
+// maxBody bounds the body of a request, in bytes.
 const maxBody = 64 << 10
 
-// Config says how a [Simulator] behaves. The zero value is a fast and faultless
-// auvious with the default credentials.
+// Config configures a [Simulator]. The zero value is an auvious without delays or faults that
+// accepts the default credentials.
 type Config struct {
-	// ClientID is the one client that gets tokens. Empty: DefaultClientID.
+	// ClientID is the only client that gets tokens; DefaultClientID if empty.
 	ClientID string
 
-	// ClientSecret is that client's secret. Empty: DefaultClientSecret.
+	// ClientSecret is the client's secret; DefaultClientSecret if empty.
 	ClientSecret string
 
-	// ApplicationID is the one applicationId that may make rooms; another is
-	// answered 403. Empty (the default): every application may.
+	// ApplicationID is the only applicationId that may make rooms. The simulator answers
+	// 403 to others. If empty, every application may.
 	ApplicationID string
 
-	// TokenLifetime is how long a token is good for; the answer's expires_in is
-	// this, rounded up to a second. Negative: for ever, and the answer has no
-	// expires_in. Zero: DefaultTokenLifetime.
+	// TokenLifetime is how long a token is valid; DefaultTokenLifetime if 0. The answer's
+	// expires_in is rounded up to a second. If negative, tokens never expire and the answer
+	// has no expires_in.
 	TokenLifetime time.Duration
 
-	// Latency is how long token and room calls take. Zero (the default): no
-	// longer than they need. Scripted answers take no latency.
+	// Latency delays the answers to token and room calls, but not those of scripts.
 	Latency Latency
 
-	// Faults are what goes wrong from the start. Zero (the default): nothing.
+	// Faults are the initial faults.
 	Faults Faults
 
-	// BaseURL is what the URLs of a room begin with, an absolute http or https
-	// URL. Empty (the default): the scheme and the Host of the room call.
+	// BaseURL is the prefix of a room's URLs, an absolute http or https URL. If empty, it is
+	// the scheme and the Host of the room call.
 	BaseURL string
 
-	// KeepRequests is how many room requests are kept for [Simulator.Requests],
-	// the first ones. Negative: none. Zero: DefaultKeepRequests.
+	// KeepRequests is how many room requests are kept for [Simulator.Requests], counted
+	// from the first; DefaultKeepRequests if 0, none if negative.
 	KeepRequests int
 
-	// Now is the clock by which tokens expire. Nil (the default): time.Now.
+	// Now is the clock for the expiry of tokens; time.Now if nil.
 	Now func() time.Time
 }
 
-// withDefaults returns the configuration with its zero values filled in.
 func (c Config) withDefaults() Config {
-	if c.ClientID == "" {
-		c.ClientID = DefaultClientID
-	}
-	if c.ClientSecret == "" {
-		c.ClientSecret = DefaultClientSecret
-	}
-	if c.TokenLifetime == 0 {
-		c.TokenLifetime = DefaultTokenLifetime
-	}
-	if c.KeepRequests == 0 {
-		c.KeepRequests = DefaultKeepRequests
-	}
+	c.ClientID = cmp.Or(c.ClientID, DefaultClientID)
+	c.ClientSecret = cmp.Or(c.ClientSecret, DefaultClientSecret)
+	c.TokenLifetime = cmp.Or(c.TokenLifetime, DefaultTokenLifetime)
+	c.KeepRequests = cmp.Or(c.KeepRequests, DefaultKeepRequests)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -81,7 +72,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Simulator is a simulated auvious. Make one with [New].
+// Simulator simulates auvious. Use [New] to make one.
 type Simulator struct {
 	config Config
 	schema *jsonschema.Schema
@@ -97,8 +88,8 @@ type Simulator struct {
 
 var _ http.Handler = (*Simulator)(nil)
 
-// New returns a simulator that is ready to serve. An error is the
-// configuration's fault: a BaseURL that is not absolute, or [ErrFaults].
+// New returns a simulator. It returns an error that wraps [ErrFaults], or an error for a
+// BaseURL that is not absolute.
 func New(config Config) (*Simulator, error) {
 	config = config.withDefaults()
 	if config.BaseURL != "" {
@@ -124,7 +115,6 @@ func New(config Config) (*Simulator, error) {
 	return s, nil
 }
 
-// routes returns the simulator's whole surface.
 func (s *Simulator) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /security/oauth/token", s.serveToken)
@@ -139,15 +129,15 @@ func (s *Simulator) routes() *http.ServeMux {
 	return mux
 }
 
-// ServeHTTP answers one request. To lose an answer it closes the connection;
-// where that cannot be done (HTTP/2, or a recorder) it panics with
-// [http.ErrAbortHandler], which a server understands.
+// ServeHTTP implements [http.Handler]. To lose an answer it closes the connection. If it
+// cannot (HTTP/2 or a recorder), it panics with [http.ErrAbortHandler], which makes the server
+// abort the response.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// SetFaults replaces what goes wrong from now on. It returns [ErrFaults],
-// wrapped, and changes nothing, if the faults contradict themselves.
+// SetFaults replaces the faults. It returns an error that wraps [ErrFaults] and changes
+// nothing if they are invalid.
 func (s *Simulator) SetFaults(faults Faults) error {
 	if err := faults.check(); err != nil {
 		return err
@@ -156,18 +146,18 @@ func (s *Simulator) SetFaults(faults Faults) error {
 	return nil
 }
 
-// SetLatency replaces how long calls take from now on.
+// SetLatency replaces the latency.
 func (s *Simulator) SetLatency(latency Latency) {
 	s.latency.Store(&latency)
 }
 
-// SetCredentials replaces the one client that gets tokens, and revokes every
-// token issued before. Empty strings are taken as they are: nobody gets one.
+// SetCredentials replaces the client that gets tokens and revokes all tokens. With an empty
+// string nobody gets a token.
 func (s *Simulator) SetCredentials(id, secret string) {
 	s.issuer.setCredentials(id, secret)
 }
 
-// RevokeTokens makes every token issued so far invalid.
+// RevokeTokens revokes all tokens.
 func (s *Simulator) RevokeTokens() {
 	s.issuer.revoke()
 }
@@ -176,7 +166,7 @@ func (s *Simulator) RevokeTokens() {
 func checkAbsolute(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return errors.New("wants an absolute http or https URL")
+		return errors.New("must be an absolute http or https URL")
 	}
 	return nil
 }

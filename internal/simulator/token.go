@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
@@ -13,25 +14,25 @@ import (
 	"time"
 )
 
-// maxTokens is how many tokens are good at once; one more forgets the oldest.
+// maxTokens bounds the number of valid tokens. Another token evicts the oldest.
 const maxTokens = 10_000
 
-// The error codes of RFC 6749, section 5.2, that the token endpoint uses.
+// Error codes of RFC 6749, section 5.2.
 const (
 	invalidClient        = "invalid_client"
 	invalidRequest       = "invalid_request"
 	unsupportedGrantType = "unsupported_grant_type"
 )
 
-// issuer knows the credentials and the tokens that were issued for them.
+// issuer checks credentials and issues tokens.
 type issuer struct {
-	lifetime time.Duration // negative: for ever
+	lifetime time.Duration // negative if tokens never expire
 	now      func() time.Time
 
 	mu         sync.RWMutex
-	id, secret [sha256.Size]byte // hashed, so that comparing tells no length
+	id, secret [sha256.Size]byte // hashed, so that comparisons do not reveal a length
 	expiries   map[string]time.Time
-	order      []string // the tokens, oldest first, which is also by expiry
+	order      []string // the tokens, oldest first
 }
 
 func newIssuer(config Config) *issuer {
@@ -48,14 +49,14 @@ func (i *issuer) setCredentials(id, secret string) {
 	i.expiries, i.order = map[string]time.Time{}, nil
 }
 
-// revoke forgets all tokens.
+// revoke revokes all tokens.
 func (i *issuer) revoke() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.expiries, i.order = map[string]time.Time{}, nil
 }
 
-// issue returns a new token, and whether the credentials are right.
+// issue returns a new token and reports whether the credentials are valid.
 func (i *issuer) issue(id, secret string) (token string, ok bool) {
 	gotID, gotSecret := sha256.Sum256([]byte(id)), sha256.Sum256([]byte(secret))
 	i.mu.Lock()
@@ -65,15 +66,15 @@ func (i *issuer) issue(id, secret string) (token string, ok bool) {
 		return "", false
 	}
 	now := i.now()
-	i.forget(now)
+	i.evict(now)
 	token = rand.Text()
 	i.expiries[token] = now.Add(i.lifetime)
 	i.order = append(i.order, token)
 	return token, true
 }
 
-// forget drops the tokens that expired, and the oldest where a new one needs room.
-func (i *issuer) forget(now time.Time) {
+// evict removes expired tokens, and the oldest token if there is no space for another.
+func (i *issuer) evict(now time.Time) {
 	for len(i.order) > 0 {
 		oldest := i.order[0]
 		expired := i.lifetime >= 0 && !now.Before(i.expiries[oldest])
@@ -85,8 +86,8 @@ func (i *issuer) forget(now time.Time) {
 	}
 }
 
-// knows reports whether a request carries a token that is good now.
-func (i *issuer) knows(r *http.Request) bool {
+// accepts reports whether a request has a valid token.
+func (i *issuer) accepts(r *http.Request) bool {
 	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
 		return false
@@ -99,23 +100,22 @@ func (i *issuer) knows(r *http.Request) bool {
 
 // serveToken answers POST /security/oauth/token.
 func (s *Simulator) serveToken(w http.ResponseWriter, r *http.Request) {
-	number := int(s.ledger.tokenCalls.Add(1))
-	statuses := &s.ledger.tokenStatuses
-	if script := s.tokenScript.Load(); script != nil && play(w, r, (*script)(number), statuses) {
+	number, count := s.ledger.countToken(), s.ledger.countTokenStatus
+	if script := s.tokenScript.Load(); script != nil && play(w, r, (*script)(number), count) {
 		return
 	}
 	if faults := s.faults.Load(); faults.TokenStatus != 0 {
-		s.finish(w, r, faults.refusal(faults.TokenStatus), statuses)
+		s.finish(w, r, faults.refusal(faults.TokenStatus), count)
 		return
 	}
-	s.finish(w, r, s.grant(w, r).with("Cache-Control", "no-store"), statuses)
+	s.finish(w, r, s.grant(w, r).withHeader("Cache-Control", "no-store"), count)
 }
 
-// grant decides over a token call that no script and no fault has taken.
+// grant returns the answer to a token call without a script or fault.
 func (s *Simulator) grant(w http.ResponseWriter, r *http.Request) Answer {
 	if r.Header.Get("Authorization") != "" {
-		// HTTP Basic, right or wrong: auvious takes credentials in the body only.
-		return refusal(http.StatusUnauthorized, invalidClient).with("WWW-Authenticate", `Basic realm="auvious"`)
+		// auvious accepts credentials in the body only, not in HTTP Basic.
+		return refusal(http.StatusUnauthorized, invalidClient).withHeader("WWW-Authenticate", `Basic realm="auvious"`)
 	}
 	if query := r.URL.Query(); query.Has("client_id") || query.Has("client_secret") {
 		return refusal(http.StatusUnauthorized, invalidClient)
@@ -141,20 +141,16 @@ func (s *Simulator) grant(w http.ResponseWriter, r *http.Request) Answer {
 	}{token, "Bearer", expiresIn(s.config.TokenLifetime)})
 }
 
-// expiresIn is a lifetime in seconds, rounded up, or 0 for a token without end.
+// expiresIn returns a lifetime in seconds, rounded up, or 0 for a token that never expires.
 func expiresIn(lifetime time.Duration) int64 {
 	if lifetime < 0 {
 		return 0
 	}
-	seconds := int64(lifetime / time.Second)
-	if lifetime%time.Second > 0 {
-		seconds++
-	}
-	return seconds
+	return int64(math.Ceil(lifetime.Seconds()))
 }
 
-// readForm reads a form-encoded body, and reports whether it is one, with each
-// name at most once, as RFC 6749 wants it.
+// readForm reads a form-encoded body. It reports whether the form is valid and contains each
+// name at most once, as RFC 6749 requires.
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, bool) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/x-www-form-urlencoded" {

@@ -41,7 +41,7 @@ func TestTokenAnswer(t *testing.T) {
 }
 
 func TestTokenRefusals(t *testing.T) {
-	right := form("simulator", "simulator-secret")
+	valid := form("simulator", "simulator-secret")
 	basic := func(r *http.Request) { r.SetBasicAuth("simulator", "simulator-secret") }
 	for _, test := range []struct {
 		name, query, contentType, body string
@@ -52,16 +52,16 @@ func TestTokenRefusals(t *testing.T) {
 		{"wrong secret", "", formType, form("simulator", "wrong"), nil, 401, "invalid_client"},
 		{"wrong id", "", formType, form("wrong", "simulator-secret"), nil, 401, "invalid_client"},
 		{"no secret", "", formType, "grant_type=client_credentials&client_id=simulator", nil, 401, "invalid_client"},
-		{"right Basic", "", formType, "grant_type=client_credentials", basic, 401, "invalid_client"},
-		{"right Basic beside the right body", "", formType, right, basic, 401, "invalid_client"},
-		{"query", "?" + right, formType, "grant_type=client_credentials", nil, 401, "invalid_client"},
-		{"query beside the body", "?" + right, formType, right, nil, 401, "invalid_client"},
+		{"valid Basic", "", formType, "grant_type=client_credentials", basic, 401, "invalid_client"},
+		{"valid Basic and valid body", "", formType, valid, basic, 401, "invalid_client"},
+		{"query", "?" + valid, formType, "grant_type=client_credentials", nil, 401, "invalid_client"},
+		{"query and body", "?" + valid, formType, valid, nil, 401, "invalid_client"},
 		{"JSON", "", "application/json", `{"grant_type":"client_credentials"}`, nil, 400, "invalid_request"},
-		{"no content type", "", "", right, nil, 400, "invalid_request"},
+		{"no content type", "", "", valid, nil, 400, "invalid_request"},
 		{"no grant type", "", formType, "client_id=a&client_secret=b", nil, 400, "invalid_request"},
-		{"twice", "", formType, right + "&client_id=simulator", nil, 400, "invalid_request"},
+		{"repeated field", "", formType, valid + "&client_id=simulator", nil, 400, "invalid_request"},
 		{"not a form", "", formType, "%zz", nil, 400, "invalid_request"},
-		{"too large", "", formType, right + "&x=" + strings.Repeat("x", 64<<10), nil, 400, "invalid_request"},
+		{"too large", "", formType, valid + "&x=" + strings.Repeat("x", 64<<10), nil, 400, "invalid_request"},
 		{"other grant", "", formType, "grant_type=password", nil, 400, "unsupported_grant_type"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestTokenRefusals(t *testing.T) {
 	}
 }
 
-func TestTokenEnds(t *testing.T) {
+func TestTokenExpiresAndIsRevoked(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	a := serve(t, simulator.Config{Now: func() time.Time { return now }})
 	call := func(token string, want int) {
@@ -90,7 +90,7 @@ func TestTokenEnds(t *testing.T) {
 		wantStatus(t, mustDo(t, a.roomRequest(t, token, roomBody("1"))), want)
 	}
 	call("", http.StatusUnauthorized)
-	call("made-up", http.StatusUnauthorized)
+	call("unknown", http.StatusUnauthorized)
 
 	token := a.token(t)
 	now = now.Add(time.Hour - 1)
@@ -135,7 +135,7 @@ func TestTokensAreBounded(t *testing.T) {
 		ask()
 	}
 	if got := call(oldest); got != http.StatusUnauthorized {
-		t.Errorf("got %d for the oldest token, want 401: it is forgotten", got)
+		t.Errorf("got %d for the oldest token, want 401", got)
 	}
 	if got := call(second); got != http.StatusOK {
 		t.Errorf("got %d for the second token, want 200", got)
