@@ -1,12 +1,13 @@
-// Package filewatch notices when files change, so that certificates, secrets and
-// accounts can be read again without a restart. One watcher serves them all.
+// Package filewatch detects changes of files, so that a process can reload certificates,
+// secrets and accounts without a restart.
 //
-// It looks at the files once in an interval instead of having the system tell:
-// that works alike on every file system, and for secrets that are swapped by a
-// link to another directory, as Kubernetes does it.
+// It polls instead of using notifications of the operating system. Polling works on every
+// file system, and for symbolic links to a new directory, which is how Kubernetes updates
+// secrets.
 package filewatch
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"io"
@@ -15,50 +16,45 @@ import (
 	"time"
 )
 
-// Interval is how often the files are looked at.
+// Interval is the default of [Watcher.Interval].
 const Interval = time.Second
 
-// maxFile bounds what is read of a file, in bytes.
+// maxFile bounds how much of a file is compared, in bytes.
 const maxFile = 4 << 20
 
-// Watcher looks at a set of files.
+// Watcher watches a set of files.
 type Watcher struct {
-	// Files returns the paths, anew each time: they may change with what is in them.
+	// Files returns the paths. It is called for each poll, because the contents of a file may
+	// name other files.
 	Files func() []string
-	// Since is what the files were when they were read: a change between that and
-	// the first look is told too. What it does not name is as the first look finds
-	// it.
+	// Since is a snapshot from before the process read the files. With it, Run detects a
+	// change before the first poll. For other files the first poll takes the snapshot.
 	Since Snapshot
-	// Changed is called after one of them has changed, appeared or disappeared. The
-	// calls come one after the other.
+	// Changed is called after a file has changed, appeared or disappeared. Calls never
+	// overlap.
 	Changed func()
-	// Interval between looks; [Interval] if 0.
+	// Interval is the time between polls; [Interval] if 0.
 	Interval time.Duration
 }
 
-// Snapshot is what files were at one time.
+// Snapshot contains the state of files, by path.
 type Snapshot map[string]state
 
-// Add takes in what files are now. Take it before they are read.
+// Add records the current state of files. Call it before reading them.
 func (s Snapshot) Add(files ...string) {
 	for _, path := range files {
 		s[path] = read(path)
 	}
 }
 
-// state is what is remembered of a file: its contents as a digest, so that a file
-// that was only touched does not count as changed.
+// state is a digest of a file's contents, so that a new modification time alone is no change.
 type state [sha256.Size]byte
 
-// Run watches until the context ends, and then returns nil.
+// Run watches the files until the context ends, and then returns nil.
 func (w Watcher) Run(ctx context.Context) error {
-	interval := w.Interval
-	if interval == 0 {
-		interval = Interval
-	}
-	ticker := time.NewTicker(interval)
+	ticker := time.NewTicker(cmp.Or(w.Interval, Interval))
 	defer ticker.Stop()
-	known := w.look()
+	known := w.poll()
 	maps.Copy(known, w.Since)
 	for {
 		select {
@@ -66,37 +62,35 @@ func (w Watcher) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		now := w.look()
+		now := w.poll()
 		if changed(known, now) {
 			w.Changed()
-			// What the change brought with it is no change of its own.
-			for path, s := range w.look() {
-				if _, there := now[path]; !there {
-					now[path] = s
-				}
-			}
+			// Files that Files returns only now have not changed.
+			added := w.poll()
+			maps.Copy(added, now)
+			now = added
 		}
 		known = now
 	}
 }
 
-// changed reports whether a file differs. One that is no longer watched does not.
+// changed reports whether a file in now differs from before.
 func changed(before, now Snapshot) bool {
 	for path, s := range now {
-		if old, there := before[path]; !there || old != s {
+		if old, ok := before[path]; !ok || old != s {
 			return true
 		}
 	}
 	return false
 }
 
-func (w Watcher) look() Snapshot {
-	found := Snapshot{}
-	found.Add(w.Files()...)
-	return found
+func (w Watcher) poll() Snapshot {
+	snapshot := Snapshot{}
+	snapshot.Add(w.Files()...)
+	return snapshot
 }
 
-// read digests a file. One that cannot be read is as an empty one.
+// read returns the digest of a file, or the zero state if it cannot be read.
 func read(path string) state {
 	file, err := os.Open(path)
 	if err != nil {
@@ -104,7 +98,7 @@ func read(path string) state {
 	}
 	defer file.Close()
 	hash := sha256.New()
-	// Most are secrets of a few bytes, and there may be hundreds.
+	// A small buffer is enough: most files are short secrets, and there may be hundreds.
 	if _, err := io.CopyBuffer(hash, io.LimitReader(file, maxFile), make([]byte, 1<<10)); err != nil {
 		return state{}
 	}

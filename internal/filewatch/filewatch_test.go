@@ -11,20 +11,20 @@ import (
 	"roomlink/internal/roomlinktest"
 )
 
-// watched runs a watcher on files and returns where it tells of changes.
+// watched runs a watcher and returns a channel that receives its changes.
 func watched(t *testing.T, files func() []string) <-chan struct{} {
 	t.Helper()
-	told := make(chan struct{}, 16)
+	changes := make(chan struct{}, 16)
 	began := make(chan struct{})
-	var looks int
+	var polls int
 	w := filewatch.Watcher{
 		Files: func() []string {
-			if looks++; looks == 2 {
-				close(began) // the first look is done
+			if polls++; polls == 2 {
+				close(began) // the first poll is done
 			}
 			return files()
 		},
-		Changed:  func() { told <- struct{}{} },
+		Changed:  func() { changes <- struct{}{} },
 		Interval: time.Millisecond,
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -37,12 +37,12 @@ func watched(t *testing.T, files func() []string) <-chan struct{} {
 		}
 	})
 	<-began
-	return told
+	return changes
 }
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	// As careful programs do it: readers see the old file or the new one.
+	// The rename is atomic: readers see the old file or the new one.
 	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -51,23 +51,22 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func TestRunNoticesChanges(t *testing.T) {
+func TestRunDetectsChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret")
 	write(t, path, "one")
-	told := watched(t, func() []string { return []string{path} })
+	changes := watched(t, func() []string { return []string{path} })
 	write(t, path, "two")
-	roomlinktest.Receive(t, told, "another content")
+	roomlinktest.Receive(t, changes, "a changed file")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	roomlinktest.Receive(t, told, "a file that is gone")
+	roomlinktest.Receive(t, changes, "a removed file")
 	write(t, path, "three")
-	roomlinktest.Receive(t, told, "a file that is back")
+	roomlinktest.Receive(t, changes, "a file that appeared")
 }
 
-// TestRunNoticesSwappedLinks changes a secret as Kubernetes does: the directory
-// that a link names is another one.
-func TestRunNoticesSwappedLinks(t *testing.T) {
+// Kubernetes updates a secret by changing a symbolic link to its directory.
+func TestRunDetectsChangedLink(t *testing.T) {
 	dir := t.TempDir()
 	for _, version := range []string{"v1", "v2"} {
 		if err := os.Mkdir(filepath.Join(dir, version), 0o700); err != nil {
@@ -79,50 +78,50 @@ func TestRunNoticesSwappedLinks(t *testing.T) {
 	if err := os.Symlink("v1", link); err != nil {
 		t.Fatal(err)
 	}
-	told := watched(t, func() []string { return []string{filepath.Join(link, "secret")} })
+	changes := watched(t, func() []string { return []string{filepath.Join(link, "secret")} })
 	if err := os.Symlink("v2", link+".new"); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(link+".new", link); err != nil {
 		t.Fatal(err)
 	}
-	roomlinktest.Receive(t, told, "a swapped link")
+	roomlinktest.Receive(t, changes, "a changed link")
 }
 
-func TestRunLeavesUnchangedFilesAlone(t *testing.T) {
+func TestRunIgnoresUnchangedFiles(t *testing.T) {
 	dir := t.TempDir()
 	touched, changed := filepath.Join(dir, "touched"), filepath.Join(dir, "changed")
 	write(t, touched, "same")
 	write(t, changed, "one")
-	told := watched(t, func() []string { return []string{touched, changed} })
+	changes := watched(t, func() []string { return []string{touched, changed} })
 	later := time.Now().Add(time.Hour)
 	if err := os.Chtimes(touched, later, later); err != nil {
 		t.Fatal(err)
 	}
 	write(t, changed, "two")
-	roomlinktest.Receive(t, told, "the other file")
-	if len(told) != 0 {
-		t.Error("a file that was only touched counts as changed")
+	roomlinktest.Receive(t, changes, "the changed file")
+	if len(changes) != 0 {
+		t.Error("got a second change, want none for the touched file")
 	}
 }
 
-// Between reading a file and watching it lies the start of the program.
-func TestChangeBeforeTheFirstLook(t *testing.T) {
+// A file may change between the first read and the first poll.
+func TestChangeBeforeFirstPoll(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret")
 	write(t, path, "one")
 	since := filewatch.Snapshot{}
 	since.Add(path)
 	write(t, path, "two")
-	told := make(chan struct{}, 1)
+	changes := make(chan struct{}, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
 		done <- filewatch.Watcher{
 			Files: func() []string { return []string{path} }, Since: since,
-			Changed: func() { told <- struct{}{} }, Interval: time.Millisecond,
+			Changed: func() { changes <- struct{}{} }, Interval: time.Millisecond,
 		}.Run(ctx)
 	}()
-	roomlinktest.Receive(t, told, "a change before the first look")
+	roomlinktest.Receive(t, changes, "a change before the first poll")
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("Run: got %v, want nil", err)

@@ -1,6 +1,5 @@
-// Package secret keeps configured secrets out of sight. A [String] goes from the
-// environment or a file to the header or form field that needs it, and prints as
-// "[redacted]" on every way between.
+// Package secret keeps secrets out of logs and errors. A [String] contains a secret and
+// prints as "[redacted]". Only [String.Reveal] returns the secret itself.
 package secret
 
 import (
@@ -12,16 +11,16 @@ import (
 	"strings"
 )
 
-// redacted stands where a secret would.
+// redacted is the text of every secret.
 const redacted = "[redacted]"
 
-// maxFile bounds a file that holds a secret, in bytes.
+// maxFile bounds the file of a secret, in bytes.
 const maxFile = 16 << 10
 
-// ErrEmpty says that a secret's file holds nothing.
+// ErrEmpty means that the file of a secret is empty.
 var ErrEmpty = errors.New("the file is empty")
 
-// String is a secret. The zero value is no secret at all, and prints as "".
+// String is a secret. The zero value is no secret and prints as "".
 type String string
 
 // Reveal returns the secret itself.
@@ -34,15 +33,15 @@ func (s String) Format(f fmt.State, _ rune) {
 	}
 }
 
-// String implements [fmt.Stringer] for whoever asks without fmt.
+// String implements [fmt.Stringer].
 func (s String) String() string { return fmt.Sprint(s) }
 
-// MarshalText implements [encoding.TextMarshaler], and so keeps it out of JSON.
+// MarshalText implements [encoding.TextMarshaler] and so redacts the secret in JSON.
 func (s String) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// ReadFile reads a secret from a file, without the line end behind it. It
-// returns [ErrEmpty] for a file that holds nothing, and an error for one of more
-// than 16 KiB; any other error is the file system's.
+// ReadFile reads a secret from a file, without trailing line breaks. It returns an error that
+// wraps [ErrEmpty] if the file is empty, an error if the file is larger than 16 KiB, or an
+// error of the file system.
 func ReadFile(path string) (String, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -54,7 +53,7 @@ func ReadFile(path string) (String, error) {
 		return "", fmt.Errorf("reading %q: %w", path, err)
 	}
 	if len(data) > maxFile {
-		return "", fmt.Errorf("reading %q: more than %d bytes are no secret", path, maxFile)
+		return "", fmt.Errorf("reading %q: the file is larger than %d bytes", path, maxFile)
 	}
 	text := strings.TrimRight(string(data), "\r\n")
 	if text == "" {
@@ -63,16 +62,16 @@ func ReadFile(path string) (String, error) {
 	return String(text), nil
 }
 
-// WriteFile writes a secret to a file that only its owner reads. Once it returns
-// nil the file is on the disk, whole, whatever happens to the machine; else it is
-// as it was. Its errors are the file system's.
+// WriteFile writes a secret to a file that only its owner can read. If it returns nil, the
+// file survives a power failure. Otherwise the old file is unchanged. Its errors are those of
+// the file system.
 func WriteFile(path string, s String) error {
 	dir := filepath.Dir(path)
 	file, err := os.CreateTemp(dir, filepath.Base(path)+"-") // mode 0600
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name()) // gone if it was renamed
+	defer os.Remove(file.Name()) // does nothing after the rename
 	_, err = file.WriteString(s.Reveal() + "\n")
 	if err == nil {
 		err = file.Sync()
@@ -86,7 +85,7 @@ func WriteFile(path string, s String) error {
 	return syncDirectory(dir)
 }
 
-// syncDirectory has the name of a new file survive too.
+// syncDirectory makes the names of new files survive a power failure.
 func syncDirectory(dir string) error {
 	handle, err := os.Open(dir)
 	if err != nil {

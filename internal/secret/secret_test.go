@@ -76,12 +76,12 @@ func TestStringReveals(t *testing.T) {
 
 func TestReadFile(t *testing.T) {
 	for name, test := range map[string]struct{ content, want string }{
-		"plain":               {word, word},
-		"line end":            {word + "\n", word},
-		"Windows' line end":   {word + "\r\n", word},
-		"several line ends":   {word + "\n\n", word},
-		"spaces stay":         {" " + word + " \n", " " + word + " "},
-		"the largest that is": {strings.Repeat("x", 16<<10), strings.Repeat("x", 16<<10)},
+		"plain":             {word, word},
+		"line end":          {word + "\n", word},
+		"Windows line end":  {word + "\r\n", word},
+		"several line ends": {word + "\n\n", word},
+		"spaces are kept":   {" " + word + " \n", " " + word + " "},
+		"largest":           {strings.Repeat("x", 16<<10), strings.Repeat("x", 16<<10)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := secret.ReadFile(written(t, test.content))
@@ -107,7 +107,7 @@ func TestReadFileRefuses(t *testing.T) {
 		want error
 	}{
 		"no file":        {filepath.Join(t.TempDir(), "none"), fs.ErrNotExist},
-		"an empty one":   {written(t, ""), secret.ErrEmpty},
+		"an empty file":  {written(t, ""), secret.ErrEmpty},
 		"only line ends": {written(t, "\r\n\n"), secret.ErrEmpty},
 		"too large":      {written(t, word+strings.Repeat("x", 16<<10)), nil},
 		"a directory":    {t.TempDir(), nil},
@@ -121,7 +121,7 @@ func TestReadFileRefuses(t *testing.T) {
 				t.Errorf("error: got %v, want %v", err, test.want)
 			}
 			if !strings.Contains(err.Error(), test.path) {
-				t.Errorf("error: got %v, want one that names %q", err, test.path)
+				t.Errorf("error: got %v, want one that contains %q", err, test.path)
 			}
 			wantHidden(t, "error", err.Error())
 		})
@@ -136,17 +136,17 @@ func TestWriteFile(t *testing.T) {
 			t.Fatalf("writing: got error %v, want none", err)
 		}
 		if got, err := secret.ReadFile(path); err != nil || got != want {
-			t.Errorf("reading what was written: got another secret or error %v", err)
+			t.Errorf("reading it back: got another secret or error %v", err)
 		}
 	}
 	info, err := os.Stat(path)
 	if err != nil || info.Mode() != 0o600 {
-		t.Errorf("rights: got %v and error %v, want 0600", info.Mode(), err)
+		t.Errorf("mode: got %v and error %v, want 0600", info.Mode(), err)
 	}
 	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
-		t.Errorf("left behind: got %d files and error %v, want the secret alone", len(files), err)
+		t.Errorf("left behind: got %d files and error %v, want the secret only", len(files), err)
 	}
 	if err := secret.WriteFile(filepath.Join(dir, "nowhere", "key"), "x"); err == nil {
-		t.Error("writing into no directory: got no error, want one")
+		t.Error("writing into a missing directory: got no error, want one")
 	}
 }

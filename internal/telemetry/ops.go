@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,26 +17,27 @@ import (
 	"roomlink/internal/secret"
 )
 
-// checkWithin bounds all checks of one question about health.
-const checkWithin = 3 * time.Second
+// checkTimeout bounds all checks of one request.
+const checkTimeout = 3 * time.Second
 
-// Check is one thing that health depends on.
+// Check is a health check.
 type Check struct {
 	Name string
-	// Run returns nil, or what is wrong. It must not name a secret.
+	// Run returns nil if the check passes. Its error must not contain a secret.
 	Run func(context.Context) error
 }
 
-// Operations are the endpoints for the operator.
+// Operations serves the endpoints for operators.
 type Operations struct {
-	// Live are the checks whose failure a restart would mend.
+	// Live lists the checks of failures that a restart repairs.
 	Live []Check
-	// Ready are the checks whose failure keeps this process from its work.
+	// Ready lists the checks of failures that stop the process from accepting work.
 	Ready    []Check
 	Gatherer prometheus.Gatherer
-	// Open leaves the profiles to everybody, as on loopback.
+	// Open serves the profiles without a token. Use it on loopback only.
 	Open bool
-	// Token opens the profiles if Open is false; if it is empty nobody may.
+	// Token is the bearer token for the profiles if Open is false. If it is empty, nobody has
+	// access.
 	Token secret.String
 }
 
@@ -43,7 +45,7 @@ type Operations struct {
 func (o Operations) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", answerChecks(o.Live))
-	mux.HandleFunc("GET /readyz", answerChecks(append(o.Live, o.Ready...)))
+	mux.HandleFunc("GET /readyz", answerChecks(slices.Concat(o.Live, o.Ready)))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{Timeout: 10 * time.Second}))
 	profiles := http.NewServeMux()
 	profiles.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -51,29 +53,29 @@ func (o Operations) Handler() http.Handler {
 	profiles.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	profiles.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	profiles.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	mux.Handle("/debug/pprof/", o.guarded(profiles))
+	mux.Handle("/debug/pprof/", o.requireToken(profiles))
 	return mux
 }
 
-// guarded wants the operator's token as a bearer token.
-func (o Operations) guarded(next http.Handler) http.Handler {
+// requireToken refuses requests without the operator's bearer token.
+func (o Operations) requireToken(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		good := subtle.ConstantTimeCompare([]byte(token), []byte(o.Token.Reveal())) == 1
-		if !o.Open && (o.Token == "" || !good) {
+		valid := subtle.ConstantTimeCompare([]byte(token), []byte(o.Token.Reveal())) == 1
+		if !o.Open && (o.Token == "" || !valid) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="roomlink operations"`)
-			http.Error(w, "the operator's token is wanted (ROOMLINK_OPS_TOKEN)", http.StatusUnauthorized)
+			http.Error(w, "send the operator's token (ROOMLINK_OPS_TOKEN) as a bearer token", http.StatusUnauthorized)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// answerChecks runs checks and answers 200 if all are well, else 503, with a
-// line for each.
+// answerChecks runs checks and answers with a line for each. The status is 200 if all pass,
+// else 503.
 func answerChecks(checks []Check) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), checkWithin)
+		ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
 		defer cancel()
 		status := http.StatusOK
 		var lines strings.Builder
@@ -92,7 +94,7 @@ func answerChecks(checks []Check) http.HandlerFunc {
 	}
 }
 
-// IsLoopback reports whether only this machine reaches a listener's address.
+// IsLoopback reports whether an address of a listener is reachable from this machine only.
 func IsLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {

@@ -12,24 +12,24 @@ import (
 	"roomlink/messages"
 )
 
-// collectWithin bounds what one collection asks the broker.
-const collectWithin = 3 * time.Second
+// collectTimeout bounds the requests of one collection.
+const collectTimeout = 3 * time.Second
 
 var (
 	queueEvents = prometheus.NewDesc("roomlink_queue_events",
-		"Events that wait for their room or are being worked on.", []string{"account"}, nil)
+		"Events in the queue, waiting or in progress.", []string{"account"}, nil)
 	queueOldest = prometheus.NewDesc("roomlink_queue_oldest_age_seconds",
-		"How long the oldest event has been in the queue; 0 if it is empty.", []string{"account"}, nil)
+		"Age of the oldest event in the queue in seconds; 0 if the queue is empty.", []string{"account"}, nil)
 	queueUnclaimed = prometheus.NewDesc("roomlink_queue_unclaimed_events",
-		"Events of accounts that are not configured here. They wait.", nil, nil)
+		"Events in the queue of accounts that this process has no configuration for.", nil, nil)
 	storedMessages = prometheus.NewDesc("roomlink_stream_messages",
 		"Messages in a stream.", []string{"stream"}, nil)
 	storedBytes = prometheus.NewDesc("roomlink_stream_bytes",
-		"The size of a stream.", []string{"stream"}, nil)
+		"Size of a stream in bytes.", []string{"stream"}, nil)
 )
 
-// Queue collects what the broker says of the streams, when it is asked. A broker
-// that does not answer leaves the metrics out.
+// Queue collects the metrics of the streams from the broker on each scrape. It omits them if
+// the broker does not answer.
 type Queue struct {
 	Client   *store.Store
 	Accounts func() []string
@@ -47,10 +47,10 @@ func (q *Queue) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (q *Queue) Collect(out chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), collectWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), collectTimeout)
 	defer cancel()
 	if err := q.collect(ctx, out); err != nil {
-		q.Logger.Debug().Err(err).Msg("queue not measured")
+		q.Logger.Debug().Err(err).Msg("collecting queue metrics failed")
 	}
 }
 

@@ -1,9 +1,8 @@
-// Package telemetry is how an operator sees roomlink: the log, the metrics, and
-// the HTTP endpoints for health, metrics and profiles, on an address of their own.
+// Package telemetry provides the log, the metrics, and the HTTP endpoints for health, metrics
+// and profiles. The endpoints have an address of their own.
 //
-// Liveness fails when a restart would help, readiness while this process cannot
-// take on work. Neither asks auvious: while auvious is down the queue does its
-// work exactly because we are up.
+// Liveness fails if a restart would help. Readiness fails while the process cannot accept
+// work. Neither depends on auvious, because the queue must run while auvious is down.
 package telemetry
 
 import (
@@ -20,14 +19,14 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// The formats of the log.
+// The log formats.
 const (
 	FormatJSON    = "json"
 	FormatConsole = "console"
 )
 
-// NewLogger returns a logger that writes lines of a format from a level on:
-// trace, debug, info, warn or error. It returns an error for another one.
+// NewLogger returns a logger with the given format and minimum level: trace, debug, info, warn
+// or error. It returns an error for any other format or level.
 func NewLogger(out io.Writer, level, format string) (zerolog.Logger, error) {
 	parsed, err := zerolog.ParseLevel(level)
 	if err != nil || parsed > zerolog.ErrorLevel {
@@ -43,26 +42,25 @@ func NewLogger(out io.Writer, level, format string) (zerolog.Logger, error) {
 	return zerolog.New(zerolog.SyncWriter(out)).Level(parsed).With().Timestamp().Logger(), nil
 }
 
-// isTerminal reports whether somebody watches the output.
 func isTerminal(out io.Writer) bool {
 	file, ok := out.(*os.File)
 	return ok && isatty.IsTerminal(file.Fd())
 }
 
-// NewRegistry returns a registry with the metrics of the process itself.
+// NewRegistry returns a registry with the metrics of the process.
 func NewRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	promauto.With(registry).NewGauge(prometheus.GaugeOpts{
 		Name:        "roomlink_build_info",
-		Help:        "Always 1; the labels say what runs.",
+		Help:        "Always 1. The labels contain the versions of the program and of Go.",
 		ConstLabels: prometheus.Labels{"version": Version(), "go": goVersion()},
 	}).Set(1)
 	return registry
 }
 
-// Version is that of the program, as the Go toolchain wrote it down.
+// Version returns the version of the program from the build information.
 func Version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version

@@ -27,24 +27,24 @@ func TestNewLogger(t *testing.T) {
 		t.Fatalf("making a logger: %v", err)
 	}
 	log.Debug().Msg("too low")
-	log.Info().Str("key", "value").Msg("told")
+	log.Info().Str("key", "value").Msg("logged")
 	var line map[string]string
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
 		t.Fatalf("reading the log %q: %v", out.String(), err)
 	}
-	if line["message"] != "told" || line["key"] != "value" || line["level"] != "info" || line["time"] == "" {
+	if line["message"] != "logged" || line["key"] != "value" || line["level"] != "info" || line["time"] == "" {
 		t.Errorf("line: got %v, want the message with its level, time and fields", line)
 	}
 }
 
-func TestNewLoggerForPeople(t *testing.T) {
+func TestNewLoggerConsole(t *testing.T) {
 	var out bytes.Buffer
 	log, err := telemetry.NewLogger(&out, "trace", telemetry.FormatConsole)
 	if err != nil {
 		t.Fatalf("making a logger: %v", err)
 	}
-	log.Trace().Msg("told")
-	if got := out.String(); !strings.Contains(got, "told") || strings.ContainsRune(got, '\x1b') {
+	log.Trace().Msg("logged")
+	if got := out.String(); !strings.Contains(got, "logged") || strings.ContainsRune(got, '\x1b') {
 		t.Errorf("line: got %q, want the message without colours", got)
 	}
 }
@@ -59,7 +59,7 @@ func TestNewLoggerRefuses(t *testing.T) {
 	}
 }
 
-// get asks the operations for a path.
+// get requests a path of the operations.
 func get(t *testing.T, o telemetry.Operations, path string, header ...string) (int, string) {
 	t.Helper()
 	if o.Gatherer == nil {
@@ -85,9 +85,9 @@ func TestHealth(t *testing.T) {
 		live, ready error
 		livez       int
 		readyz      int
-		says        string
+		text        string
 	}{
-		{"well", nil, nil, 200, 200, "[+] broker\n[+] consumers\n"},
+		{"healthy", nil, nil, 200, 200, "[+] broker\n[+] consumers\n"},
 		{"not ready", nil, broken, 200, 503, "[+] broker\n[-] consumers: the disk is gone\n"},
 		{"not alive", broken, nil, 503, 503, "[-] broker: the disk is gone\n[+] consumers\n"},
 	} {
@@ -97,14 +97,13 @@ func TestHealth(t *testing.T) {
 		if got, _ := get(t, o, "/livez"); got != test.livez {
 			t.Errorf("%s: /livez: got %d, want %d", test.name, got, test.livez)
 		}
-		if got, text := get(t, o, "/readyz"); got != test.readyz || text != test.says {
-			t.Errorf("%s: /readyz: got %d %q, want %d %q", test.name, got, text, test.readyz, test.says)
+		if got, text := get(t, o, "/readyz"); got != test.readyz || text != test.text {
+			t.Errorf("%s: /readyz: got %d %q, want %d %q", test.name, got, text, test.readyz, test.text)
 		}
 	}
 }
 
-// TestProfiles: off loopback they want the operator's token, health and metrics do
-// not.
+// Off loopback, the profiles require the operator's token. Health and metrics never do.
 func TestProfiles(t *testing.T) {
 	const token = "an-invented-token-of-the-operator"
 	for _, test := range []struct {
@@ -114,7 +113,7 @@ func TestProfiles(t *testing.T) {
 		want   int
 	}{
 		{"on loopback", telemetry.Operations{Open: true}, nil, 200},
-		{"without a token anywhere", telemetry.Operations{}, nil, 401},
+		{"no token configured", telemetry.Operations{}, nil, 401},
 		{"with an empty token", telemetry.Operations{}, []string{"Authorization", "Bearer "}, 401},
 		{"without the token", telemetry.Operations{Token: token}, nil, 401},
 		{"with a wrong token", telemetry.Operations{Token: token}, []string{"Authorization", "Bearer wrong"}, 401},
@@ -125,7 +124,7 @@ func TestProfiles(t *testing.T) {
 			t.Errorf("%s: got %d, want %d", test.name, got, test.want)
 		}
 		if strings.Contains(text, token) {
-			t.Errorf("%s: the token is in the answer", test.name)
+			t.Errorf("%s: got an answer with the token, want one without", test.name)
 		}
 		for _, open := range []string{"/livez", "/readyz", "/metrics"} {
 			if got, _ := get(t, test.o, open); got != http.StatusOK {
@@ -151,7 +150,7 @@ func TestQueue(t *testing.T) {
 	client := roomlinktest.Client(t, b)
 	for account, count := range map[string]int{"acme": 3, "gone": 2} {
 		if _, err := store.ProvisionConsumer(t.Context(), client.JetStream(), "acme"); err != nil {
-			t.Fatalf("providing the consumer: %v", err)
+			t.Fatalf("provisioning the consumer: %v", err)
 		}
 		for i := range count {
 			at := messages.At(time.Now())
