@@ -1,9 +1,10 @@
-// Package faultynet holds the tests of broken networks: toxiproxy stands between
-// us and the broker, and between us and auvious, and slows, cuts, swallows and
-// resets what passes. It has no code of its own.
+// Package faultynet contains the tests of network faults. In them, toxiproxy slows, cuts,
+// swallows and resets the traffic to the broker and to auvious. The package has no code of
+// its own.
 //
-// What the tests hold: a webhook answers within five seconds whatever the network
-// does, and says 503 with Retry-After where it could not store; once the network
-// is well everything goes on by itself; and every event that was answered 2xx has
-// one set of links.
+// The tests check that:
+//   - the webhook answers within five seconds, whatever the network does;
+//   - it answers 503 with Retry-After if it cannot store an event;
+//   - the system recovers by itself when the network does;
+//   - every event that was answered 2xx gets exactly one set of links.
 package faultynet

@@ -10,25 +10,23 @@ import (
 	"roomlink/messages"
 )
 
-// The outcomes of a call as the metric has them.
+// The outcomes of a call, as in the metric.
 const (
 	created        = "created"
 	notDone        = "not_done"
 	unknownOutcome = "unknown_outcome"
 )
 
-// TestFacadeNetwork breaks the network between us and auvious while events are
-// worked on. What the table calls not done and what it calls unknown are told
-// apart, and once the network is well every event has its links.
+// TestFacadeNetwork breaks the network to auvious while the worker makes rooms. It checks the
+// outcome of the calls, and that every event has links after the network has recovered.
 func TestFacadeNetwork(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		toxics []roomlinktest.Toxic
-		// cut ends the connections first, and refuses others unless there are toxics
-		// for them.
+		// cut closes the connections first. Without toxics it also refuses new ones.
 		cut bool
-		// outcome is that of the calls meanwhile, and never is none of theirs.
+		// outcome is the outcome of calls meanwhile. never lists outcomes that no call has.
 		outcome string
 		never   []string
 	}{
@@ -48,21 +46,21 @@ func TestFacadeNetwork(t *testing.T) {
 			never: []string{notDone, unknownOutcome},
 		},
 		{name: "black hole", toxics: roomlinktest.BlackHole(), outcome: unknownOutcome, never: []string{notDone, created}},
-		{name: "black hole on the way there", toxics: roomlinktest.BlackHole()[:1], outcome: unknownOutcome, never: []string{notDone, created}},
-		{name: "black hole on the way back", toxics: roomlinktest.BlackHole()[1:], outcome: unknownOutcome, never: []string{notDone, created}},
-		{name: "new connections in a black hole", toxics: roomlinktest.BlackHole(), cut: true, outcome: unknownOutcome, never: []string{created}},
+		{name: "black hole for requests", toxics: roomlinktest.BlackHole()[:1], outcome: unknownOutcome, never: []string{notDone, created}},
+		{name: "black hole for replies", toxics: roomlinktest.BlackHole()[1:], outcome: unknownOutcome, never: []string{notDone, created}},
+		{name: "black hole for new connections", toxics: roomlinktest.BlackHole(), cut: true, outcome: unknownOutcome, never: []string{created}},
 		{
 			name:   "resets",
 			toxics: roomlinktest.Both("reset_peer", map[string]int{"timeout": 0}), outcome: unknownOutcome,
 			never: []string{created},
 		},
 		{
-			name:   "the answer cut off",
+			name:   "truncated answer",
 			toxics: []roomlinktest.Toxic{roomlinktest.Back("limit_data", map[string]int{"bytes": 100})}, outcome: unknownOutcome,
 			never: []string{created},
 		},
 		{
-			name: "connections that end, and end slowly",
+			name: "connections that close, and close slowly",
 			toxics: []roomlinktest.Toxic{
 				roomlinktest.Back("limit_data", map[string]int{"bytes": 100}),
 				roomlinktest.Back("slow_close", map[string]int{"delay": 500}),
@@ -73,11 +71,11 @@ func TestFacadeNetwork(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			choice := setup{}
+			choice := settings{}
 			if test.outcome == created {
-				choice.timeout = time.Minute // it is slow, and not to be taken for broken
+				choice.timeout = time.Minute // longer than the slow network needs
 			}
-			s := newSite(t, choice)
+			s := newSystem(t, choice)
 			ids, _ := s.flood("before", 3, 3)
 			s.awaitLinks(ids...)
 			before := map[string]float64{}
@@ -112,25 +110,24 @@ func TestFacadeNetwork(t *testing.T) {
 	}
 }
 
-// TestUnknownOutcomesEnd: events whose calls a black hole swallows too often
-// become dead letters, each with every call counted as a possible orphan. Replayed
-// on a network that is well, they get their links.
-func TestUnknownOutcomesEnd(t *testing.T) {
+// Events with too many unknown outcomes become dead letters, and each of their calls counts as
+// a possible orphan. After the network has recovered, a replay gives them links.
+func TestUnknownOutcomesBecomeDeadLetters(t *testing.T) {
 	t.Parallel()
 	const events, retries = 3, 1
-	s := newSite(t, setup{timeout: 500 * time.Millisecond, unknownRetries: retries})
+	s := newSystem(t, settings{timeout: 500 * time.Millisecond, unknownRetries: retries})
 	ids, _ := s.flood("before", 1, 1)
 	s.awaitLinks(ids...)
-	s.toAuvious.Suffer(roomlinktest.BlackHole()[1:]...) // the calls arrive, and make their rooms
+	s.toAuvious.Suffer(roomlinktest.BlackHole()[1:]...) // calls arrive and make rooms
 	stored, _ := s.flood("while", events, events)
 	s.await("dead letters", func() bool { return s.messagesIn(messages.DeadLettersStream) == events })
 	s.await("an empty queue", func() bool { return s.messagesIn(messages.ConversationsStream) == 0 })
 	if got := s.metric("roomlink_orphans_possible_total", "cause", unknownOutcome); got != events*(retries+1) {
-		t.Errorf("possible orphans: got %v, want one for each call: %d", got, events*(retries+1))
+		t.Errorf("possible orphans: got %v, want %d, one for each call", got, events*(retries+1))
 	}
 	for _, id := range stored {
 		if got := s.simulator.Rooms(id); got != retries+1 {
-			t.Errorf("rooms of %q: got %d, want %d: it is what the count is for", id, got, retries+1)
+			t.Errorf("rooms of %q: got %d, want %d", id, got, retries+1)
 		}
 	}
 	s.toAuvious.Heal()
@@ -148,11 +145,10 @@ func TestUnknownOutcomesEnd(t *testing.T) {
 	s.wantDone(append(ids, stored...))
 }
 
-// TestBothNetworks are cut again and again while events come in: what was answered
-// 2xx is there in the end.
+// TestBothNetworks cuts both networks repeatedly while events arrive.
 func TestBothNetworks(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, setup{timeout: time.Second})
+	s := newSystem(t, settings{timeout: time.Second})
 	var ids []string
 	for round := range 4 {
 		network := []*roomlinktest.Network{s.toBroker, s.toAuvious}[round%2]

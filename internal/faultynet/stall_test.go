@@ -6,35 +6,33 @@ import (
 	"time"
 )
 
-// beat is how often the machine is asked whether it keeps time.
-const beat = 10 * time.Millisecond
+const stallInterval = 10 * time.Millisecond
 
-// stalls measures how long this machine kept the tests waiting that had something
-// to do: other tests, or other programs, had its processors. A promise about time
-// is held against what is left without that.
+// stalls measures how long the machine stalled the tests because other programs or tests used
+// its processors. Checks of durations subtract the stalls.
 type stalls struct {
 	mu   sync.Mutex
 	lost time.Duration
 	last time.Time
 }
 
-// machine is the one that the tests run on.
+// machine measures the stalls of all tests.
 var machine stalls
 
-// watch measures until it is stopped.
+// watch measures until stop is called.
 func (s *stalls) watch() (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	s.last = time.Now()
 	go func() {
 		defer close(ended)
-		ticker := time.NewTicker(beat)
+		ticker := time.NewTicker(stallInterval)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-done:
 				return
 			case <-ticker.C:
-				s.so()
+				s.total()
 			}
 		}
 	}()
@@ -44,30 +42,30 @@ func (s *stalls) watch() (stop func()) {
 	}
 }
 
-// so is all that was lost up to now.
-func (s *stalls) so() time.Duration {
+// total returns the sum of all stalls so far.
+func (s *stalls) total() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if late := now.Sub(s.last) - beat; late > 0 {
+	if late := now.Sub(s.last) - stallInterval; late > 0 {
 		s.lost += late
 	}
 	s.last = now
 	return s.lost
 }
 
-// spell measures what is lost from now on.
-func (s *stalls) spell() (lost func() time.Duration) {
-	before := s.so()
-	return func() time.Duration { return s.so() - before }
+// measure returns a function that returns the sum of the stalls from now on.
+func (s *stalls) measure() (lost func() time.Duration) {
+	before := s.total()
+	return func() time.Duration { return s.total() - before }
 }
 
-func TestStallsAreMeasured(t *testing.T) {
+func TestStalls(t *testing.T) {
 	s := &stalls{last: time.Now().Add(-time.Second)}
-	if got := s.so(); got < time.Second-beat {
-		t.Errorf("lost: got %v, want a second less a beat, or more", got)
+	if got := s.total(); got < time.Second-stallInterval {
+		t.Errorf("after a stall of 1 s: got %v, want at least %v", got, time.Second-stallInterval)
 	}
-	if got := s.spell()(); got > time.Second {
-		t.Errorf("lost in no time: got %v, want less", got)
+	if got := s.measure()(); got > time.Second {
+		t.Errorf("without a stall: got %v, want less than 1 s", got)
 	}
 }

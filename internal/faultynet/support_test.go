@@ -4,14 +4,11 @@ import (
 	"cmp"
 	"context"
 	"flag"
-	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,19 +35,18 @@ import (
 const (
 	account = "acme"
 	apiKey  = "an-invented-api-key"
-	// answerWithin is the promise to Talkdesk.
-	answerWithin = 5 * time.Second
+	// answerTimeout is how long Talkdesk waits for an answer.
+	answerTimeout = 5 * time.Second
 )
 
-// TestMain runs more tests at once than there are processors, since they wait for
-// broken networks more than they compute.
+// TestMain runs more tests at once than there are processors, because the tests mostly wait.
 func TestMain(m *testing.M) {
-	const atOnce = 8
+	const parallel = 8
 	flag.Parse()
-	if runtime.GOMAXPROCS(0) < atOnce {
-		_ = flag.Set("test.parallel", strconv.Itoa(atOnce))
+	if runtime.GOMAXPROCS(0) < parallel {
+		_ = flag.Set("test.parallel", strconv.Itoa(parallel))
 	}
-	// The server's configuration reads them, and tests run at once.
+	// The server's configuration reads these variables. Parallel tests cannot set them.
 	for _, user := range []string{"", "OPERATOR_", "SUBSCRIBER_"} {
 		_ = os.Setenv("ROOMLINK_NATS_"+user+"PASSWORD", "invented"+user)
 	}
@@ -60,43 +56,37 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// site is a webhook and a worker with broken networks on both sides, and an
-// observer whose network is well.
-type site struct {
-	tb        testing.TB
-	url       string
-	client    *http.Client
-	simulator *simulator.Simulator
-	registry  *prometheus.Registry
-	log       *roomlinktest.Logbook
-	observer  *store.Store
-	// toBroker and toAuvious are the networks.
+// system is a webhook and a worker with faulty networks to the broker and to auvious. The
+// observer's connection to the broker is good.
+type system struct {
+	tb                  testing.TB
+	url                 string
+	client              *http.Client
+	simulator           *simulator.Simulator
+	registry            *prometheus.Registry
+	log                 *roomlinktest.Logbook
+	observer            *store.Store
 	toBroker, toAuvious *roomlinktest.Network
 	worker              *worker.Worker
 	stopWorker          func()
-	// linked takes the sets of links as they are stored.
-	linked jetstream.Consumer
-	// sets counts them by their subject.
-	sets map[string]int
+	// links delivers each stored set of links. sets counts them by subject.
+	links jetstream.Consumer
+	sets  map[string]int
 }
 
-// setup is what a test may choose about its site.
-type setup struct {
-	// timeout of a facade call; 2 s by default.
+// settings are the settings of a system.
+type settings struct {
+	// timeout bounds a facade call; 2 s by default.
 	timeout time.Duration
-	// unknownRetries is any number by default.
+	// unknownRetries is 1000 by default.
 	unknownRetries int
 }
 
-func newSite(tb testing.TB, choice setup) *site {
+func newSystem(tb testing.TB, choice settings) *system {
 	tb.Helper()
-	if choice.timeout == 0 {
-		choice.timeout = 2 * time.Second
-	}
-	if choice.unknownRetries == 0 {
-		choice.unknownRetries = 1000
-	}
-	s := &site{
+	choice.timeout = cmp.Or(choice.timeout, 2*time.Second)
+	choice.unknownRetries = cmp.Or(choice.unknownRetries, 1000)
+	s := &system{
 		tb: tb, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}},
 		registry: prometheus.NewRegistry(), log: &roomlinktest.Logbook{}, sets: map[string]int{},
 	}
@@ -108,7 +98,7 @@ func newSite(tb testing.TB, choice setup) *site {
 		tb.Fatalf("provisioning: %v", err)
 	}
 	var err error
-	s.linked, err = s.observer.JetStream().OrderedConsumer(roomlinktest.Context(tb), messages.LinksStream, jetstream.OrderedConsumerConfig{})
+	s.links, err = s.observer.JetStream().OrderedConsumer(roomlinktest.Context(tb), messages.LinksStream, jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		tb.Fatalf("watching links: %v", err)
 	}
@@ -117,7 +107,7 @@ func newSite(tb testing.TB, choice setup) *site {
 	return s
 }
 
-// startServer runs the server that is deployed, and returns its address.
+// startServer runs a server with the configuration in deploy and returns its address.
 func startServer(tb testing.TB) string {
 	tb.Helper()
 	options, err := server.ProcessConfigFile("../../deploy/nats.conf")
@@ -126,7 +116,7 @@ func startServer(tb testing.TB) string {
 	}
 	options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
 	options.StoreDir, options.NoSigs, options.NoLog = tb.TempDir(), true, true
-	options.SyncAlways = false // nobody cuts the power
+	options.SyncAlways = false // the power does not fail
 	srv, err := server.NewServer(options)
 	if err != nil {
 		tb.Fatalf("making the server: %v", err)
@@ -142,7 +132,7 @@ func startServer(tb testing.TB) string {
 	return srv.Addr().String()
 }
 
-// dial connects as a part does.
+// dial connects like a part.
 func dial(tb testing.TB, address string, log zerolog.Logger) *store.Store {
 	tb.Helper()
 	b, err := broker.Dial(roomlinktest.Context(tb), broker.RemoteConfig{
@@ -153,18 +143,18 @@ func dial(tb testing.TB, address string, log zerolog.Logger) *store.Store {
 	}
 	tb.Cleanup(b.Close)
 	js, err := b.Connect("test")
-	for ctx := roomlinktest.Context(tb); err != nil; js, err = b.Connect("test") { // a busy machine is not what is tested
+	for ctx := roomlinktest.Context(tb); err != nil; js, err = b.Connect("test") { // the machine may be busy
 		if ctx.Err() != nil {
 			tb.Fatalf("connecting: %v", err)
 		}
 	}
-	client := store.New(js, store.WithGroupCommit()) // as a part does with an external broker
+	client := store.New(js, store.WithGroupCommit()) // like a part with an external broker
 	tb.Cleanup(client.Close)
 	return client
 }
 
 // serve runs the webhook until the test ends.
-func (s *site) serve(client *store.Store) {
+func (s *system) serve(client *store.Store) {
 	s.tb.Helper()
 	keys, err := access.NewKeys(secret.String("an invented link key of these tests"))
 	if err != nil {
@@ -191,8 +181,8 @@ func (s *site) serve(client *store.Store) {
 	s.background("the feed", func(ctx context.Context) error { return feed.Run(ctx, nil) })
 }
 
-// work runs the worker, in front of a simulated auvious behind its network.
-func (s *site) work(client *store.Store, choice setup) {
+// work runs the worker and the simulated auvious.
+func (s *system) work(client *store.Store, choice settings) {
 	s.tb.Helper()
 	var err error
 	if s.simulator, err = simulator.New(simulator.Config{}); err != nil {
@@ -220,9 +210,8 @@ func (s *site) work(client *store.Store, choice setup) {
 	s.stopWorker = s.background("the worker", s.worker.Run)
 }
 
-// background runs a part until it is stopped, and at the latest when the test
-// ends.
-func (s *site) background(what string, run func(context.Context) error) (stop func()) {
+// background runs a part until stop is called or the test ends.
+func (s *system) background(what string, run func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.tb.Context()))
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
@@ -234,145 +223,27 @@ func (s *site) background(what string, run func(context.Context) error) (stop fu
 				s.tb.Errorf("%s: got error %v, want none", what, err)
 			}
 		case <-time.After(roomlinktest.Timeout):
-			s.tb.Errorf("%s: got no end, want one", what)
+			s.tb.Errorf("%s: got no return after its context ended, want one", what)
 		}
 	})
 	s.tb.Cleanup(stop)
 	return stop
 }
 
-// answer is how an event was answered.
-type answer struct {
-	id         string
-	status     int
-	retryAfter string
-	took       time.Duration
-	// lost is how much of that the machine was busy with something else.
-	lost time.Duration
-}
-
-// stored reports whether the event was answered 2xx.
-func (a answer) stored() bool { return a.status/100 == 2 }
-
-// post posts an event, and wants an answer in time that is 2xx, or 503 with
-// Retry-After.
-func (s *site) post(id string) answer {
-	s.tb.Helper()
-	body := fmt.Sprintf(`{"event":"inbound_call_starts","interaction_id":%q,"contact_id":"contact-1"}`, id)
-	a := s.send("/talkdesk/events", id, body)
-	s.wantInTime(a)
-	return a
-}
-
-// send posts a body to the webhook.
-func (s *site) send(path, id, body string) answer {
-	s.tb.Helper()
-	request, err := http.NewRequestWithContext(s.tb.Context(), http.MethodPost, s.url+path, strings.NewReader(body))
-	if err != nil {
-		s.tb.Fatalf("making a request: %v", err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("X-API-Key", apiKey)
-	began, lost := time.Now(), machine.spell()
-	response, err := s.client.Do(request)
-	if err != nil {
-		s.tb.Errorf("posting %q: got error %v, want an answer", id, err)
-		return answer{id: id}
-	}
-	defer response.Body.Close()
-	_, _ = io.Copy(io.Discard, response.Body)
-	return answer{id, response.StatusCode, response.Header.Get("Retry-After"), time.Since(began), lost()}
-}
-
-// wantInTime holds an answer to what Talkdesk is promised.
-func (s *site) wantInTime(a answer) {
-	s.tb.Helper()
-	if a.took-a.lost > answerWithin {
-		s.tb.Errorf("posting %q: got the answer %d after %v, of which the machine was busy %v; want it within %v",
-			a.id, a.status, a.took, a.lost, answerWithin)
-	}
-	if refused := a.status == http.StatusServiceUnavailable && a.retryAfter != ""; !a.stored() && !refused {
-		s.tb.Errorf("posting %q: got %d with Retry-After %q, want 2xx, or 503 with Retry-After", a.id, a.status, a.retryAfter)
-	}
-}
-
-// flood posts events, some at once, and returns those that were stored and those
-// that were refused.
-func (s *site) flood(prefix string, count, atOnce int) (stored, refused []string) {
-	s.tb.Helper()
-	answers := make([]answer, count)
-	s.inParallel(count, atOnce, func(i int) { answers[i] = s.post(fmt.Sprintf("%s-%d", prefix, i)) })
-	return s.sorted(prefix, answers)
-}
-
-// spread posts events evenly over a while, whether those before are answered or
-// not.
-func (s *site) spread(prefix string, count int, over time.Duration) (stored, refused []string) {
-	s.tb.Helper()
-	answers := make([]answer, count)
-	var posting sync.WaitGroup
-	ticker := time.NewTicker(over / time.Duration(count))
-	defer ticker.Stop()
-	for i := range count {
-		<-ticker.C
-		posting.Go(func() { answers[i] = s.post(fmt.Sprintf("%s-%d", prefix, i)) })
-	}
-	posting.Wait()
-	return s.sorted(prefix, answers)
-}
-
-// sorted tells the events that were stored from those that were refused.
-func (s *site) sorted(what string, answers []answer) (stored, refused []string) {
-	s.tb.Helper()
-	var slowest time.Duration
-	for _, a := range answers {
-		slowest = max(slowest, a.took)
-		if a.stored() {
-			stored = append(stored, a.id)
-		} else {
-			refused = append(refused, a.id)
-		}
-	}
-	s.tb.Logf("%s: %d stored, %d refused, the slowest answer after %v", what, len(stored), len(refused), slowest)
-	return stored, refused
-}
-
-// mustStore posts an event as often as it is refused, each time after the while
-// that the answer names.
-func (s *site) mustStore(id string) {
-	s.tb.Helper()
-	for ctx := roomlinktest.Context(s.tb); ; {
-		a := s.post(id)
-		if a.stored() {
-			return
-		}
-		seconds, _ := strconv.Atoi(a.retryAfter)
-		select {
-		case <-time.After(time.Duration(seconds) * time.Second):
-		case <-ctx.Done():
-			s.tb.Fatalf("posting %q: got 503 to the end, want it stored once the network is well", id)
-		}
-	}
-}
-
 // awaitLinks waits for the links of conversations.
-func (s *site) awaitLinks(ids ...string) {
+func (s *system) awaitLinks(ids ...string) {
 	s.tb.Helper()
 	for _, id := range ids {
 		subject := messages.Conversation{Account: account, InteractionID: id}.LinksSubject()
 		for s.sets[subject] == 0 {
-			msg, err := s.linked.Next(jetstream.FetchMaxWait(roomlinktest.Timeout))
-			if err != nil {
-				s.tb.Fatalf("waiting for the links of %q: got error %v, want them", id, err)
-			}
-			s.sets[msg.Subject()]++
+			s.awaitNext()
 		}
 	}
 }
 
-// wantDone waits until the queue is empty, stops the worker, and reconciles what
-// there is with the conversations whose events were answered 2xx.
-func (s *site) wantDone(ids []string) {
+// wantDone waits until the queue is empty and stops the worker. Then it checks that exactly the
+// given conversations have one set of links each.
+func (s *system) wantDone(ids []string) {
 	s.tb.Helper()
 	s.awaitLinks(ids...)
 	s.await("an empty queue", func() bool { return s.messagesIn(messages.ConversationsStream) == 0 })
@@ -397,21 +268,22 @@ func (s *site) wantDone(ids []string) {
 	}
 	orphans := int(s.metric("roomlink_orphans_possible_total"))
 	if spare > orphans {
-		s.tb.Errorf("rooms that nobody uses: got %d, want at most those that are counted: %d", spare, orphans)
+		s.tb.Errorf("unused rooms: got %d, want at most %d, the number of counted orphans", spare, orphans)
 	}
-	s.tb.Logf("%d conversations, %d rooms too many, %d counted as possible orphans", len(ids), spare, orphans)
+	s.tb.Logf("%d conversations, %d unused rooms, %d counted as possible orphans", len(ids), spare, orphans)
 }
 
-func (s *site) awaitNext() {
+// awaitNext waits for the next set of links.
+func (s *system) awaitNext() {
 	s.tb.Helper()
-	msg, err := s.linked.Next(jetstream.FetchMaxWait(roomlinktest.Timeout))
+	msg, err := s.links.Next(jetstream.FetchMaxWait(roomlinktest.Timeout))
 	if err != nil {
-		s.tb.Fatalf("waiting for links: got error %v, want some", err)
+		s.tb.Fatalf("waiting for links: %v", err)
 	}
 	s.sets[msg.Subject()]++
 }
 
-func (s *site) sum() int {
+func (s *system) sum() int {
 	sum := 0
 	for _, count := range s.sets {
 		sum += count
@@ -419,8 +291,8 @@ func (s *site) sum() int {
 	return sum
 }
 
-// await asks the broker until a condition holds.
-func (s *site) await(what string, holds func() bool) {
+// await waits until a condition holds.
+func (s *system) await(what string, holds func() bool) {
 	s.tb.Helper()
 	for ctx := roomlinktest.Context(s.tb); !holds(); {
 		if err := s.observer.JetStream().Conn().FlushWithContext(ctx); err != nil {
@@ -429,25 +301,25 @@ func (s *site) await(what string, holds func() bool) {
 	}
 }
 
-func (s *site) streamState(name string) jetstream.StreamState {
+func (s *system) streamState(name string) jetstream.StreamState {
 	s.tb.Helper()
 	return roomlinktest.Stream(s.tb, s.observer, name).CachedInfo().State
 }
 
-func (s *site) messagesIn(stream string) uint64 { return s.streamState(stream).Msgs }
+func (s *system) messagesIn(stream string) uint64 { return s.streamState(stream).Msgs }
 
-func (s *site) lastSequence(stream string) uint64 { return s.streamState(stream).LastSeq }
+func (s *system) lastSequence(stream string) uint64 { return s.streamState(stream).LastSeq }
 
-// metric is the sum of a metric over the series that have these labels, given as
-// name and value in turn.
-func (s *site) metric(name string, labels ...string) float64 {
+// metric returns the sum of a metric over the series with the given labels, as pairs of name
+// and value.
+func (s *system) metric(name string, labels ...string) float64 {
 	s.tb.Helper()
 	return roomlinktest.SumMetric(s.tb, s.registry, name, labels...)
 }
 
-// awaitCalls waits until facade calls with an outcome have ended. A line of the
-// log follows each.
-func (s *site) awaitCalls(outcome string, count float64) {
+// awaitCalls waits until the given number of facade calls have ended with an outcome. Each call
+// writes a log line.
+func (s *system) awaitCalls(outcome string, count float64) {
 	s.tb.Helper()
 	ctx := roomlinktest.Context(s.tb)
 	for {
@@ -462,22 +334,4 @@ func (s *site) awaitCalls(outcome string, count float64) {
 				s.metric("roomlink_facade_calls_total", "outcome", outcome), count)
 		}
 	}
-}
-
-// inParallel calls a function with 0, 1, … from some goroutines.
-func (s *site) inParallel(count, atOnce int, do func(int)) {
-	numbers := make(chan int)
-	var working sync.WaitGroup
-	for range atOnce {
-		working.Go(func() {
-			for i := range numbers {
-				do(i)
-			}
-		})
-	}
-	for i := range count {
-		numbers <- i
-	}
-	close(numbers)
-	working.Wait()
 }
