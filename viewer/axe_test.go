@@ -13,7 +13,7 @@ import (
 func TestBrowserIsAccessible(t *testing.T) {
 	file := os.Getenv("ROOMLINK_AXE")
 	if file == "" {
-		programtest.Absentf(t, "ROOMLINK_AXE names no axe.min.js")
+		programtest.Skipf(t, "ROOMLINK_AXE names no axe.min.js")
 	}
 	axe, err := os.ReadFile(file)
 	if err != nil {

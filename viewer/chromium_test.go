@@ -56,7 +56,7 @@ func startChromium(tb testing.TB) {
 	tb.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		programtest.Absentf(tb, "there is no chromium: %v", err)
+		programtest.Skipf(tb, "there is no chromium: %v", err)
 	}
 	chromium.once.Do(func() { chromium.process, chromium.err = launch(path) })
 	if chromium.err != nil {

@@ -144,14 +144,14 @@ var stub = []byte{
 func clockOf(tb testing.TB, p *programtest.Program) *clock {
 	tb.Helper()
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		programtest.Absentf(tb, "the clock of a process can be set on linux/amd64 alone")
+		programtest.Skipf(tb, "the clock of a process can be set on linux/amd64 alone")
 	}
 	p.Address("public") // it runs, and its start is behind it
 	p.Signal(syscall.SIGSTOP)
 	defer p.Signal(syscall.SIGCONT)
 	memory, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", p.PID()), os.O_RDWR, 0)
 	if err != nil {
-		programtest.Absentf(tb, "opening the memory of a process: %v", err)
+		programtest.Skipf(tb, "opening the memory of a process: %v", err)
 	}
 	tb.Cleanup(func() { _ = memory.Close() })
 	start, image := vdso(tb, p.PID(), memory)
@@ -203,7 +203,7 @@ func vdso(tb testing.TB, pid int, memory *os.File) (start int64, image []byte) {
 		}
 		return start, image
 	}
-	programtest.Absentf(tb, "the kernel has no vDSO")
+	programtest.Skipf(tb, "the kernel has no vDSO")
 	return 0, nil
 }
 

@@ -14,11 +14,11 @@ import (
 func needs(tb testing.TB, programs ...string) {
 	tb.Helper()
 	if os.Geteuid() != 0 {
-		programtest.Absentf(tb, "only root may do this")
+		programtest.Skipf(tb, "only root may do this")
 	}
 	for _, program := range programs {
 		if _, err := exec.LookPath(program); err != nil {
-			programtest.Absentf(tb, "%s is not there", program)
+			programtest.Skipf(tb, "%s is not there", program)
 		}
 	}
 }
@@ -47,7 +47,7 @@ func mount(tb testing.TB, args ...string) (dir string) {
 		tb.Fatalf("making a directory: %v", err)
 	}
 	if printed, err := try(tb, "mount", append(args, dir)...); err != nil {
-		programtest.Absentf(tb, "mounting %q: %v\n%s", args, err, printed)
+		programtest.Skipf(tb, "mounting %q: %v\n%s", args, err, printed)
 	}
 	tb.Cleanup(func() {
 		output, err := exec.Command("umount", dir).CombinedOutput()

@@ -10,33 +10,31 @@ import (
 	"testing"
 )
 
-// The programs that [Build] knows, by the path of their package.
+// The packages of the programs that tests run.
 const (
 	Roomlink   = "roomlink/cmd/roomlink"
 	NATSServer = "github.com/nats-io/nats-server/v2"
 )
 
-// builds are the programs that were built so far, and where they lie.
+// builds contains the paths of the programs, by package.
 type builds struct {
 	mu    sync.Mutex
 	dir   string
 	paths map[string]string
 }
 
-// built belongs to the test binary: a program takes seconds to link, and every test
-// would wait for its own.
+// built is shared by all tests of a binary, because linking a program takes seconds.
 var built = builds{paths: map[string]string{}}
 
-// Main runs the tests and removes the programs that they had built. It returns the
-// code to exit with.
+// Main runs the tests, removes the programs that they built, and returns the exit code.
 func Main(m *testing.M) int {
 	code := m.Run()
 	built.remove()
 	return code
 }
 
-// Build returns the path of the program of a package, which may be one of another
-// module. It is built when it is first asked for.
+// Build returns the path of the program of a package. The first call builds it. The package may
+// belong to another module.
 func Build(tb testing.TB, pkg string) string {
 	tb.Helper()
 	path, err := built.path(tb.Context(), pkg)
@@ -61,7 +59,7 @@ func (b *builds) path(ctx context.Context, pkg string) (string, error) {
 	}
 	path := filepath.Join(b.dir, filepath.Base(filepath.Dir(pkg))+"-"+filepath.Base(pkg))
 	args := []string{"build", "-o", path}
-	if withRace && pkg == Roomlink { // the races of others are theirs to find
+	if withRace && pkg == Roomlink { // not for programs of other modules
 		args = append(args, "-race")
 	}
 	//nolint:gosec // the package is one of the constants above
@@ -77,6 +75,6 @@ func (b *builds) remove() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.dir != "" {
-		_ = os.RemoveAll(b.dir) // what stays lies where the system tidies up
+		_ = os.RemoveAll(b.dir) // the system cleans up its temporary directory
 	}
 }

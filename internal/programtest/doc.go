@@ -1,13 +1,12 @@
-// Package programtest gives tests the program as production has it: a process of
-// its own that is started, asked over HTTP, killed and stopped. Beside it are the
-// simulated auvious that it calls, and the caller that Talkdesk would be. It is for
-// tests alone.
+// Package programtest runs the real program as a separate process. Tests start it, call it
+// over HTTP, kill it and stop it. The package also provides the simulated auvious and an HTTP
+// client in the role of Talkdesk. Only tests import it.
 //
-// A package that uses it hands its TestMain on to [Main]:
+// A package that uses it calls [Main] in its TestMain:
 //
 //	func TestMain(m *testing.M) { os.Exit(programtest.Main(m)) }
 //
-// and then has all it needs for a conversation:
+// A test then starts a conversation like this:
 //
 //	auvious := programtest.StartAuvious(t, simulator.Config{})
 //	program := programtest.Start(t, programtest.Command{
@@ -17,8 +16,7 @@
 //	programtest.Post(t, base, "call-1")
 //	programtest.Ready(t, base, "call-1")
 //
-// A program is built once for a test binary, ours with the race detector if that one
-// has it; a race that it reports fails the test which started it. Every process
-// ends with its test at the latest. Every wait ends after [roomlinktest.Timeout], and the
-// test with it.
+// The program is built once for a test binary, with the race detector if the tests use it. A
+// reported race fails the test that started the program. Every process ends with its test. Every
+// wait fails its test after [roomlinktest.Timeout].
 package programtest

@@ -2,5 +2,5 @@
 
 package programtest
 
-// withRace tells whether the tests run with the race detector.
+// withRace reports whether the tests run with the race detector.
 const withRace = false

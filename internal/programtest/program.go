@@ -16,18 +16,16 @@ import (
 	"roomlink/internal/roomlinktest"
 )
 
-// Command says what is to run.
+// Command is a command to run.
 type Command struct {
-	// Path of the executable; by default that of roomlink, built when it is first
-	// needed.
+	// Path is the executable; roomlink if empty.
 	Path string
 	Args []string
-	// Env is all that it has of an environment, besides a HOME and a TMPDIR of its
-	// own and the PATH of the system.
+	// Env is the whole environment, apart from PATH and a new HOME and TMPDIR.
 	Env map[string]string
 }
 
-// Program is a process that was started.
+// Program is a started process.
 type Program struct {
 	tb   testing.TB
 	cmd  *exec.Cmd
@@ -37,18 +35,18 @@ type Program struct {
 	mu      sync.Mutex
 	lines   []string
 	changed chan struct{}
-	// seen is how many lines NextLine has passed.
+	// seen is the number of lines that NextLine has read.
 	seen int
 }
 
-// Start starts a process, which is killed at the end of the test if it still runs.
+// Start starts a process. It is killed when the test ends.
 func Start(tb testing.TB, command Command) *Program {
 	tb.Helper()
 	if command.Path == "" {
 		command.Path = Build(tb, Roomlink)
 	}
 	p := &Program{tb: tb, done: make(chan struct{}), changed: make(chan struct{})}
-	//nolint:gosec,noctx // a test says what it runs; it ends with the test, which awaits that
+	//nolint:gosec,noctx // the command comes from the test, and Cleanup ends the process
 	p.cmd = exec.Command(command.Path, command.Args...)
 	p.cmd.Env = []string{"HOME=" + tb.TempDir(), "TMPDIR=" + tb.TempDir(), "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
 	for name, value := range command.Env {
@@ -75,13 +73,13 @@ func Start(tb testing.TB, command Command) *Program {
 	return p
 }
 
-// end is the end of a long text.
+// end returns the end of a long text.
 func end(text string) string {
-	const most = 8 << 10
-	return text[max(0, len(text)-most):]
+	const maxEnd = 8 << 10
+	return text[max(0, len(text)-maxEnd):]
 }
 
-// Run runs a process to its end and returns what it printed.
+// Run runs a process to its end and returns its exit code and output.
 func Run(tb testing.TB, command Command) (code int, stdout, stderr string) {
 	tb.Helper()
 	p := Start(tb, command)
@@ -89,7 +87,7 @@ func Run(tb testing.TB, command Command) (code int, stdout, stderr string) {
 	return code, p.Output(), p.Log()
 }
 
-// read keeps the log, and ends with the process.
+// read collects the log until the process ends.
 func (p *Program) read(stderr io.Reader) {
 	defer close(p.done)
 	reader := bufio.NewReader(stderr)
@@ -106,10 +104,10 @@ func (p *Program) read(stderr io.Reader) {
 			break
 		}
 	}
-	_ = p.cmd.Wait() // how it ended is read from its state
+	_ = p.cmd.Wait() // Wait reads the exit code from the process state
 }
 
-// Log is all that the process has written to standard error.
+// Log returns the standard error of the process.
 func (p *Program) Log() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,7 +121,7 @@ func (p *Program) Line(fields map[string]string) map[string]any {
 	return line
 }
 
-// NextLine is like Line, and looks only behind the line that it returned last.
+// NextLine is like Line, but starts after the line that it returned last.
 func (p *Program) NextLine(fields map[string]string) map[string]any {
 	p.tb.Helper()
 	p.mu.Lock()
@@ -136,11 +134,11 @@ func (p *Program) NextLine(fields map[string]string) map[string]any {
 	return line
 }
 
-// lineFrom looks only at lines from a number on, and also returns the number of
-// the one behind.
-func (p *Program) lineFrom(fields map[string]string, from int) (found map[string]any, behind int) {
+// lineFrom is like Line, but starts at the given line number. It also returns the number of the
+// line after the result.
+func (p *Program) lineFrom(fields map[string]string, from int) (found map[string]any, next int) {
 	p.tb.Helper()
-	behind = p.awaitLine(fmt.Sprint(fields), from, func(text string) bool {
+	next = p.awaitLine(fmt.Sprint(fields), from, func(text string) bool {
 		var line map[string]any
 		if json.Unmarshal([]byte(text), &line) != nil || !has(line, fields) {
 			return false
@@ -148,18 +146,18 @@ func (p *Program) lineFrom(fields map[string]string, from int) (found map[string
 		found = line
 		return true
 	})
-	return found, behind
+	return found, next
 }
 
-// AwaitLog waits until the log has a line with a text in it.
+// AwaitLog waits for a log line that contains a text.
 func (p *Program) AwaitLog(text string) {
 	p.tb.Helper()
 	p.awaitLine(text, 0, func(line string) bool { return strings.Contains(line, text) })
 }
 
-// awaitLine waits for a line, and returns the number of the one behind it. It looks
-// only at lines from a number on.
-func (p *Program) awaitLine(what string, from int, wanted func(string) bool) (behind int) {
+// awaitLine waits for a line from the given number on. It returns the number of the line after
+// the result.
+func (p *Program) awaitLine(what string, from int, wanted func(string) bool) (next int) {
 	p.tb.Helper()
 	deadline := time.NewTimer(roomlinktest.Timeout)
 	defer deadline.Stop()
@@ -179,7 +177,7 @@ func (p *Program) awaitLine(what string, from int, wanted func(string) bool) (be
 		select {
 		case <-changed:
 		case <-p.done:
-			ended = true // its last lines may have come in between
+			ended = true // check its last lines once more
 		case <-deadline.C:
 			p.tb.Fatalf("no line %s after %v:\n%s", what, roomlinktest.Timeout, p.Log())
 		}
@@ -195,17 +193,17 @@ func has(line map[string]any, fields map[string]string) bool {
 	return true
 }
 
-// Address waits until a part listens, and returns the base of its address.
+// Address waits until a part listens and returns its base URL.
 func (p *Program) Address(part string) string {
 	p.tb.Helper()
 	line := p.Line(map[string]string{"message": "listening", "part": part})
 	return fmt.Sprintf("http://%v", line["address"])
 }
 
-// Output is all that the process has printed to standard output.
+// Output returns the standard output of the process.
 func (p *Program) Output() string { return p.out.String() }
 
-// AwaitOutput waits until the process has printed a text.
+// AwaitOutput waits until the standard output contains a text.
 func (p *Program) AwaitOutput(text string) {
 	p.tb.Helper()
 	deadline := time.NewTimer(roomlinktest.Timeout)
@@ -223,8 +221,8 @@ func (p *Program) AwaitOutput(text string) {
 	}
 }
 
-// Kill ends the process as a crash does, and returns when it has ended. It may be
-// called again, and from any goroutine.
+// Kill sends SIGKILL and waits for the end of the process. It may be called several times, and
+// from any goroutine.
 func (p *Program) Kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
@@ -238,7 +236,7 @@ func (p *Program) Signal(signal syscall.Signal) {
 	}
 }
 
-// Stop ends the process as an operator does, and returns its exit code.
+// Stop sends SIGTERM, waits for the end of the process and returns its exit code.
 func (p *Program) Stop() int {
 	p.tb.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
@@ -258,8 +256,8 @@ func (p *Program) Wait() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// PID is the number of the process.
+// PID returns the process ID.
 func (p *Program) PID() int { return p.cmd.Process.Pid }
 
-// Done is closed when the process has ended.
+// Done returns a channel that is closed when the process ends.
 func (p *Program) Done() <-chan struct{} { return p.done }

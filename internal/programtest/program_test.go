@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(programtest.Main(m)) }
 
-// TestProgram takes the program that was built through a life of its own.
+// TestProgram starts, uses and stops the program.
 func TestProgram(t *testing.T) {
 	auvious := programtest.StartAuvious(t, simulator.Config{})
 	p := programtest.Start(t, programtest.Command{
