@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
+	"roomlink/internal/programtest"
 	"roomlink/internal/roomlinktest"
 )
 
@@ -44,24 +44,13 @@ func dial(ctx context.Context, c broker.RemoteConfig) (<-chan dialled, lines) {
 	return done, log
 }
 
-// freeAddress returns an address without a listener.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("listening: %v", err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
-func TestDialWaitsForTheBroker(t *testing.T) {
+func TestDialWaitsForBroker(t *testing.T) {
 	dir := t.TempDir()
 	first := fixture{Broker: embed(t, config(dir, "acme")), dir: dir}
 	password := first.password(t, broker.OperatorUser)
 	first.Close()
 
-	address := freeAddress(t)
+	address := programtest.FreeAddress(t)
 	done, log := dial(roomlinktest.Context(t), broker.RemoteConfig{
 		URL: "nats://" + address, User: broker.OperatorUser, Password: password, Operator: true,
 	})
@@ -84,10 +73,10 @@ func TestDialWaitsForTheBroker(t *testing.T) {
 	}
 }
 
-func TestDialEndsWithItsContext(t *testing.T) {
+func TestDialEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(roomlinktest.Context(t))
 	stopped := errors.New("stopped")
-	done, log := dial(ctx, broker.RemoteConfig{URL: "nats://" + freeAddress(t)})
+	done, log := dial(ctx, broker.RemoteConfig{URL: "nats://" + programtest.FreeAddress(t)})
 	roomlinktest.Receive(t, log, "an attempt")
 	cancel(stopped)
 	got := roomlinktest.Receive(t, done, "the end")
@@ -120,7 +109,7 @@ func TestDialReturnsPermanentErrors(t *testing.T) {
 
 func TestDialHidesPasswords(t *testing.T) {
 	const word = "invented-password"
-	address := freeAddress(t)
+	address := programtest.FreeAddress(t)
 	ctx, cancel := context.WithCancel(roomlinktest.Context(t))
 	done, log := dial(ctx, broker.RemoteConfig{URL: "nats://u:" + word + "@" + address + ",nats://u:" + word + "@" + address})
 	line := roomlinktest.Receive(t, log, "an attempt")

@@ -18,9 +18,9 @@ import (
 	"roomlink/internal/simulator"
 )
 
-// TestClock steps the clock of the program by an hour while a call of auvious is under
-// way, and while events wait to be tried, or to be tried again. Its token serves on,
-// every event gets its links, and no room is made in vain.
+// TestClock steps the program's clock by an hour during a call to auvious, while other events wait
+// for their first try or a retry. The access token must stay in use, every event must get its
+// links, and no room may be made twice.
 func TestClock(t *testing.T) {
 	t.Parallel()
 	for name, step := range map[string]time.Duration{"ahead": time.Hour, "back": -time.Hour} {
@@ -38,13 +38,13 @@ func testClock(t *testing.T, step time.Duration) {
 	env := environment(t, auvious)
 	p := programtest.Start(t, programtest.Command{Args: []string{"serve"}, Env: env})
 	clock := clockOf(t, p)
-	var taken []string
+	var accepted []string
 	post := func(id string) {
 		t.Helper()
 		if got := programtest.Post(t, p.Address("public"), id); got.Status/100 != 2 {
 			t.Fatalf("posting %q: got %d %q, want 2xx", id, got.Status, got.Fields["error"])
 		}
-		taken = append(taken, id)
+		accepted = append(accepted, id)
 	}
 	post("before")
 	programtest.Ready(t, p.Address("public"), "before")
@@ -58,7 +58,7 @@ func testClock(t *testing.T, step time.Duration) {
 		return &simulator.Answer{Wait: release}
 	})
 	post(held)
-	roomlinktest.Receive(t, called, "a call of auvious")
+	roomlinktest.Receive(t, called, "a call to auvious")
 	for i := range events {
 		post(fmt.Sprintf("call-%d", i))
 	}
@@ -69,24 +69,23 @@ func testClock(t *testing.T, step time.Duration) {
 	close(release)
 	auvious.Script(nil)
 	post("after")
-	for _, id := range taken {
+	for _, id := range accepted {
 		programtest.Ready(t, p.Address("public"), id)
 	}
 	drain(t, p)
 	line := p.Line(map[string]string{"message": "links stored", "interaction_id": "after"})
 	at, err := time.Parse(time.RFC3339, fmt.Sprint(line["time"]))
 	if stepped := time.Until(at); err != nil || (stepped-step).Abs() > step.Abs()/2 {
-		t.Errorf("the program's clock: got %v from now and error %v, want %v", stepped, err, step)
+		t.Errorf("the program's clock: got %v ahead and error %v, want %v", stepped, err, step)
 	}
 	if got := auvious.Stats().TokenCalls; got != tokens {
-		t.Errorf("tokens that were fetched after the step: got %d, want none", got-tokens)
+		t.Errorf("access tokens fetched after the step: got %d, want none", got-tokens)
 	}
-	reconcile(t, stop(t, p, env), auvious, taken, 0)
+	reconcile(t, stop(t, p, env), auvious, accepted, 0)
 }
 
-// TestClockBetweenStarts: the program is killed while its clock is an hour ahead, and
-// started again with one that is right. What waited to be tried again does not wait
-// for that hour.
+// TestClockBetweenStarts kills the program while its clock is an hour ahead and restarts it with
+// the correct clock. Events that wait for a retry must not wait for that hour.
 func TestClockBetweenStarts(t *testing.T) {
 	t.Parallel()
 	const events = 40
@@ -98,35 +97,35 @@ func TestClockBetweenStarts(t *testing.T) {
 	auvious.Script(func(simulator.Call) *simulator.Answer {
 		return &simulator.Answer{Status: http.StatusServiceUnavailable}
 	})
-	taken := make([]string, events)
-	for i := range taken {
-		taken[i] = fmt.Sprintf("call-%d", i)
-		if got := programtest.Post(t, p.Address("public"), taken[i]); got.Status/100 != 2 {
-			t.Fatalf("posting %q: got %d %q, want 2xx", taken[i], got.Status, got.Fields["error"])
+	accepted := make([]string, events)
+	for i := range accepted {
+		accepted[i] = fmt.Sprintf("call-%d", i)
+		if got := programtest.Post(t, p.Address("public"), accepted[i]); got.Status/100 != 2 {
+			t.Fatalf("posting %q: got %d %q, want 2xx", accepted[i], got.Status, got.Fields["error"])
 		}
 	}
 	p.Line(map[string]string{"message": "breaker changed", "breaker": "open"})
 	p.Kill()
 	auvious.Script(nil)
 	p = programtest.Start(t, serve)
-	for _, id := range taken {
+	for _, id := range accepted {
 		programtest.Ready(t, p.Address("public"), id)
 	}
 	drain(t, p)
-	reconcile(t, stop(t, p, env), auvious, taken, 0)
+	reconcile(t, stop(t, p, env), auvious, accepted, 0)
 }
 
-// clock is the wall clock of a process, as that reads it. Its monotonic clock is left
-// alone, as it is by whoever sets the clock of a machine.
+// clock is the wall clock of a process. Its monotonic clock is unchanged, as when an operator sets
+// the clock of a machine.
 type clock struct {
 	tb     testing.TB
 	memory *os.File
-	// offset is where the process has what it adds to the machine's clock.
+	// offset is the address of the seconds that the process adds to the machine's clock.
 	offset int64
 }
 
-// stub asks the kernel for a clock, and adds the 64 bits behind it to the seconds of
-// the wall clock's answer.
+// stub calls the kernel's clock_gettime. For the wall clock it adds the 64-bit number after the
+// code to the seconds of the result.
 var stub = []byte{
 	0xb8, 0xe4, 0x00, 0x00, 0x00, // mov eax, SYS_clock_gettime
 	0x0f, 0x05, // syscall
@@ -139,14 +138,14 @@ var stub = []byte{
 	0, 0, 0, 0, 0, 0, 0, 0,
 }
 
-// clockOf takes the clock of a process over: a program of Go reads it with a function
-// that the kernel lays into its memory, and that is led to the stub.
+// clockOf takes control of the clock of a process. A Go program reads the clock with a function
+// that the kernel maps into its memory, the vDSO. clockOf makes that function jump to the stub.
 func clockOf(tb testing.TB, p *programtest.Program) *clock {
 	tb.Helper()
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		programtest.Skipf(tb, "the clock of a process can be set on linux/amd64 alone")
+		programtest.Skipf(tb, "setting the clock of a process requires linux/amd64")
 	}
-	p.Address("public") // it runs, and its start is behind it
+	p.Address("public") // wait for the end of its start
 	p.Signal(syscall.SIGSTOP)
 	defer p.Signal(syscall.SIGCONT)
 	memory, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", p.PID()), os.O_RDWR, 0)
@@ -156,11 +155,11 @@ func clockOf(tb testing.TB, p *programtest.Program) *clock {
 	tb.Cleanup(func() { _ = memory.Close() })
 	start, image := vdso(tb, p.PID(), memory)
 	function := symbol(tb, image, "__vdso_clock_gettime")
-	free := (len(bytes.TrimRight(image, "\x00")) + 63) &^ 63 // behind all that is there
+	free := (len(bytes.TrimRight(image, "\x00")) + 63) &^ 63 // after the existing code
 	if free+len(stub) > len(image) {
-		tb.Fatalf("the vDSO has %d bytes: got no room for %d more", len(image), len(stub))
+		tb.Fatalf("the vDSO has %d bytes: got no space for %d more", len(image), len(stub))
 	}
-	jump := bytes.Clone(image[function : function+8]) // in one write, as other threads may be in it
+	jump := bytes.Clone(image[function : function+8]) // one write, because other threads may execute it
 	jump[0] = 0xe9
 	binary.LittleEndian.PutUint32(jump[1:], uint32(free-function-5))
 	c := &clock{tb, memory, start + int64(free) + int64(len(stub)) - 8}
@@ -169,7 +168,7 @@ func clockOf(tb testing.TB, p *programtest.Program) *clock {
 	return c
 }
 
-// step steps the clock. It stays there until it is stepped again.
+// step sets the offset from the machine's clock.
 func (c *clock) step(by time.Duration) {
 	c.tb.Helper()
 	c.write(c.offset, binary.LittleEndian.AppendUint64(nil, uint64(by/time.Second)))
@@ -182,12 +181,12 @@ func (c *clock) write(at int64, data []byte) {
 	}
 }
 
-// vdso is where the kernel's own functions lie in a process, and what they are.
+// vdso returns the address and the contents of the vDSO of a process.
 func vdso(tb testing.TB, pid int, memory *os.File) (start int64, image []byte) {
 	tb.Helper()
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
-		tb.Fatalf("reading the map of a process: %v", err)
+		tb.Fatalf("reading the memory map of a process: %v", err)
 	}
 	for line := range strings.Lines(string(maps)) {
 		var end int64
@@ -207,7 +206,7 @@ func vdso(tb testing.TB, pid int, memory *os.File) (start int64, image []byte) {
 	return 0, nil
 }
 
-// symbol is where a function lies in an image.
+// symbol returns the offset of a function in an image.
 func symbol(tb testing.TB, image []byte, name string) int {
 	tb.Helper()
 	file, err := elf.NewFile(bytes.NewReader(image))

@@ -14,96 +14,94 @@ import (
 	"roomlink/messages"
 )
 
-// TestCluster runs on three NATS servers. The one that leads the queue is killed under
-// load, and started again; then the next one that does is frozen, and let go on, still
-// believing that it leads.
+// TestCluster uses three NATS servers. It kills the leader of the queue under load and restarts it.
+// Then it freezes the new leader and lets it continue.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	auvious, _ := startAuvious(t)
 	servers := startServers(t, 3)
 	env := environment(t, auvious)
-	use(env, servers...)
-	receives := programtest.Start(t, programtest.Command{Args: []string{"webhook"}, Env: env})
-	works := programtest.Start(t, programtest.Command{Args: []string{"worker"}, Env: env})
-	l := startLoad(t, receives.Address("public"))
-	l.awaitTaken(100)
-	js := observe(t, servers...)
-	awaitWhole(t, js)
-	t.Logf("longest time without a 2xx: %v while all is well", l.sinceGap())
+	useServers(env, servers...)
+	webhook := programtest.Start(t, programtest.Command{Args: []string{"webhook"}, Env: env})
+	worker := programtest.Start(t, programtest.Command{Args: []string{"worker"}, Env: env})
+	l := startLoad(t, webhook.Address("public"))
+	l.awaitAccepted(100)
+	js := dialOperator(t, servers...)
+	awaitReplicas(t, js)
+	t.Logf("longest time without a 2xx: %v before a failure", l.longestGap())
 
 	leader := leaderOf(t, js, servers)
 	leader.Kill()
-	l.awaitTaken(100)
-	t.Logf("longest time without a 2xx: %v as the leader was killed", l.sinceGap())
+	l.awaitAccepted(100)
+	t.Logf("longest time without a 2xx: %v when the leader was killed", l.longestGap())
 	leader.start(t)
-	awaitWhole(t, js)
+	awaitReplicas(t, js)
 
 	leader = leaderOf(t, js, servers)
 	leader.Signal(syscall.SIGSTOP)
-	l.awaitTaken(100)
-	t.Logf("longest time without a 2xx: %v as the leader was frozen", l.sinceGap())
+	l.awaitAccepted(100)
+	t.Logf("longest time without a 2xx: %v when the leader was frozen", l.longestGap())
 	leader.Signal(syscall.SIGCONT)
-	l.awaitTaken(100)
-	awaitWhole(t, js)
-	t.Logf("longest time without a 2xx: %v as it went on", l.sinceGap())
+	l.awaitAccepted(100)
+	awaitReplicas(t, js)
+	t.Logf("longest time without a 2xx: %v when it continued", l.longestGap())
 
-	taken := l.stop()
+	accepted := l.stop()
 	awaitEmpty(t, js)
-	for _, p := range []*programtest.Program{receives, works} {
+	for _, p := range []*programtest.Program{webhook, worker} {
 		if code := p.Stop(); code != 0 {
 			t.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.Log())
 		}
 	}
-	reconcile(t, js, auvious, taken, 3*concurrency)
+	reconcile(t, js, auvious, accepted, 3*concurrency)
 }
 
-// TestPartition cuts a server off from the others of its cluster, under load: the one
-// that leads the queue, and that the webhook and the worker are connected to. It runs
-// on and answers their pings, but nothing can be stored through it, so they leave it
-// by themselves. Then the cluster is whole again.
+// TestPartition partitions a server from the rest of its cluster under load. The server is the
+// leader of the queue, and the webhook and the worker are connected to it. It still answers their
+// pings but can store nothing, so they must reconnect to another server. Then the partition ends.
 func TestPartition(t *testing.T) {
 	t.Parallel()
 	auvious, _ := startAuvious(t)
 	servers := startServers(t, 3)
-	js := observe(t, servers...)
+	js := dialOperator(t, servers...)
 	provision(t, js, len(servers))
-	cut := leaderOf(t, js, servers)
+	isolated := leaderOf(t, js, servers)
 	env := environment(t, auvious)
-	use(env, servers...)
-	env["ROOMLINK_NATS_URL"] = addressOf(cut) // which tells them of the others
-	receives := programtest.Start(t, programtest.Command{Args: []string{"webhook"}, Env: env})
-	works := programtest.Start(t, programtest.Command{Args: []string{"worker"}, Env: env})
-	l := startLoad(t, receives.Address("public"))
-	l.awaitTaken(100)
-	awaitWhole(t, js)
-	t.Logf("longest time without a 2xx: %v while all is well", l.sinceGap())
+	useServers(env, servers...)
+	env["ROOMLINK_NATS_URL"] = addressOf(isolated) // the server announces the others
+	webhook := programtest.Start(t, programtest.Command{Args: []string{"webhook"}, Env: env})
+	worker := programtest.Start(t, programtest.Command{Args: []string{"worker"}, Env: env})
+	l := startLoad(t, webhook.Address("public"))
+	l.awaitAccepted(100)
+	awaitReplicas(t, js)
+	t.Logf("longest time without a 2xx: %v before a failure", l.longestGap())
 
 	for range cuts {
-		cut.cutOff()
-		l.awaitTaken(100)
-		t.Logf("longest time without a 2xx: %v as the webhook's server was cut off", l.sinceGap())
-		left := cut
-		if cut = serverOf(t, receives, servers); cut == left {
-			t.Errorf("the webhook's server: got the one that was cut off, want another")
+		isolated.isolate()
+		l.awaitAccepted(100)
+		t.Logf("longest time without a 2xx: %v when the webhook's server was isolated", l.longestGap())
+		previous := isolated
+		if isolated = serverOf(t, webhook, servers); isolated == previous {
+			t.Errorf("the webhook's server: got the isolated one, want another")
 		}
-		left.rejoin()
-		l.awaitTaken(100)
-		awaitWhole(t, js)
-		t.Logf("longest time without a 2xx: %v as it came back", l.sinceGap())
+		previous.rejoin()
+		l.awaitAccepted(100)
+		awaitReplicas(t, js)
+		t.Logf("longest time without a 2xx: %v when it rejoined", l.longestGap())
 	}
 
-	taken := l.stop()
-	t.Logf("answers but 2xx, by status: %s", l.statuses())
+	accepted := l.stop()
+	t.Logf("other answers, by status: %s", l.statuses())
 	awaitEmpty(t, js)
-	for _, p := range []*programtest.Program{receives, works} {
+	for _, p := range []*programtest.Program{webhook, worker} {
 		if code := p.Stop(); code != 0 {
 			t.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.Log())
 		}
 	}
-	reconcile(t, js, auvious, taken, cuts*concurrency)
+	reconcile(t, js, auvious, accepted, cuts*concurrency)
 }
 
-// provision makes the streams. A cluster that has just begun answers nobody at first.
+// provision makes the streams. A new cluster does not answer at first.
 func provision(tb testing.TB, js jetstream.JetStream, replicas int) {
 	tb.Helper()
 	await(tb, "the streams", func() bool {
@@ -113,7 +111,7 @@ func provision(tb testing.TB, js jetstream.JetStream, replicas int) {
 	})
 }
 
-// serverOf is the server that a part was connected to again last.
+// serverOf returns the server that a part reconnected to last.
 func serverOf(tb testing.TB, p *programtest.Program, servers []*natsServer) *natsServer {
 	tb.Helper()
 	p.AwaitLog("broker connection restored")
@@ -126,12 +124,12 @@ func serverOf(tb testing.TB, p *programtest.Program, servers []*natsServer) *nat
 		}
 	}
 	if last == nil {
-		tb.Fatalf("the server that is connected to: got none of the cluster\n%s", p.Log())
+		tb.Fatalf("the server of the last connection: got none of the cluster\n%s", p.Log())
 	}
 	return last
 }
 
-// leaderOf waits until the queue has a leader, and returns it.
+// leaderOf waits until the queue has a leader and returns the leader.
 func leaderOf(tb testing.TB, js jetstream.JetStream, servers []*natsServer) *natsServer {
 	tb.Helper()
 	var leader *natsServer
@@ -150,8 +148,8 @@ func leaderOf(tb testing.TB, js jetstream.JetStream, servers []*natsServer) *nat
 	return leader
 }
 
-// awaitWhole waits until every server has every stream up to its end.
-func awaitWhole(tb testing.TB, js jetstream.JetStream) {
+// awaitReplicas waits until every server has a current replica of every stream.
+func awaitReplicas(tb testing.TB, js jetstream.JetStream) {
 	tb.Helper()
 	for _, name := range []string{messages.ConversationsStream, messages.LinksStream, messages.DeadLettersStream} {
 		await(tb, "all replicas of "+name, func() bool {

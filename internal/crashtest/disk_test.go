@@ -13,12 +13,12 @@ import (
 	"roomlink/internal/programtest"
 )
 
-// TestFullDisk fills the disk under load, and frees it again.
+// TestFullDisk fills the disk under load and frees it again.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	needs(t, "mount", "umount")
+	requireRoot(t, "mount", "umount")
 	disk := mount(t, "-t", "tmpfs", "-o", "size=32m", "tmpfs")
-	testFailingDisk(t, filepath.Join(disk, "data"), func(*programtest.Program) (mend func()) {
+	testFailingDisk(t, filepath.Join(disk, "data"), func(*programtest.Program) (repair func()) {
 		file, err := os.Create(filepath.Join(disk, "filler"))
 		if err != nil {
 			t.Fatalf("filling the disk: %v", err)
@@ -35,7 +35,7 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
-// zeroes has no end.
+// zeroes is an endless reader.
 type zeroes struct{}
 
 // Read implements [io.Reader].
@@ -44,20 +44,19 @@ func (zeroes) Read(into []byte) (int, error) {
 	return len(into), nil
 }
 
-// TestDiskThatFailsToSync has every fsync of the program answer EIO for a while, under
-// load.
-func TestDiskThatFailsToSync(t *testing.T) {
+// TestFailingSync makes every fsync of the program return EIO for a while under load.
+func TestFailingSync(t *testing.T) {
 	t.Parallel()
-	needs(t, "strace")
-	testFailingDisk(t, t.TempDir(), func(p *programtest.Program) (mend func()) {
+	requireRoot(t, "strace")
+	testFailingDisk(t, t.TempDir(), func(p *programtest.Program) (repair func()) {
 		tracer := programtest.Start(t, programtest.Command{Path: "strace", Args: []string{
 			"-f", "-p", strconv.Itoa(p.PID()), "-o", os.DevNull, "-e", "trace=fsync,fdatasync",
 			"-e", "inject=fsync,fdatasync:error=EIO",
 		}})
 		tracer.AwaitLog("attached")
-		// From here on nothing reaches the disk for sure.
+		// From now on no write is safely on the disk.
 		if got := programtest.Post(t, p.Address("public"), "unsynced"); got.Status/100 == 2 {
-			t.Errorf("an event that could not be synced: got %d %q, want no 2xx", got.Status, got.Fields["status"])
+			t.Errorf("an event that cannot be synced: got %d %q, want no 2xx", got.Status, got.Fields["status"])
 		}
 		return func() {
 			tracer.Stop()
@@ -65,45 +64,43 @@ func TestDiskThatFailsToSync(t *testing.T) {
 	})
 }
 
-// testFailingDisk runs the program on a disk that fails under load and is mended. The
-// failure is answered 503 and makes the program unfit to live on, and once it is mended
-// all goes on by itself.
-func testFailingDisk(t *testing.T, dir string, fail func(*programtest.Program) (mend func())) {
+// testFailingDisk runs the program on a disk that fails under load. While it fails, the program must
+// answer 503 and its liveness check must fail. After the repair, the program must recover by itself.
+func testFailingDisk(t *testing.T, dir string, fail func(*programtest.Program) (repair func())) {
 	auvious, _ := startAuvious(t)
 	env := environment(t, auvious)
 	env["ROOMLINK_DATA_DIR"] = dir
 	p := programtest.Start(t, programtest.Command{Args: []string{"serve"}, Env: env})
 	l := startLoad(t, p.Address("public"))
-	l.awaitTaken(50)
+	l.awaitAccepted(50)
 	alive := p.Address("operations") + "/livez"
 	if status, text := programtest.Visit(t, alive); status != http.StatusOK {
 		t.Fatalf("health: got %d %q, want 200", status, text)
 	}
 
-	mend := fail(p)
+	repair := fail(p)
 	l.awaitRefused(http.StatusServiceUnavailable, callers)
-	await(t, "a failed check of health", func() bool {
+	await(t, "a failed health check", func() bool {
 		status, _ := programtest.Visit(t, alive)
 		return status == http.StatusServiceUnavailable
 	})
-	p.AwaitLog(`"cause":"publishing the event: the broker is not healthy`) // from then on nothing is tried
+	p.AwaitLog(`"cause":"publishing the event: the broker is not healthy`) // from now on the program does not try to store events
 	before := len(l.answered())
 	l.awaitRefused(http.StatusServiceUnavailable, callers)
 	if after := len(l.answered()); after != before {
 		t.Errorf("events answered 2xx while the disk fails: got %d, want none", after-before)
 	}
-	mend()
+	repair()
 	await(t, "health", func() bool {
 		status, _ := programtest.Visit(t, alive)
 		return status == http.StatusOK
 	})
-	l.awaitTaken(50)
-	taken := l.stop()
-	t.Logf("answers but 2xx, by status: %s", l.statuses())
-	// An event whose removal failed with the disk stays in the queue for a while, and
-	// has its links.
-	for _, id := range taken {
+	l.awaitAccepted(50)
+	accepted := l.stop()
+	t.Logf("other answers, by status: %s", l.statuses())
+	// An event may have links and still be in the queue for a while, if its removal failed.
+	for _, id := range accepted {
 		programtest.Ready(t, l.target(), id)
 	}
-	reconcile(t, stop(t, p, env), auvious, taken, concurrency)
+	reconcile(t, stop(t, p, env), auvious, accepted, concurrency)
 }

@@ -10,43 +10,43 @@ import (
 	"roomlink/internal/roomlinktest"
 )
 
-// needs skips a test for want of root or of a program.
-func needs(tb testing.TB, programs ...string) {
+// requireRoot skips a test that does not run as root or lacks a program.
+func requireRoot(tb testing.TB, programs ...string) {
 	tb.Helper()
 	if os.Geteuid() != 0 {
-		programtest.Skipf(tb, "only root may do this")
+		programtest.Skipf(tb, "this test requires root")
 	}
 	for _, program := range programs {
 		if _, err := exec.LookPath(program); err != nil {
-			programtest.Skipf(tb, "%s is not there", program)
+			programtest.Skipf(tb, "this test requires %s", program)
 		}
 	}
 }
 
-// try runs a program to its end.
-func try(tb testing.TB, name string, args ...string) (printed string, err error) {
+// run runs a program to its end.
+func run(tb testing.TB, name string, args ...string) (printed string, err error) {
 	tb.Helper()
 	output, err := exec.CommandContext(roomlinktest.Context(tb), name, args...).CombinedOutput()
 	return string(output), err
 }
 
-// must is like try, and wants it to work.
-func must(tb testing.TB, name string, args ...string) {
+// mustRun is like run, but fails the test on an error.
+func mustRun(tb testing.TB, name string, args ...string) {
 	tb.Helper()
-	if printed, err := try(tb, name, args...); err != nil {
+	if printed, err := run(tb, name, args...); err != nil {
 		tb.Fatalf("running %s %q: %v\n%s", name, args, err, printed)
 	}
 }
 
-// mount mounts a file system for the length of a test, and returns where. A machine
-// that does not let even root do that has the test skipped.
+// mount mounts a file system until the test ends and returns its directory. It skips the test on a
+// machine where root cannot mount.
 func mount(tb testing.TB, args ...string) (dir string) {
 	tb.Helper()
 	dir = filepath.Join(tb.TempDir(), "mnt")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		tb.Fatalf("making a directory: %v", err)
 	}
-	if printed, err := try(tb, "mount", append(args, dir)...); err != nil {
+	if printed, err := run(tb, "mount", append(args, dir)...); err != nil {
 		programtest.Skipf(tb, "mounting %q: %v\n%s", args, err, printed)
 	}
 	tb.Cleanup(func() {

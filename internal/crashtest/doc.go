@@ -1,18 +1,16 @@
-// Package crashtest holds the tests that break the machine under the program: the
-// processes of roomlink and of NATS are killed under load, servers of a cluster die,
-// freeze and are cut off from the others, the power of a disk is cut, disks fill up or
-// fail, and clocks are set. All of it is real: processes of the very programs, SIGKILL,
-// routes that swallow what passes, file systems of their own, system calls that answer
-// EIO. It has no code of its own.
+// Package crashtest contains the tests of failures of the machine. In them, processes of
+// roomlink and NATS are killed under load, servers of a cluster are killed, frozen and
+// partitioned, a disk loses power, fills up or fails, and the clock is set. The tests use real
+// processes, SIGKILL, network partitions, file systems and failing system calls. The package has
+// no code of its own.
 //
-// What the tests hold: every event that was answered 2xx has one set of links or
-// one dead letter, whatever was killed, cut or full, and auvious was asked for few
-// rooms too many, which is counted against the simulator's own count.
+// The tests check that every event that was answered 2xx gets exactly one set of links or one
+// dead letter. They compare the number of orphan rooms with the count of the simulator.
 //
-//	go test ./internal/crashtest/                      # a short form, as CI runs it
-//	go test -tags soak -v -timeout 30m ./internal/crashtest/
+//	go test ./internal/crashtest/                             # the short form, as in CI
+//	go test -tags soak -v -timeout 30m ./internal/crashtest/  # the long form
 //
-// The second kills twenty times, and cuts the power, and a server off, thrice each.
-// What a test needs and does not find (root, loop devices, xfsprogs, strace) has it
-// skipped, unless the environment says CI=true, where that is a failure.
+// The long form kills twenty times instead of three times, and repeats power failures and
+// partitions three times. Some tests need root, loop devices, xfsprogs or strace. They are skipped
+// without them, but with CI=true in the environment they fail.
 package crashtest

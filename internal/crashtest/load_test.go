@@ -16,33 +16,33 @@ import (
 
 const (
 	callers = 16
-	// perSecond bounds the load; a slow machine has less of it.
-	perSecond = 150
+	// maxRate bounds the load, in events a second.
+	maxRate = 150
 )
 
-// load is callers who report one conversation after the other, each again and again
-// until it is answered 2xx.
+// load is a group of callers. Each caller reports one conversation after the other, and repeats
+// each until it is answered 2xx.
 type load struct {
 	tb      testing.TB
 	limiter *rate.Limiter
 	stopped chan struct{}
 	group   sync.WaitGroup
 
-	mu      sync.Mutex
-	base    string
-	taken   []string
-	refused map[int]int
-	last    time.Time
-	gap     time.Duration
-	// changed is closed, and replaced, with every answer.
+	mu       sync.Mutex
+	base     string
+	accepted []string
+	refused  map[int]int
+	last     time.Time
+	gap      time.Duration
+	// changed is closed and replaced on every answer.
 	changed chan struct{}
 }
 
-// startLoad has callers report to a webhook until they are stopped.
+// startLoad starts callers that report to a webhook until stop is called.
 func startLoad(tb testing.TB, base string) *load {
 	tb.Helper()
 	l := &load{
-		tb: tb, limiter: rate.NewLimiter(perSecond, callers), stopped: make(chan struct{}),
+		tb: tb, limiter: rate.NewLimiter(maxRate, callers), stopped: make(chan struct{}),
 		base: base, refused: map[int]int{}, changed: make(chan struct{}),
 	}
 	ctx, cancel := context.WithCancel(tb.Context())
@@ -61,8 +61,7 @@ func startLoad(tb testing.TB, base string) *load {
 	return l
 }
 
-// report reports a conversation until that is answered 2xx, and tells whether there
-// may be another one.
+// report reports a conversation until it is answered 2xx. It returns false when the load stops.
 func (l *load) report(ctx context.Context, id string) bool {
 	select {
 	case <-l.stopped:
@@ -83,14 +82,14 @@ func (l *load) target() string {
 	return l.base
 }
 
-// aim has the callers report to another webhook.
-func (l *load) aim(base string) {
+// setTarget makes the callers report to another webhook.
+func (l *load) setTarget(base string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.base = base
 }
 
-// count counts an answer, and tells whether it was 2xx.
+// count counts an answer and reports whether it was 2xx.
 func (l *load) count(id string, status int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -100,7 +99,7 @@ func (l *load) count(id string, status int) bool {
 		l.refused[status]++
 		return false
 	}
-	l.taken = append(l.taken, id)
+	l.accepted = append(l.accepted, id)
 	if !l.last.IsZero() {
 		l.gap = max(l.gap, time.Since(l.last))
 	}
@@ -108,7 +107,7 @@ func (l *load) count(id string, status int) bool {
 	return true
 }
 
-// await waits until something holds of the counts, which it may read.
+// await waits until a condition holds. The condition may read the counts.
 func (l *load) await(what string, holds func() bool) {
 	l.tb.Helper()
 	deadline := time.NewTimer(roomlinktest.Timeout)
@@ -116,7 +115,7 @@ func (l *load) await(what string, holds func() bool) {
 	for {
 		l.mu.Lock()
 		done, changed := holds(), l.changed
-		taken, refused := len(l.taken), fmt.Sprint(l.refused)
+		accepted, refused := len(l.accepted), fmt.Sprint(l.refused)
 		l.mu.Unlock()
 		if done {
 			return
@@ -124,21 +123,21 @@ func (l *load) await(what string, holds func() bool) {
 		select {
 		case <-changed:
 		case <-deadline.C:
-			l.tb.Fatalf("waiting for %s: got %d events taken, refused by status %s", what, taken, refused)
+			l.tb.Fatalf("waiting for %s: got %d events accepted, refused by status %s", what, accepted, refused)
 		}
 	}
 }
 
-// awaitTaken waits until that many more events are answered 2xx.
-func (l *load) awaitTaken(more int) {
+// awaitAccepted waits until the given number of further events are answered 2xx.
+func (l *load) awaitAccepted(more int) {
 	l.tb.Helper()
 	l.mu.Lock()
-	want := len(l.taken) + more
+	want := len(l.accepted) + more
 	l.mu.Unlock()
-	l.await(fmt.Sprintf("%d events", more), func() bool { return len(l.taken) >= want })
+	l.await(fmt.Sprintf("%d events", more), func() bool { return len(l.accepted) >= want })
 }
 
-// awaitRefused waits until that many more events are answered with a status.
+// awaitRefused waits until the given number of further events are answered with a status.
 func (l *load) awaitRefused(status, more int) {
 	l.tb.Helper()
 	l.mu.Lock()
@@ -147,9 +146,8 @@ func (l *load) awaitRefused(status, more int) {
 	l.await(fmt.Sprintf("%d answers of %d", more, status), func() bool { return l.refused[status] >= want })
 }
 
-// sinceGap measures the gap anew, and returns the longest time without a 2xx since it
-// did so last.
-func (l *load) sinceGap() time.Duration {
+// longestGap returns the longest time without a 2xx since its last call.
+func (l *load) longestGap() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	gap := l.gap
@@ -157,7 +155,7 @@ func (l *load) sinceGap() time.Duration {
 	return gap
 }
 
-// stop lets every caller finish, and returns the events that were answered 2xx.
+// stop waits for every caller and returns the events that were answered 2xx.
 func (l *load) stop() []string {
 	l.tb.Helper()
 	close(l.stopped)
@@ -169,16 +167,16 @@ func (l *load) stop() []string {
 	select {
 	case <-done:
 	case <-time.After(roomlinktest.Timeout):
-		l.tb.Fatalf("the callers get no 2xx: got statuses %v", l.statuses())
+		l.tb.Fatalf("waiting for the callers: got statuses %v, want 2xx", l.statuses())
 	}
 	return l.answered()
 }
 
-// answered are the events that were answered 2xx so far.
+// answered returns the events that were answered 2xx so far.
 func (l *load) answered() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.taken
+	return l.accepted
 }
 
 func (l *load) statuses() string {

@@ -2,8 +2,7 @@
 
 package crashtest_test
 
-// How often a test breaks something: seldom, for every change. With the build tag
-// soak it is often.
+// How often a test breaks something. The build tag soak selects larger numbers.
 const (
 	kills = 3
 	cuts  = 1

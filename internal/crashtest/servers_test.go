@@ -26,19 +26,18 @@ const (
 	operatorPassword = "invented-operator"
 )
 
-// natsServer is a NATS server with the configuration that is deployed, as a process.
-// It keeps its addresses and its store when it is started again.
+// natsServer is a process of a NATS server with the configuration in deploy. It keeps its addresses
+// and its store over a restart.
 type natsServer struct {
 	*programtest.Program
 
 	name, address, route string
 	command              programtest.Command
-	// networks lie between it and the others of its cluster, one for each way a
-	// connection is made.
+	// networks connect it with the others of its cluster, one for each direction.
 	networks []*roomlinktest.Network
 }
 
-// startServers runs NATS servers, as a cluster if they are several.
+// startServers runs NATS servers, as a cluster if there are several.
 func startServers(tb testing.TB, count int) []*natsServer {
 	tb.Helper()
 	deployed, err := os.ReadFile("../../deploy/nats.conf")
@@ -68,10 +67,9 @@ func startServers(tb testing.TB, count int) []*natsServer {
 	return servers
 }
 
-// routes are the changes that a cluster makes to the configuration of one of its
-// servers. Each reaches every other one through a network of their own. Where a
-// server listens the others also hear from each other, which would go around those
-// networks; what they are told leads nowhere.
+// routes returns the changes to the configuration of one server of a cluster. The server reaches
+// every other one through a separate network. Servers also announce their addresses to each other,
+// which would bypass the networks. So they advertise an unusable address.
 func (s *natsServer) routes(tb testing.TB, servers []*natsServer) map[string]string {
 	tb.Helper()
 	if len(servers) == 1 {
@@ -90,23 +88,22 @@ func (s *natsServer) routes(tb testing.TB, servers []*natsServer) map[string]str
 	return changes
 }
 
-// cutOff cuts the server off from the others of its cluster. It runs on, and so do
-// the connections of its clients.
-func (s *natsServer) cutOff() {
+// isolate partitions the server from the rest of its cluster. Its clients stay connected.
+func (s *natsServer) isolate() {
 	for _, network := range s.networks {
 		network.Suffer(roomlinktest.BlackHole()...)
 	}
 }
 
-// rejoin ends that.
+// rejoin ends the partition.
 func (s *natsServer) rejoin() {
 	for _, network := range s.networks {
 		network.Heal()
 	}
 }
 
-// prepare writes the server's configuration: the one that is deployed, with addresses
-// and a directory of its own.
+// prepare writes the configuration of the server: the one in deploy with its own addresses and
+// directory.
 func (s *natsServer) prepare(tb testing.TB, text string, routes map[string]string) {
 	tb.Helper()
 	dir := tb.TempDir()
@@ -138,13 +135,13 @@ func (s *natsServer) prepare(tb testing.TB, text string, routes map[string]strin
 	}
 }
 
-// start runs the server, for the first time or again.
+// start starts or restarts the server.
 func (s *natsServer) start(tb testing.TB) {
 	tb.Helper()
 	s.Program = programtest.Start(tb, s.command)
 }
 
-// addressOf is what roomlink knows of servers.
+// addressOf returns the ROOMLINK_NATS_URL of servers.
 func addressOf(servers ...*natsServer) string {
 	var urls []string
 	for _, s := range servers {
@@ -153,16 +150,16 @@ func addressOf(servers ...*natsServer) string {
 	return strings.Join(urls, ",")
 }
 
-// use has the parts use these servers.
-func use(env map[string]string, servers ...*natsServer) {
+// useServers configures the parts to use the servers.
+func useServers(env map[string]string, servers ...*natsServer) {
 	env["ROOMLINK_NATS_URL"] = addressOf(servers...)
 	env["ROOMLINK_NATS_USER"] = "roomlink"
 	env["ROOMLINK_NATS_PASSWORD"] = partsPassword
 	env["ROOMLINK_REPLICAS"] = strconv.Itoa(len(servers))
 }
 
-// observe connects to servers as the operator does.
-func observe(tb testing.TB, servers ...*natsServer) jetstream.JetStream {
+// dialOperator connects to servers like the operator.
+func dialOperator(tb testing.TB, servers ...*natsServer) jetstream.JetStream {
 	tb.Helper()
 	b, err := broker.Dial(roomlinktest.Context(tb), broker.RemoteConfig{
 		URL: addressOf(servers...), User: broker.OperatorUser, Password: operatorPassword, Operator: true,
@@ -179,7 +176,7 @@ func observe(tb testing.TB, servers ...*natsServer) jetstream.JetStream {
 	return js
 }
 
-// awaitEmpty waits until nothing is in the queue.
+// awaitEmpty waits until the queue is empty.
 func awaitEmpty(tb testing.TB, js jetstream.JetStream) {
 	tb.Helper()
 	await(tb, "an empty queue", func() bool {
@@ -188,8 +185,7 @@ func awaitEmpty(tb testing.TB, js jetstream.JetStream) {
 	})
 }
 
-// streamInfo asks once for the state of a stream. While nobody leads that, nobody
-// answers.
+// streamInfo requests the state of a stream once. A stream without a leader does not answer.
 func streamInfo(tb testing.TB, js jetstream.JetStream, name string) (*jetstream.StreamInfo, error) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), 3*time.Second)

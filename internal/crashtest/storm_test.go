@@ -9,8 +9,8 @@ import (
 	"roomlink/internal/roomlinktest"
 )
 
-// TestCrashStorm kills the whole program, broker and all, at random moments under
-// load, and starts it again. Whenever it syncs to the disk, the disk outlives it.
+// TestCrashStorm kills and restarts the whole program, including its broker, at random moments under
+// load. The interval of its syncs does not matter, because the disk keeps its power.
 func TestCrashStorm(t *testing.T) {
 	t.Parallel()
 	for _, sync := range []string{"always", "2m"} {
@@ -33,35 +33,35 @@ func testCrashStorm(t *testing.T, sync string) {
 		awaitMoment(t, l, called)
 		p.Kill()
 		p = programtest.Start(t, serve)
-		l.aim(p.Address("public"))
+		l.setTarget(p.Address("public"))
 	}
 	awaitMoment(t, l, called)
-	taken := l.stop()
+	accepted := l.stop()
 	drain(t, p)
-	reconcile(t, stop(t, p, env), auvious, taken, kills*concurrency)
+	reconcile(t, stop(t, p, env), auvious, accepted, kills*concurrency)
 }
 
-// TestCrashStormSplit kills the webhook, the worker and the NATS server between them,
-// each a process of its own, at random moments under load, and starts them again.
+// TestCrashStormSplit kills and restarts the webhook, the worker and the NATS server at random
+// moments under load. Each is a separate process.
 func TestCrashStormSplit(t *testing.T) {
 	t.Parallel()
 	auvious, called := startAuvious(t)
 	server := startServers(t, 1)[0]
 	env := environment(t, auvious)
-	use(env, server)
-	webhook := programtest.Command{Args: []string{"webhook"}, Env: env}
-	worker := programtest.Command{Args: []string{"worker"}, Env: env}
-	receives, works := programtest.Start(t, webhook), programtest.Start(t, worker)
-	l := startLoad(t, receives.Address("public"))
+	useServers(env, server)
+	webhookCommand := programtest.Command{Args: []string{"webhook"}, Env: env}
+	workerCommand := programtest.Command{Args: []string{"worker"}, Env: env}
+	webhook, worker := programtest.Start(t, webhookCommand), programtest.Start(t, workerCommand)
+	l := startLoad(t, webhook.Address("public"))
 	restart := []func(){
 		func() {
-			receives.Kill()
-			receives = programtest.Start(t, webhook)
-			l.aim(receives.Address("public"))
+			webhook.Kill()
+			webhook = programtest.Start(t, webhookCommand)
+			l.setTarget(webhook.Address("public"))
 		},
 		func() {
-			works.Kill()
-			works = programtest.Start(t, worker)
+			worker.Kill()
+			worker = programtest.Start(t, workerCommand)
 		},
 		func() {
 			server.Kill()
@@ -69,31 +69,30 @@ func TestCrashStormSplit(t *testing.T) {
 		},
 	}
 	for kill := range kills {
-		if kill%len(restart) == 0 { // each in turn, in an order of chance
+		if kill%len(restart) == 0 { // each in turn, in random order
 			rand.Shuffle(len(restart), func(i, j int) { restart[i], restart[j] = restart[j], restart[i] })
 		}
 		awaitMoment(t, l, called)
 		restart[kill%len(restart)]()
 	}
 	awaitMoment(t, l, called)
-	taken := l.stop()
-	js := observe(t, server)
+	accepted := l.stop()
+	js := dialOperator(t, server)
 	awaitEmpty(t, js)
-	for _, p := range []*programtest.Program{receives, works} {
+	for _, p := range []*programtest.Program{webhook, worker} {
 		if code := p.Stop(); code != 0 {
 			t.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.Log())
 		}
 	}
-	reconcile(t, js, auvious, taken, kills*concurrency)
+	reconcile(t, js, auvious, accepted, kills*concurrency)
 }
 
-// awaitMoment waits for a random moment: a few dozen answers from now, or a few dozen
-// calls of auvious, of which the last is then under way.
+// awaitMoment waits for a random number of answers, or until a random call to auvious is running.
 func awaitMoment(tb testing.TB, l *load, called <-chan struct{}) {
 	tb.Helper()
 	count := 20 + rand.IntN(80)
 	if rand.IntN(2) == 0 {
-		l.awaitTaken(count)
+		l.awaitAccepted(count)
 		return
 	}
 	deadline := time.NewTimer(roomlinktest.Timeout)
@@ -102,7 +101,7 @@ func awaitMoment(tb testing.TB, l *load, called <-chan struct{}) {
 		select {
 		case <-called:
 		case <-deadline.C:
-			tb.Fatalf("no calls of auvious after %v", roomlinktest.Timeout)
+			tb.Fatalf("waiting for calls to auvious: got too few after %v", roomlinktest.Timeout)
 		}
 	}
 }

@@ -17,12 +17,12 @@ import (
 	"roomlink/messages"
 )
 
-// concurrency of a worker, and so the most rooms that it makes in vain when it dies.
+// concurrency is the concurrency of a worker. A killed worker leaves at most as many orphan rooms.
 const concurrency = 16
 
 func TestMain(m *testing.M) { os.Exit(programtest.Main(m)) }
 
-// await asks again and again until something holds.
+// await polls until a condition holds.
 func await(tb testing.TB, what string, holds func() bool) {
 	tb.Helper()
 	ctx, ticker := roomlinktest.Context(tb), time.NewTicker(50*time.Millisecond)
@@ -36,8 +36,8 @@ func await(tb testing.TB, what string, holds func() bool) {
 	}
 }
 
-// startAuvious simulates an auvious that takes its time, so that a kill finds calls
-// under way. Every call is also told to a channel.
+// startAuvious runs a simulator with a latency, so that kills interrupt calls. The channel receiver
+// a value for each call if somebody waits.
 func startAuvious(tb testing.TB) (auvious programtest.Auvious, called <-chan struct{}) {
 	tb.Helper()
 	auvious = programtest.StartAuvious(tb, simulator.Config{
@@ -54,8 +54,7 @@ func startAuvious(tb testing.TB) (auvious programtest.Auvious, called <-chan str
 	return auvious, calls
 }
 
-// environment is that of roomlink's processes. Nothing in it runs into a time-out
-// because a machine is slow.
+// environment returns the environment of roomlink's processes. Its timeouts suit slow machines.
 func environment(tb testing.TB, auvious programtest.Auvious) map[string]string {
 	tb.Helper()
 	env := programtest.ServeEnv(tb, auvious.URL)
@@ -76,7 +75,7 @@ func drain(tb testing.TB, p *programtest.Program) {
 	})
 }
 
-// stop ends a "serve" as an operator does, and opens its store.
+// stop stops a "serve" with SIGTERM and opens its store.
 func stop(tb testing.TB, p *programtest.Program, env map[string]string) jetstream.JetStream {
 	tb.Helper()
 	if code := p.Stop(); code != 0 {
@@ -92,8 +91,7 @@ func stop(tb testing.TB, p *programtest.Program, env map[string]string) jetstrea
 	return roomlinktest.Connect(tb, b)
 }
 
-// tokens are the last parts of the subjects that a stream holds, which stand for
-// conversations.
+// tokens returns the last tokens of the subjects in a stream, which identify conversations.
 func tokens(tb testing.TB, js jetstream.JetStream, name string) map[string]bool {
 	tb.Helper()
 	stream, err := js.Stream(roomlinktest.Context(tb), name)
@@ -109,19 +107,19 @@ func tokens(tb testing.TB, js jetstream.JetStream, name string) map[string]bool 
 		found[subject[strings.LastIndexByte(subject, '.')+1:]] = true
 	}
 	if name == messages.LinksStream && info.State.LastSeq != uint64(len(found)) {
-		// A set that replaced another one has left its sequence.
+		// A replaced set has used a sequence number too.
 		tb.Errorf("sets of links: got %d for %d conversations, want one for each", info.State.LastSeq, len(found))
 	}
 	return found
 }
 
-// reconcile holds what was answered 2xx against the streams and against auvious' own
-// count. most bounds the rooms that may have been made in vain.
-func reconcile(tb testing.TB, js jetstream.JetStream, auvious programtest.Auvious, taken []string, most int) {
+// reconcile compares the accepted events with the streams and with the counts of the simulator.
+// There may be at most maxOrphans orphan rooms.
+func reconcile(tb testing.TB, js jetstream.JetStream, auvious programtest.Auvious, accepted []string, maxOrphans int) {
 	tb.Helper()
 	linked, dead := tokens(tb, js, messages.LinksStream), tokens(tb, js, messages.DeadLettersStream)
 	lost := 0
-	for _, id := range taken {
+	for _, id := range accepted {
 		token := messages.Token(id)
 		switch {
 		case linked[token] && dead[token]:
@@ -141,9 +139,9 @@ func reconcile(tb testing.TB, js jetstream.JetStream, auvious programtest.Auviou
 	if stats := auvious.Stats(); stats.TicketFetches != 0 {
 		tb.Errorf("fetches of a ticket: got %d, want none", stats.TicketFetches)
 	}
-	if orphans < 0 || orphans > most {
-		tb.Errorf("orphan rooms: got %d, want at most %d", orphans, most)
+	if orphans < 0 || orphans > maxOrphans {
+		tb.Errorf("orphan rooms: got %d, want at most %d", orphans, maxOrphans)
 	}
 	tb.Logf("%d events answered 2xx: %d lost; %d conversations with one set of links each, %d dead letters; "+
-		"%d rooms made, of which %d orphans", len(taken), lost, len(linked), len(dead), len(rooms)+orphans, orphans)
+		"%d rooms, including %d orphans", len(accepted), lost, len(linked), len(dead), len(rooms)+orphans, orphans)
 }
