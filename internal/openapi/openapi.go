@@ -1,12 +1,11 @@
-// Package openapi describes the public HTTP of roomlink to programs: one
-// OpenAPI 3.1 document with every endpoint, every field and every error code,
-// which roomlink itself answers at /openapi.json.
+// Package openapi contains the OpenAPI 3.1 document of the public HTTP endpoints and serves it
+// at /openapi.json. The document describes every endpoint, field and error code.
 //
 // # Guarantees
 //
-// The schemas of the document take every example in it, and the room's request is
-// that of the webhook; tests hold it to both. Nothing in it depends on how a
-// process is configured, and it tells nothing of one.
+// Tests check that the examples match the schemas and that the room request equals that of the
+// webhook. The document does not depend on the configuration of a process and reveals nothing
+// about it.
 package openapi
 
 import (
@@ -18,14 +17,12 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// path is where the document is.
 const path = "/openapi.json"
 
-// keepFor says how long the document may be kept: it changes with the program
-// alone.
-const keepFor = "public, max-age=3600"
+// cacheControl allows caching, because the document only changes with the program.
+const cacheControl = "public, max-age=3600"
 
-// document is a string, so that nobody can write to it.
+// document is a string, so that it is immutable.
 //
 //go:embed openapi.json
 var document string
@@ -33,19 +30,19 @@ var document string
 // Document returns the OpenAPI document, as JSON.
 func Document() []byte { return []byte(document) }
 
-// Handler answers with the document.
+// Handler serves the document.
 func Handler() http.HandlerFunc {
 	length := strconv.Itoa(len(document))
 	return func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		header.Set("Content-Type", "application/json")
 		header.Set("Content-Length", length)
-		header.Set("Cache-Control", keepFor)
+		header.Set("Cache-Control", cacheControl)
 		header.Set("X-Content-Type-Options", "nosniff")
 		if r.Method == http.MethodHead {
 			return
 		}
-		_, _ = io.WriteString(w, document) // a client that is gone hears nothing
+		_, _ = io.WriteString(w, document) // nobody to tell if the client is gone
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 	"roomlink/internal/openapi"
 )
 
-// location is what the document is called while its schemas are compiled.
+// location is the URL of the document for the compiler of its schemas.
 const location = "openapi.json"
 
 func TestDocumentIsOpenAPI(t *testing.T) {
@@ -79,7 +79,7 @@ func TestHandler(t *testing.T) {
 func TestDocumentIsNotShared(t *testing.T) {
 	openapi.Document()[0] = 'x'
 	if got := openapi.Document()[0]; got != '{' {
-		t.Errorf("got %q after somebody wrote to a copy, want '{'", got)
+		t.Errorf("got %q after a write to a copy, want '{'", got)
 	}
 }
 
@@ -92,11 +92,10 @@ func TestComponentSchemasCompile(t *testing.T) {
 	}
 }
 
-// TestExamples holds every example to the schema beside it: those of bodies,
-// parameters and headers.
+// TestExamples checks every example of a body, parameter or header against its schema.
 func TestExamples(t *testing.T) {
 	compiler := newCompiler(t)
-	held := 0
+	checked := 0
 	walk(read(t), "", func(pointer string, node map[string]any) {
 		examples := examplesOf(node)
 		if _, ok := node["schema"]; !ok || len(examples) == 0 {
@@ -108,23 +107,22 @@ func TestExamples(t *testing.T) {
 			return
 		}
 		for name, example := range examples {
-			held++
+			checked++
 			if err := schema.Validate(example); err != nil {
 				t.Errorf("%s: example %q: %v", pointer, name, err)
 			}
 		}
 	})
-	const atLeast = 40
-	if held < atLeast {
-		t.Errorf("got %d examples, want at least %d: the walk misses some", held, atLeast)
+	const minExamples = 40
+	if checked < minExamples {
+		t.Errorf("got %d examples, want at least %d", checked, minExamples)
 	}
 }
 
-// TestEventStreamExamples holds the data of server-sent events to the schema that
-// their stream names.
+// TestEventStreamExamples checks the data of server-sent events against their schema.
 func TestEventStreamExamples(t *testing.T) {
 	compiler := newCompiler(t)
-	held := 0
+	checked := 0
 	walk(read(t), "", func(pointer string, node map[string]any) {
 		if !strings.HasSuffix(pointer, "/text~1event-stream") {
 			return
@@ -140,7 +138,7 @@ func TestEventStreamExamples(t *testing.T) {
 				if !ok {
 					continue
 				}
-				held++
+				checked++
 				state, err := jsonschema.UnmarshalJSON(strings.NewReader(data))
 				if err != nil {
 					t.Fatalf("example %q: %v", name, err)
@@ -151,13 +149,12 @@ func TestEventStreamExamples(t *testing.T) {
 			}
 		}
 	})
-	if held == 0 {
+	if checked == 0 {
 		t.Error("got no server-sent event, want some")
 	}
 }
 
-// TestSchemasRefuse shows that the schemas of answers are closed: a field that the
-// document does not know is seen.
+// TestSchemasRefuse checks that the schemas refuse invalid answers, such as those with unknown fields.
 func TestSchemasRefuse(t *testing.T) {
 	compiler := newCompiler(t)
 	for name, answer := range map[string]string{
@@ -166,7 +163,7 @@ func TestSchemasRefuse(t *testing.T) {
 		"RoomResponse": `{"agentUrl":"https://a.example","recordingUrl":null,"ticketUrl":"https://a.example"}`,
 		"RoomRequest":  `{"applicationId":"a","cdestination":"standalone","customerId":"c"}`,
 		"Error":        `{"error":"no_such_code","error_description":"text"}`,
-		"URL":          `"no URL"`,
+		"URL":          `"not a URL"`,
 		"Time":         `"yesterday"`,
 	} {
 		schema, err := compiler.Compile(location + "#/components/schemas/" + name)
@@ -178,16 +175,16 @@ func TestSchemasRefuse(t *testing.T) {
 			t.Fatal(err)
 		}
 		if schema.Validate(value) == nil {
-			t.Errorf("%s takes %s, want it refused", name, answer)
+			t.Errorf("%s accepts %s, want a refusal", name, answer)
 		}
 	}
 }
 
-func TestReferencesLeadSomewhere(t *testing.T) {
+func TestReferencesResolve(t *testing.T) {
 	document := read(t)
 	walk(document, "", func(pointer string, node map[string]any) {
 		if ref, ok := node["$ref"].(string); ok && resolve(document, ref) == nil {
-			t.Errorf("%s: %q leads nowhere", pointer, ref)
+			t.Errorf("%s: %q does not resolve", pointer, ref)
 		}
 	})
 }
@@ -205,9 +202,9 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 	})
 }
 
-// TestRoomRequestIsTheWebhooks holds the request to the schema that the webhook
-// validates with: the same fields, types and titles, and the same ones required.
-func TestRoomRequestIsTheWebhooks(t *testing.T) {
+// TestRoomRequestEqualsWebhooks compares the request with the schema of the webhook: fields, types,
+// titles and required fields.
+func TestRoomRequestEqualsWebhooks(t *testing.T) {
 	file, err := os.ReadFile("../../webhook/room-request.schema.json")
 	if err != nil {
 		t.Fatal(err)
@@ -246,13 +243,13 @@ func read(t *testing.T) any {
 	return document
 }
 
-// schemas are those of the components.
+// schemas returns the schemas of the components.
 func schemas(t *testing.T) map[string]any {
 	t.Helper()
 	return object(t, object(t, object(t, read(t))["components"])["schemas"])
 }
 
-// newCompiler compiles schemas of the document by their place in it.
+// newCompiler returns a compiler for the schemas in the document.
 func newCompiler(t *testing.T) *jsonschema.Compiler {
 	t.Helper()
 	compiler := jsonschema.NewCompiler()
@@ -264,7 +261,7 @@ func newCompiler(t *testing.T) *jsonschema.Compiler {
 	return compiler
 }
 
-// examplesOf are the examples of a body, a parameter or a header.
+// examplesOf returns the examples of a body, parameter or header.
 func examplesOf(node map[string]any) map[string]any {
 	found := map[string]any{}
 	if example, ok := node["example"]; ok {
@@ -282,7 +279,7 @@ func examplesOf(node map[string]any) map[string]any {
 // escape writes a name as a part of a JSON pointer (RFC 6901, section 3).
 var escape = strings.NewReplacer("~", "~0", "/", "~1")
 
-// walk visits every object of a document but those within examples.
+// walk visits every object of a document, except inside examples.
 func walk(node any, pointer string, visit func(pointer string, node map[string]any)) {
 	switch node := node.(type) {
 	case map[string]any:
@@ -299,7 +296,7 @@ func walk(node any, pointer string, visit func(pointer string, node map[string]a
 	}
 }
 
-// resolve follows a reference within the document; nil if it leads nowhere.
+// resolve returns the target of a reference in the document, or nil.
 func resolve(node any, ref string) any {
 	rest, ok := strings.CutPrefix(ref, "#/")
 	if !ok {
@@ -321,7 +318,7 @@ func object(t *testing.T, value any) map[string]any {
 	return found
 }
 
-// text is a value as JSON.
+// text returns a value as JSON.
 func text(t *testing.T, value any) string {
 	t.Helper()
 	encoded, err := json.Marshal(value)
