@@ -59,6 +59,7 @@ func TestWatchPassesOverOthersAndTheUnreadable(t *testing.T) {
 // The broker may forget a watch's consumer; what is stored before the client
 // has made another must be told too.
 func TestWatchSurvivesItsConsumer(t *testing.T) {
+	roomlinktest.SkipIfShort(t, "it waits for missed heartbeats")
 	for _, options := range []messages.WatchOptions{{}, {FromNow: true}} {
 		t.Run(fmt.Sprintf("%+v", options), func(t *testing.T) {
 			client := roomlinktest.Client(t, roomlinktest.StartBroker(t, roomlinktest.Account))

@@ -54,6 +54,7 @@ func TestMain(m *testing.M) {
 // there has to be one.
 func startChromium(tb testing.TB) {
 	tb.Helper()
+	roomlinktest.SkipIfShort(tb, "it starts a browser")
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		programtest.Skipf(tb, "there is no chromium: %v", err)

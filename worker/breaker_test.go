@@ -77,6 +77,7 @@ func (r *running) awaitBreaker(state float64) {
 // is open, then one call probes, and when that goes well all the others follow.
 func TestBreaker(t *testing.T) {
 	t.Parallel()
+	roomlinktest.SkipIfShort(t, "it waits for a breaker to close")
 	const events, threshold = 25, 10
 	h := newHouse(t)
 	for i := range events {

@@ -141,6 +141,7 @@ func TestPoisonStaysInItsAccount(t *testing.T) {
 // and are done when the account is given the right one, without a dead letter.
 func TestRotatedSecret(t *testing.T) {
 	t.Parallel()
+	roomlinktest.SkipIfShort(t, "it waits for a breaker to close")
 	const before, while = 10, 100
 	h := newHouse(t)
 	s, err := simulator.New(simulator.Config{})

@@ -17,6 +17,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/programtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
 	"roomlink/internal/store"
 	"roomlink/messages"
@@ -180,6 +181,7 @@ func deliver(t *testing.T, base string, count int, body func(int) string) map[st
 // links of every event that was answered 2xx.
 func TestKilled(t *testing.T) {
 	t.Parallel()
+	roomlinktest.SkipIfShort(t, "it kills the program")
 	a := programtest.StartAuvious(t, simulator.Config{Latency: simulator.Constant(20 * time.Millisecond)})
 	env := programtest.ServeEnv(t, a.URL)
 	var mu sync.Mutex

@@ -13,12 +13,14 @@ import (
 	"roomlink/internal/app"
 	"roomlink/internal/load"
 	"roomlink/internal/programtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
 )
 
 // loadTestOf holds a load test with some flags, and wants it to add up.
 func loadTestOf(t *testing.T, args ...string) load.Result {
 	t.Helper()
+	roomlinktest.SkipIfShort(t, "it runs a load test")
 	code, out, log := command(t, nil, append([]string{"load", "--json", "--connections=16", "--sync=2m"}, args...)...)
 	if code != exitDone {
 		t.Fatalf("exit code: got %d, want %d\n%s\n%s", code, exitDone, log, out)
@@ -219,6 +221,7 @@ func TestLoadApart(t *testing.T) {
 // the test's own.
 func TestLoadElsewhere(t *testing.T) {
 	t.Parallel()
+	roomlinktest.SkipIfShort(t, "it runs load tests")
 	a := programtest.StartAuvious(t, simulator.Config{})
 	env := map[string]string{
 		"ROOMLINK_AUVIOUS_CLIENT_ID":      programtest.AuviousClient,
@@ -284,6 +287,7 @@ func (s stopper) Write(data []byte) (int, error) {
 // TestLoadStops ends a load test early.
 func TestLoadStops(t *testing.T) {
 	t.Parallel()
+	roomlinktest.SkipIfShort(t, "it runs a load test")
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var out strings.Builder

@@ -77,6 +77,7 @@ func askAs(t *testing.T, key, method, url, body string) int {
 // TestAccountsComeAndGo changes the accounts under traffic that must not notice.
 func TestAccountsComeAndGo(t *testing.T) {
 	t.Parallel()
+	roomlinktest.SkipIfShort(t, "it waits for files to be read again")
 	a := programtest.StartAuvious(t, simulator.Config{})
 	p, dir := startTenants(t, a, "one", "two")
 	base := p.Address("public")

@@ -13,6 +13,7 @@ import (
 // requireRoot skips a test that does not run as root or lacks a program.
 func requireRoot(tb testing.TB, programs ...string) {
 	tb.Helper()
+	roomlinktest.SkipIfShort(tb, "it breaks a disk")
 	if os.Geteuid() != 0 {
 		programtest.Skipf(tb, "this test requires root")
 	}

@@ -84,6 +84,7 @@ type settings struct {
 
 func newSystem(tb testing.TB, choice settings) *system {
 	tb.Helper()
+	roomlinktest.SkipIfShort(tb, "it breaks networks")
 	choice.timeout = cmp.Or(choice.timeout, 2*time.Second)
 	choice.unknownRetries = cmp.Or(choice.unknownRetries, 1000)
 	s := &system{

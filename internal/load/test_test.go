@@ -197,6 +197,7 @@ func TestDuplicates(t *testing.T) {
 // TestDueTimes stalls the path once, which every request that was due meanwhile
 // is to show, whether or not it was sent.
 func TestDueTimes(t *testing.T) {
+	roomlinktest.SkipIfShort(t, "it posts events for seconds")
 	const stall = time.Second
 	p := startPath(t, func(p *path, w http.ResponseWriter, number int, id string) {
 		if number == 100 {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"roomlink/internal/roomlinktest"
 )
 
 // The packages of the programs that tests run.
@@ -37,6 +39,7 @@ func Main(m *testing.M) int {
 // belong to another module.
 func Build(tb testing.TB, pkg string) string {
 	tb.Helper()
+	roomlinktest.SkipIfShort(tb, "it builds "+pkg)
 	path, err := built.path(tb.Context(), pkg)
 	if err != nil {
 		tb.Fatalf("building %s: %v", pkg, err)
