@@ -120,9 +120,7 @@ var plans = rapid.Custom(func(t *rapid.T) plan {
 // in one dead letter, and nothing waits for ever.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("runs many histories")
-	}
+	roomlinktest.SkipIfShort(t, "it runs many histories")
 	boundChecks(t)
 	h := newHouse(t)
 	var number atomic.Int64

@@ -75,9 +75,7 @@ func (c *counted) most() int {
 //
 // It runs alone, or there would not be 200 events a second.
 func TestOutage(t *testing.T) {
-	if testing.Short() {
-		t.Skip("has an outage last for a while")
-	}
+	roomlinktest.SkipIfShort(t, "it has an outage last for seconds")
 	const (
 		perSecond   = 200
 		concurrency = 64

@@ -20,9 +20,7 @@ import (
 // life is delivered once.
 func TestHeartbeat(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("waits longer than the broker does for an acknowledgement")
-	}
+	roomlinktest.SkipIfShort(t, "it waits as long as the broker does for an acknowledgement")
 	h := newHouse(t)
 	beats := h.acksIf(func(a ack) bool { return a.kind == "+WPI" })
 	acks := h.acks()
@@ -222,9 +220,7 @@ func (p pullConsumer) Fetch(count int, opts ...jetstream.FetchOpt) (jetstream.Me
 // that it may have made is counted.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("waits as long as the broker does for an acknowledgement")
-	}
+	roomlinktest.SkipIfShort(t, "it waits as long as the broker does for an acknowledgement")
 	h := newHouse(t)
 	h.publish(roomlinktest.Started("call-1"))
 	consumer, err := store.ProvisionConsumer(roomlinktest.Context(t), h.client.JetStream(), account)
