@@ -44,7 +44,7 @@ func watch(ctx context.Context, url, passwordFile string) error {
 	if err != nil {
 		return err
 	}
-	subscriber := messages.NewClient(js)
+	subscriber := messages.NewSubscriber(js)
 	return subscriber.Watch(ctx, "default", messages.WatchOptions{}, func(stored messages.Stored[messages.Links]) error {
 		_, err := fmt.Println(stored.Data.InteractionID, stored.Data.AgentURL)
 		return err
