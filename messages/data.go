@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // The values of "type" in the CloudEvents of the three messages.
@@ -201,20 +203,20 @@ func (t Time) String() string {
 func (t Time) MarshalJSON() ([]byte, error) { return []byte(`"` + t.String() + `"`), nil }
 
 // UnmarshalJSON implements [json.Unmarshaler]. It returns an error that wraps
-// [ErrInvalid] unless the text is "" or RFC 3339.
+// [ErrInvalid] unless the JSON is null, "" or a time in RFC 3339.
 func (t *Time) UnmarshalJSON(data []byte) error {
-	var text string
-	if err := json.Unmarshal(data, &text); err != nil {
+	text, err := jsontext.AppendUnquote(nil, data)
+	if err != nil && string(data) != "null" { // null means the zero value, as for the other fields
 		return fmt.Errorf("%w: a time is a string", ErrInvalid)
 	}
-	if text == "" {
+	if len(text) == 0 {
 		*t = Time{}
 		return nil
 	}
-	parsed, err := time.Parse(time.RFC3339, text)
+	parsed, err := time.Parse(time.RFC3339, string(text))
 	// In UTC, the first and the last hours need more than the four digits of RFC 3339.
 	if parsed = parsed.UTC(); err != nil || parsed.Year() < 0 || parsed.Year() > 9999 {
-		return fmt.Errorf("%w: time %q is not RFC 3339", ErrInvalid, clip(text))
+		return fmt.Errorf("%w: time %q is not RFC 3339", ErrInvalid, clip(string(text)))
 	}
 	*t = Time{parsed}
 	return nil
