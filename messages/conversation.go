@@ -32,7 +32,8 @@ type Conversation struct {
 	InteractionID string `json:"interactionId"`
 }
 
-// Validate returns nil, or an error that wraps [ErrInvalid].
+// Validate checks the account and the interaction id. It returns nil, or an error that
+// wraps [ErrInvalid].
 func (c Conversation) Validate() error {
 	if err := ValidateAccount(c.Account); err != nil {
 		return err
@@ -40,17 +41,17 @@ func (c Conversation) Validate() error {
 	return ValidateInteractionID(c.InteractionID)
 }
 
-// EventSubject is the subject of the event that asks for a room.
+// EventSubject returns the subject of the event that asks for a room.
 func (c Conversation) EventSubject() string {
 	return EventSubjects + c.Account + "." + Token(c.InteractionID)
 }
 
-// LinksSubject is the subject of the links.
+// LinksSubject returns the subject of the links.
 func (c Conversation) LinksSubject() string {
 	return LinksSubjects + c.Account + "." + Token(c.InteractionID)
 }
 
-// DeadLetterSubject is the subject of the dead letter.
+// DeadLetterSubject returns the subject of the dead letter.
 func (c Conversation) DeadLetterSubject() string {
 	return DeadLetterSubjects + c.Account + "." + Token(c.InteractionID)
 }
@@ -88,9 +89,9 @@ func ValidateAccount(name string) error {
 }
 
 // ValidateInteractionID returns nil for 1 to [MaxInteractionID] bytes of valid UTF-8
-// without control characters. Otherwise it returns an error that wraps [ErrInvalid].
-// It refuses a template that Talkdesk left unresolved: every conversation would have
-// the same id, and strangers would share a room.
+// that are not blank and have no control characters. Otherwise it returns an error that
+// wraps [ErrInvalid]. It also refuses a template that Talkdesk left unresolved: every
+// conversation would have the same id, and strangers would share a room.
 func ValidateInteractionID(id string) error {
 	switch {
 	case id == "":

@@ -69,13 +69,15 @@ type RoomOptions struct {
 	URLBase                 string `json:"urlBase,omitempty"`
 }
 
-// Started asks for the room of a conversation. Talkdesk reported its start, or
-// somebody asked for new links.
+// Started asks for the room of a conversation: Talkdesk reported its start, or somebody
+// asked for new links.
 type Started struct {
 	Request
 
+	// Channel is one of the Channel constants.
 	Channel string `json:"channel"`
-	Source  string `json:"source"`
+	// Source is one of the Source constants.
+	Source string `json:"source"`
 	// StartedAt is the start according to Talkdesk; zero if Talkdesk gave none.
 	StartedAt  Time `json:"startedAt,omitzero"`
 	ReceivedAt Time `json:"receivedAt"`
@@ -85,7 +87,7 @@ type Started struct {
 	Replays int `json:"replays,omitzero"`
 }
 
-// Generation is the generation of links that the event asks for.
+// Generation returns the generation of links that the event asks for.
 func (s Started) Generation() int { return s.Renews + 1 }
 
 // Links are the links of a conversation, as auvious made them.
@@ -132,7 +134,7 @@ type DeadLetter struct {
 // Started decodes the event of the dead letter. Its errors are those of [Decode].
 func (d DeadLetter) Started() (Event[Started], error) { return Decode[Started](d.Event) }
 
-// Data is the payload of a message.
+// Data is the content of a message: one of the three types.
 type Data interface {
 	Started | Links | DeadLetter
 

@@ -15,9 +15,9 @@ import (
 var directRequest = []byte(`{"max_bytes":1048576}`)
 
 // GetDirect reads the last message on a subject. Any replica answers, so the message
-// may be stale (NATS ADR-31). The request's own subject ends in the subject, so that a
-// NATS permission can name it. GetDirect returns [ErrNotFound] if there is no message.
-// Other errors are the broker's or the context's.
+// may be stale (NATS ADR-31). The subject of the request ends in the subject to read, so
+// a NATS permission can name it. The context should have a deadline. GetDirect returns
+// [ErrNotFound] if there is no message. Other errors are the broker's or the context's.
 func GetDirect(ctx context.Context, nc *nats.Conn, stream, subject string) (jetstream.RawStreamMsg, error) {
 	reply, err := nc.RequestWithContext(ctx, jetstream.DefaultAPIPrefix+"DIRECT.GET."+stream+"."+subject, directRequest)
 	if err != nil {
@@ -26,7 +26,7 @@ func GetDirect(ctx context.Context, nc *nats.Conn, stream, subject string) (jets
 	return DecodeDirect(reply)
 }
 
-// DecodeDirect reads the answer to a direct get. It returns [ErrNotFound] if there is
+// DecodeDirect decodes the answer to a direct get. It returns [ErrNotFound] if there is
 // no message, and another error for an answer that breaks NATS ADR-31.
 func DecodeDirect(reply *nats.Msg) (jetstream.RawStreamMsg, error) {
 	header := reply.Header

@@ -4,10 +4,10 @@
 // # Identity
 //
 // A [Conversation] is an account and an interaction id. [Token] turns the interaction
-// id into a subject token. The event that asks for a room, the links and the dead
-// letter of a conversation have a subject each. Each subject holds at most one
+// id into a subject token. A conversation has three subjects: for the event that asks
+// for a room, for its links and for its dead letter. Each subject holds at most one
 // message. The streams are [ConversationsStream], [LinksStream] and
-// [DeadLettersStream]. The interaction id itself is in the message.
+// [DeadLettersStream]. The message itself contains the interaction id.
 //
 // # Delivery
 //
@@ -15,7 +15,7 @@
 // links or its dead letter are stored. The broker may deliver it more than once. A
 // worker looks for links before it asks for a room, so a redelivery changes nothing.
 // A subscriber receives the links of each generation once, and possibly again after a
-// reconnect. It should keep the highest generation.
+// reconnect. It should keep the links of the highest generation.
 //
 // # Order
 //
@@ -28,6 +28,12 @@
 // type ends in a version. A version only ever gains fields, so a reader must ignore
 // fields that it does not know. [Schemas] holds the JSON Schemas of the three types.
 //
+// # Other ways to read
+//
+// A program may also read the streams with package jetstream. [DecodeDelivered] then
+// decodes a message from a consumer, [DecodeStored] a message from a stream, and
+// [DecodeDirect] the answer to a direct get.
+//
 // # Secrets
 //
 // The ticket URL of [Links] admits its holder to the call. It is a [Secret]: its JSON
@@ -36,7 +42,8 @@
 // # Errors
 //
 // [ErrNotFound] reports that nothing is stored, [ErrInvalid] that a message or an
-// identifier breaks the contract. Any other error is the broker's or the context's.
+// identifier breaks the contract. Other errors are the broker's or the context's. Test
+// for an error with [errors.Is]: it may be wrapped.
 package messages
 
 import "embed"

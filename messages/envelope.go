@@ -82,8 +82,8 @@ func (e Event[T]) Encode() ([]byte, error) {
 	return data, nil
 }
 
-// Message returns the NATS message with its headers. Its errors are those of
-// [Event.Encode].
+// Message returns the message for a NATS subject, with its headers. Its errors are those
+// of [Event.Encode].
 func (e Event[T]) Message(subject string) (*nats.Msg, error) {
 	data, err := e.Encode()
 	if err != nil {

@@ -18,7 +18,7 @@ type Stored[T Data] struct {
 	StoredAt time.Time
 }
 
-// DecodeStored reads a message from a stream. For a message that breaks the contract
+// DecodeStored decodes a message from a stream. For a message that breaks the contract
 // it returns an error that wraps [ErrInvalid], and the place of the message.
 func DecodeStored[T Data](m jetstream.RawStreamMsg) (Stored[T], error) {
 	e, err := Decode[T](m.Data)
@@ -28,7 +28,7 @@ func DecodeStored[T Data](m jetstream.RawStreamMsg) (Stored[T], error) {
 	return Stored[T]{Event: e, Subject: m.Subject, Sequence: m.Sequence, StoredAt: m.Time}, err
 }
 
-// DecodeDelivered reads a message that a consumer delivered. Its errors are those of
+// DecodeDelivered decodes a message that a consumer delivered. Its errors are those of
 // [DecodeStored].
 func DecodeDelivered[T Data](msg jetstream.Msg) (Stored[T], error) {
 	meta, err := msg.Metadata()

@@ -15,18 +15,19 @@ const (
 	pullHeartbeat = 5 * time.Second
 )
 
-// Subscriber reads links. It needs only the permissions of a NATS user of a
-// subscriber. Many goroutines may use it at once.
+// Subscriber reads links. It needs only the permissions of roomlink's NATS user for
+// subscribers. Many goroutines may use a subscriber at once.
 type Subscriber struct{ js jetstream.JetStream }
 
 // NewSubscriber returns a subscriber on a connection. The connection stays the
 // caller's.
 func NewSubscriber(js jetstream.JetStream) *Subscriber { return &Subscriber{js} }
 
-// Links returns the latest links of a conversation, as any replica has them. It
-// returns [ErrNotFound] if there are none yet, and an error that wraps [ErrInvalid]
-// for an impossible conversation or a message that breaks the contract. Other errors
-// are the broker's or the context's. Without a deadline, Links takes at most 5 s.
+// Links returns the latest links of a conversation. Any replica answers, so the links
+// may be stale. Links returns an error that wraps [ErrNotFound] if there are none yet,
+// and an error that wraps [ErrInvalid] for an impossible conversation or a message that
+// breaks the contract. Other errors are the broker's or the context's. If the context
+// has no deadline, Links takes at most 5 s.
 func (s *Subscriber) Links(ctx context.Context, conversation Conversation) (Stored[Links], error) {
 	if err := conversation.Validate(); err != nil {
 		return Stored[Links]{}, err
@@ -53,8 +54,8 @@ type WatchOptions struct {
 // ones, then the new ones as the broker stores them. It ends when the context ends or
 // fn returns an error, and returns that error. Watch survives a restart of the broker
 // and skips messages that break the contract. It returns an error that wraps
-// [ErrInvalid] for an impossible account. Other errors are the broker's: the watch
-// could not begin.
+// [ErrInvalid] for an impossible account. Any other error is the broker's: the watch
+// could not begin, or the connection is closed.
 func (s *Subscriber) Watch(
 	ctx context.Context, account string, options WatchOptions, fn func(Stored[Links]) error,
 ) error {
@@ -86,9 +87,10 @@ func (s *Subscriber) Watch(
 }
 
 // consumer returns an ordered consumer of an account's links. With FromNow the
-// consumer starts at a sequence, not at "new": if the client resets it before its
-// first message, a second "new" would miss what came in between. A subscriber may not
-// ask for the stream's last sequence, so a first consumer at "new" reports it.
+// consumer starts at a sequence, not at "new". The client may reset a consumer before
+// its first message, and a second "new" would miss the links in between. A subscriber
+// has no permission to read the stream's last sequence. So a first consumer, at "new",
+// reports it.
 func (s *Subscriber) consumer(ctx context.Context, account string, options WatchOptions) (jetstream.Consumer, error) {
 	config := jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{LinksSubjects + account + ".*"},
