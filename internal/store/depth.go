@@ -11,8 +11,8 @@ import (
 	"roomlink/messages"
 )
 
-// Depth returns the number of an account's events in the queue, those that a worker
-// holds included, and the age of the oldest one at the time now. An account without a
+// Depth returns the number of an account's events in the queue, including those that a
+// worker holds, and the age of the oldest one at the time now. An account without a
 // consumer has none. Its errors are the broker's.
 func (s *Store) Depth(ctx context.Context, account string, now time.Time) (uint64, time.Duration, error) {
 	consumer, err := s.js.Consumer(ctx, messages.ConversationsStream, ConsumerName(account))
@@ -39,14 +39,7 @@ func (s *Store) Depth(ctx context.Context, account string, now time.Time) (uint6
 
 // nextEvent returns the first event of an account at or after a sequence. It returns
 // [messages.ErrNotFound] if there is none.
-func (s *Store) nextEvent(ctx context.Context, account string, from uint64) (*jetstream.RawStreamMsg, error) {
-	stream, err := s.js.Stream(ctx, messages.ConversationsStream)
-	if err != nil {
-		return nil, err
-	}
-	m, err := stream.GetMsg(ctx, max(from, 1), jetstream.WithGetMsgSubject(messages.EventSubjects+account+".*"))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, messages.ErrNotFound
-	}
-	return m, err
+func (s *Store) nextEvent(ctx context.Context, account string, from uint64) (jetstream.RawStreamMsg, error) {
+	return readLeader(ctx, s.nc, messages.ConversationsStream,
+		query{NextBySubject: messages.EventSubjects + account + ".*", Sequence: max(from, 1)})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,19 +23,24 @@ const (
 	Leader
 )
 
-// readLast reads the last message on a subject. It returns [messages.ErrNotFound] if
-// there is none.
+// readLast reads the last message on a subject. It returns an error that wraps
+// [messages.ErrNotFound] if there is none.
 func (s *Store) readLast(
 	ctx context.Context, stream, subject string, from Consistency,
-) (jetstream.RawStreamMsg, error) {
+) (m jetstream.RawStreamMsg, err error) {
 	batch, direct := s.batches[stream]
 	switch {
 	case direct && s.single:
-		return batch.last(ctx, subject)
+		m, err = batch.last(ctx, subject)
 	case direct && from == Any:
-		return getDirect(ctx, s.nc, stream, subject)
+		m, err = getDirect(ctx, s.nc, stream, subject)
+	default:
+		m, err = readLeader(ctx, s.nc, stream, query{LastBySubject: subject})
 	}
-	return readLeader(ctx, s.nc, stream, subject)
+	if err != nil {
+		return m, fmt.Errorf("reading stream %q: %w", stream, err)
+	}
+	return m, nil
 }
 
 // getDirect is [messages.GetDirect] with [requestTimeout].
@@ -44,13 +50,21 @@ func getDirect(ctx context.Context, nc *nats.Conn, stream, subject string) (jets
 	return messages.GetDirect(ctx, nc, stream, subject)
 }
 
-// readLeader asks the stream's leader for the last message on a subject (NATS ADR-1,
-// STREAM.MSG.GET). jetstream.Stream would ask for the stream's state first. readLeader
-// returns [messages.ErrNotFound] if there is no message.
-func readLeader(ctx context.Context, nc *nats.Conn, stream, subject string) (jetstream.RawStreamMsg, error) {
+// query selects one message of a stream (NATS ADR-1, STREAM.MSG.GET).
+type query struct {
+	LastBySubject string `json:"last_by_subj,omitempty"` //nolint:tagliatelle // NATS's own name
+	// NextBySubject selects the first message on a subject at or after Sequence.
+	NextBySubject string `json:"next_by_subj,omitempty"` //nolint:tagliatelle // NATS's own name
+	Sequence      uint64 `json:"seq,omitempty"`
+}
+
+// readLeader asks the stream's leader for a message. jetstream.Stream would ask for the
+// stream's state first, and any replica for the message if the stream allows direct get.
+// readLeader returns [messages.ErrNotFound] if there is no message.
+func readLeader(ctx context.Context, nc *nats.Conn, stream string, q query) (jetstream.RawStreamMsg, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	request, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	request, err := json.Marshal(q)
 	if err != nil {
 		return jetstream.RawStreamMsg{}, err
 	}

@@ -13,7 +13,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -122,10 +121,10 @@ func (s *Store) Waiting(
 	return last[messages.Started](ctx, s, messages.ConversationsStream, conversation, Leader)
 }
 
-// waitingSince returns when the waiting event of a conversation was stored, even if the
-// event is unreadable; zero if no event waits.
+// waitingSince returns the time at which the waiting event of a conversation was stored,
+// even if the event is unreadable. It returns the zero time if no event waits.
 func (s *Store) waitingSince(ctx context.Context, conversation messages.Conversation) (time.Time, error) {
-	m, err := readLeader(ctx, s.nc, messages.ConversationsStream, conversation.EventSubject())
+	m, err := s.readLast(ctx, messages.ConversationsStream, conversation.EventSubject(), Leader)
 	if errors.Is(err, messages.ErrNotFound) {
 		return time.Time{}, nil
 	}
@@ -140,7 +139,7 @@ func last[T messages.Data](
 	}
 	m, err := s.readLast(ctx, stream, subjectIn(stream, conversation), from)
 	if err != nil {
-		return messages.Stored[T]{}, fmt.Errorf("reading stream %q: %w", stream, err)
+		return messages.Stored[T]{}, err
 	}
 	return messages.DecodeStored[T](m)
 }

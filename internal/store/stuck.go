@@ -27,7 +27,7 @@ func (s *Store) NextStuck(ctx context.Context, account string, from uint64) (*je
 	if err != nil {
 		return nil, fmt.Errorf("looking for stuck events of %q: %w", account, err)
 	}
-	return m, nil
+	return &m, nil
 }
 
 // RemoveStuck deletes a stuck event. Its errors are the broker's; somebody else may
