@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -157,47 +156,15 @@ func (s *Store) PublishDeadLetter(ctx context.Context, e messages.Event[messages
 	return nil
 }
 
-// put stores a message in a stream, by the committer if there is one.
+// put stores a message in a stream, through the committer if there is one.
 func (s *Store) put(ctx context.Context, group *committer, msg *nats.Msg, stream string) (receipt, error) {
 	msg.Header[jetstream.ExpectedStreamHeader] = []string{stream}
 	if group != nil {
 		return group.publish(ctx, msg)
 	}
-	if s.single {
-		// jetstream.PublishMsg decodes the answer more slowly. It also waits if there is no
-		// responder, because a cluster may elect a leader.
-		r, err := putOnce(ctx, s.nc, msg)
-		if !errors.Is(err, nats.ErrNoResponders) {
-			return r, err
-		}
-	}
 	ack, err := s.js.PublishMsg(ctx, msg)
 	if err != nil {
 		return receipt{}, err
-	}
-	return receipt{ack.Sequence, ack.Duplicate}, nil
-}
-
-// putOnce publishes a message and decodes the broker's answer.
-func putOnce(ctx context.Context, nc *nats.Conn, msg *nats.Msg) (receipt, error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	reply, err := nc.RequestMsgWithContext(ctx, msg)
-	if err != nil {
-		return receipt{}, err
-	}
-	var ack struct {
-		Stream    string              `json:"stream"`
-		Sequence  uint64              `json:"seq"`
-		Duplicate bool                `json:"duplicate"`
-		Error     *jetstream.APIError `json:"error"`
-	}
-	err = json.Unmarshal(reply.Data, &ack)
-	switch {
-	case err != nil || ack.Error == nil && ack.Stream == "":
-		return receipt{}, jetstream.ErrInvalidJSAck
-	case ack.Error != nil:
-		return receipt{}, ack.Error
 	}
 	return receipt{ack.Sequence, ack.Duplicate}, nil
 }

@@ -57,8 +57,8 @@ func WithGroupCommit() Option {
 	return func(s *Store) { s.events, s.links = newCommitter(s.js), newCommitter(s.js) }
 }
 
-// WithSingleServer declares that the broker is a single server without replicas. Every
-// read then reads the leader, so the store uses the cheaper direct get, in groups.
+// WithSingleServer declares that the broker is a single server without replicas. A direct
+// get is then never stale, so the store uses it for every read, in groups.
 func WithSingleServer() Option { return func(s *Store) { s.single = true } }
 
 // WithHealthCheck makes [Store.Publish] return the error of check at once, if there is
