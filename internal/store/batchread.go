@@ -26,8 +26,8 @@ const (
 )
 
 // batchReader reads the last messages on subjects in groups. Reads that arrive during
-// a request form the next group, which is one request. A read that finds no request
-// under way starts one at once, or after the delay if there is one.
+// a request form the next group, which is one request. A read that arrives while no
+// request is under way starts one: at once, or after the delay if there is one.
 type batchReader struct {
 	nc     *nats.Conn
 	stream string
@@ -72,7 +72,7 @@ func (b *batchReader) last(ctx context.Context, subject string) (jetstream.RawSt
 	}
 }
 
-// join queues a read. It returns nil if the caller shall read at once by itself.
+// join queues a read. It returns nil if the caller is to read by itself, at once.
 func (b *batchReader) join(subject string) *read {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -89,7 +89,7 @@ func (b *batchReader) join(subject string) *read {
 	return waiting
 }
 
-// next starts the next group. The previous one has ended.
+// next starts the next group after the previous one has ended.
 func (b *batchReader) next() {
 	if b.delay > 0 {
 		<-time.After(b.delay)
@@ -112,7 +112,9 @@ func (b *batchReader) next() {
 func (b *batchReader) read(group []*read) {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	found, complete, err := map[string]jetstream.RawStreamMsg{}, false, error(nil)
+	var found map[string]jetstream.RawStreamMsg
+	var complete bool
+	var err error
 	if len(group) > 1 {
 		found, complete, err = b.readAll(ctx, group)
 	}
@@ -132,10 +134,10 @@ func (b *batchReader) read(group []*read) {
 	}
 }
 
-// readAll reads the last messages of a group with one request (NATS ADR-31), by
-// subject. complete is true if the answer has every message that exists. It does not
-// use jetstreamext.GetLastMsgsFor, which cannot bound the answer (see
-// [messages.GetDirect]) and reports an unreadable message as a missing one.
+// readAll reads the last messages of a group with one request (NATS ADR-31). It returns
+// them by subject. complete is true if the answer has every message that exists.
+// jetstreamext.GetLastMsgsFor would not do: it cannot bound the answer, and it reports
+// an unreadable message as a missing one.
 func (b *batchReader) readAll(
 	ctx context.Context, group []*read,
 ) (found map[string]jetstream.RawStreamMsg, complete bool, err error) {
@@ -177,7 +179,7 @@ func (b *batchReader) collect(
 	switch status, description := reply.Header.Get("Status"), reply.Header.Get("Description"); {
 	case status == "204":
 		return true, reply.Header.Get("Nats-Num-Pending") == "0", nil
-	case status == "404" && description == "No Results":
+	case status == "404" && description == "No Results": // "Message Not Found" means an unreadable one
 		return true, true, nil
 	case status != "":
 		return true, false, fmt.Errorf("status %q: %s", status, description)

@@ -14,9 +14,10 @@ import (
 const listBatch = 256
 
 // DeadLetters calls fn with the dead letters of an account, the oldest first. An empty
-// account means all accounts. Dead letters that come later are left out, and so are
-// messages that break the contract. It returns the error of fn, the broker's or the
-// context's.
+// account means all accounts. DeadLetters leaves out the dead letters that somebody
+// stores after it began, and the messages that break the contract. It returns an error
+// that wraps [messages.ErrInvalid] for an impossible account. Other errors are those of
+// fn, the broker or the context.
 func (s *Store) DeadLetters(
 	ctx context.Context, account string, fn func(messages.Stored[messages.DeadLetter]) error,
 ) error {

@@ -159,8 +159,8 @@ func (f *Feed) passDeadLetter(msg jetstream.Msg) {
 	pass(f, msg, func(w *follower, letter messages.Stored[messages.DeadLetter]) { w.deadLetter = &letter })
 }
 
-// pass passes a message to the followers of its conversation. It does not decode the
-// messages that nobody follows, which are most.
+// pass passes a message to the followers of its conversation. Most messages have no
+// followers: pass does not decode those.
 func pass[T messages.Data](f *Feed, msg jetstream.Msg, set func(*follower, messages.Stored[T])) {
 	account, token, err := messages.SplitSubject(msg.Subject())
 	if err != nil {

@@ -41,8 +41,8 @@ const (
 	textMaxMsgs    = "maximum messages exceeded"
 )
 
-// maxPublishAttempts bounds the attempts to publish an event that the broker refuses
-// because of another event which is not stored.
+// maxPublishAttempts bounds the attempts to publish an event while the broker refuses it
+// because of an event that is not stored.
 const maxPublishAttempts = 3
 
 // MessageID returns the Nats-Msg-Id of an event. The broker recognizes a repeat by it
@@ -53,9 +53,9 @@ func MessageID(s messages.Started) string {
 
 // Publish stores the event that asks for a room. It returns when the broker has
 // acknowledged the event, or when an event of the conversation is stored already. It
-// returns [ErrQueueFull] if the queue is full, and an error that wraps
-// [messages.ErrInvalid] for an event that breaks the contract. After any other error,
-// which is the broker's or the context's, the event may be stored or not.
+// returns [ErrQueueFull] if the queue is full, an error that wraps [messages.ErrInvalid]
+// for an event that breaks the contract, and an error that wraps the health check's. In
+// these cases the event is not stored. After any other error it may be stored or not.
 func (s *Store) Publish(ctx context.Context, e messages.Event[messages.Started]) (Outcome, error) {
 	return s.publish(ctx, e, MessageID(e.Data))
 }
@@ -86,8 +86,8 @@ func (s *Store) publish(
 			return 0, fmt.Errorf("publishing the event: %w", err)
 		}
 		// The broker also refuses because of an event that is still on its way into the
-		// stream, and may not arrive. So look whether an event is stored. If a worker
-		// finished it meanwhile, the subject is free: try again.
+		// stream and may never arrive. Only a stored event makes this one a duplicate. If
+		// none is stored, the subject is free: try again.
 		since, err := s.waitingSince(ctx, e.Data.Conversation)
 		if err != nil {
 			return 0, err

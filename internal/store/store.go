@@ -33,8 +33,8 @@ var (
 // requestTimeout bounds a request if its context has no deadline.
 const requestTimeout = 5 * time.Second
 
-// Store reads and publishes the messages of roomlink. Without a deadline in the
-// context, a request takes at most 5 s. Many goroutines may use a store at once.
+// Store reads and publishes the messages of roomlink. If the context has no deadline, a
+// request to the broker takes at most 5 s. Many goroutines may use a store at once.
 type Store struct {
 	js jetstream.JetStream
 	nc *nats.Conn
@@ -52,7 +52,8 @@ type Store struct {
 type Option func(*Store)
 
 // WithGroupCommit stores concurrent events and links in groups. On a broker that syncs
-// every write, one sync then serves a group. On other brokers it only costs time.
+// every write, one sync then serves a group. On other brokers it only costs time. A
+// message waits until the group before it is stored, so give the context a deadline.
 func WithGroupCommit() Option {
 	return func(s *Store) { s.events, s.links = newCommitter(s.js), newCommitter(s.js) }
 }
@@ -61,9 +62,9 @@ func WithGroupCommit() Option {
 // get is then never stale, so the store uses it for every read, in groups.
 func WithSingleServer() Option { return func(s *Store) { s.single = true } }
 
-// WithHealthCheck makes [Store.Publish] return the error of check at once, if there is
-// one. A broker with a failing store does not answer, and a caller would wait for it.
-// Every event runs check, so check must be fast.
+// WithHealthCheck makes [Store.Publish] return the error of check, if it returns one, and
+// not ask the broker. A broker with a failing disk does not answer, and every caller
+// would wait. check runs for every event, so it must be fast.
 func WithHealthCheck(check func() error) Option { return func(s *Store) { s.healthCheck = check } }
 
 // New returns a store on a connection. The connection stays the caller's.
@@ -94,11 +95,11 @@ func (s *Store) Close() {
 // JetStream returns the connection that [New] got.
 func (s *Store) JetStream() jetstream.JetStream { return s.js }
 
-// Links returns the latest links of a conversation. It returns [messages.ErrNotFound]
-// if there are none, and an error that wraps [messages.ErrInvalid] for an impossible
-// conversation. For stored links that break the contract it returns an error that
-// wraps [messages.ErrInvalid], and their sequence. Other errors are the broker's or the
-// context's.
+// Links returns the latest links of a conversation. It returns an error that wraps
+// [messages.ErrNotFound] if there are none, and an error that wraps
+// [messages.ErrInvalid] for an impossible conversation. For stored links that break the
+// contract it returns an error that wraps [messages.ErrInvalid], and their sequence.
+// Other errors are the broker's or the context's.
 func (s *Store) Links(
 	ctx context.Context, conversation messages.Conversation, from Consistency,
 ) (messages.Stored[messages.Links], error) {
