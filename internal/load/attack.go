@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// IDPlaceholder stands in the body of a [Shape] for the interaction id.
+// IDPlaceholder marks the place of the interaction id in the body of a [Shape].
 const IDPlaceholder = "ROOMLINK-INTERACTION-ID"
 
 // Defaults of an [Attack].
@@ -22,46 +20,43 @@ const (
 	DefaultTimeout     = 10 * time.Second
 )
 
-// lateAfter is from when on a request that begins after it was due is late.
-const lateAfter = 10 * time.Millisecond
+const (
+	// maxDelay is the delay after its due time at which a request counts as late.
+	maxDelay = 10 * time.Millisecond
+	// duplicateWindow is the number of latest conversations that a duplicate may repeat.
+	duplicateWindow = 256
+)
 
-// recent is among how many of the last conversations a duplicate finds the one
-// that it repeats.
-const recent = 256
-
-// ErrAttack says that an [Attack] contradicts itself.
+// ErrAttack is the error of an [Attack] that contradicts itself.
 var ErrAttack = errors.New("impossible load")
 
-// Attack says what is sent, and how fast. It ends with Duration or Requests,
-// whichever comes first.
+// Attack describes the requests and their rate. It ends after Duration or after Requests, whichever comes
+// first.
 type Attack struct {
-	// Rate is how many requests a second are due; 0 for as many as the connections
-	// carry, each sending as soon as it has its answer.
+	// Rate is the number of requests due per second. At 0 each connection sends its next request as soon as it
+	// has the response to the previous one.
 	Rate float64
-	// Ramp is how long the rate takes to rise from 0, as a part of Duration.
+	// Ramp is the time in which the rate rises from 0 to Rate. It is a part of Duration.
 	Ramp time.Duration
-	// Duration is how long requests are sent; 0 for until Requests are.
+	// Duration is the time during which requests are sent; 0 for no limit.
 	Duration time.Duration
-	// Requests are how many are sent at most; 0 for any number.
+	// Requests is the maximum number of requests; 0 for no limit.
 	Requests int
-	// Connections are how many requests may wait for an answer at once;
-	// [DefaultConnections] if 0.
+	// Connections is the number of connections, each with one request at a time; [DefaultConnections] if 0.
 	Connections int
-	// Duplicates is the part of the requests, 0 to 1, that repeat a recent
-	// conversation.
+	// Duplicates is the share of requests that repeat a recent conversation, from 0 to less than 1.
 	Duplicates float64
-	// Shapes are what is sent, in turn and by their weight.
+	// Shapes are the kinds of events. They are sent in turn, by weight.
 	Shapes []Shape
-	// Timeout is how long an answer may take, counted from when the request was
-	// sent; [DefaultTimeout] if 0.
+	// Timeout bounds the wait for a response, from the time its request was sent; [DefaultTimeout] if 0.
 	Timeout time.Duration
 }
 
 // Shape is one kind of event.
 type Shape struct {
-	// Weight is its part of all conversations.
+	// Weight is the shape's share of all conversations, relative to the other weights.
 	Weight int
-	// Body has [IDPlaceholder] once, where the interaction id goes.
+	// Body is the JSON of an event. It contains [IDPlaceholder] once.
 	Body []byte
 }
 
@@ -75,13 +70,13 @@ func (a Attack) withDefaults() (Attack, error) {
 	}
 	switch {
 	case a.Rate < 0, a.Connections < 0, a.Duration < 0, a.Requests < 0, a.Ramp < 0, a.Timeout < 0:
-		return a, fmt.Errorf("%w: nothing can be less than 0", ErrAttack)
+		return a, fmt.Errorf("%w: a value is negative", ErrAttack)
 	case a.Duration == 0 && a.Requests == 0:
-		return a, fmt.Errorf("%w: it has no end", ErrAttack)
+		return a, fmt.Errorf("%w: it has neither a duration nor a number of requests", ErrAttack)
 	case a.Ramp > 0 && a.Rate == 0:
 		return a, fmt.Errorf("%w: a ramp needs a rate", ErrAttack)
-	case !(a.Duplicates >= 0 && a.Duplicates < 1): // so put, NaN is refused too
-		return a, fmt.Errorf("%w: the part of duplicates is from 0 to less than 1", ErrAttack)
+	case !(a.Duplicates >= 0 && a.Duplicates < 1): // refuses NaN too
+		return a, fmt.Errorf("%w: the share of duplicates is not between 0 and 1", ErrAttack)
 	}
 	weights := 0
 	for _, shape := range a.Shapes {
@@ -91,87 +86,80 @@ func (a Attack) withDefaults() (Attack, error) {
 		weights += shape.Weight
 	}
 	if weights == 0 {
-		return a, fmt.Errorf("%w: there are no shapes", ErrAttack)
+		return a, fmt.Errorf("%w: no shape has a weight", ErrAttack)
 	}
 	return a, nil
 }
 
-// due is when a request is to be sent, from the first one on, by its number. The
-// rate rises along the ramp, so the number of requests does with the square of
-// the time.
+// due returns the due time of a request by its number, both counted from 0. In the ramp the number of requests
+// grows with the square of the time.
 func (a Attack) due(number int64) time.Duration {
-	inRamp := a.Rate * a.Ramp.Seconds() / 2
-	seconds := a.Ramp.Seconds() + (float64(number)-inRamp)/a.Rate
-	if n := float64(number); n < inRamp {
+	n, rampCount := float64(number), a.Rate*a.Ramp.Seconds()/2
+	seconds := a.Ramp.Seconds() + (n-rampCount)/a.Rate
+	if n < rampCount {
 		seconds = math.Sqrt(2 * n * a.Ramp.Seconds() / a.Rate)
 	}
 	return time.Duration(seconds * float64(time.Second))
 }
 
-// template is what a request of a shape for an account begins and ends with.
+// template is a request without its interaction id, which goes between head and tail.
 type template struct{ head, tail []byte }
 
-// templates returns the requests of each account by the turn of a conversation.
+// templates returns one template for each caller and turn. A shape has as many turns as its weight.
 func templates(target Target, shapes []Shape, idLength int) [][]template {
-	var turns []int
-	for i, shape := range shapes {
-		for range shape.Weight {
-			turns = append(turns, i)
-		}
-	}
 	all := make([][]template, len(target.Callers))
 	for i, caller := range target.Callers {
-		for _, turn := range turns {
-			before, after, _ := bytes.Cut(shapes[turn].Body, []byte(IDPlaceholder))
+		for _, shape := range shapes {
+			before, after, _ := bytes.Cut(shape.Body, []byte(IDPlaceholder))
 			head := fmt.Appendf(nil, "POST /talkdesk/events HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n", target.Address)
 			if caller.APIKey != "" {
 				head = fmt.Appendf(head, "X-API-Key: %s\r\n", caller.APIKey.Reveal())
 			}
 			head = fmt.Appendf(head, "Content-Length: %d\r\n\r\n%s", len(before)+idLength+len(after), before)
-			all[i] = append(all[i], template{head, bytes.Clone(after)})
+			for range shape.Weight {
+				all[i] = append(all[i], template{head, after})
+			}
 		}
 	}
 	return all
 }
 
-// attacker sends an attack's requests.
-type attacker struct {
-	Attack
-	address       string
-	templates     [][]template
-	conversations *conversations
-	meter         *meter
-	numbers       atomic.Int64
-}
-
-// run sends until the attack is over or the context ends, and returns when every
-// answer is there or has timed out.
-func (a *attacker) run(ctx context.Context) {
-	var connections sync.WaitGroup
-	for range a.Connections {
+// attack sends the requests until the attack is over or ctx ends. It returns when every request has its
+// response or has timed out.
+func (r *run) attack(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var meanwhile, connections sync.WaitGroup
+	if r.Meanwhile != nil {
+		meanwhile.Go(func() { r.Meanwhile(ctx) })
+	}
+	for range r.Attack.Connections {
 		connections.Go(func() {
-			c := &connection{address: a.address, timeout: a.Timeout}
+			c := &connection{address: r.Target.Address, timeout: r.Attack.Timeout}
 			defer c.close()
-			a.drive(ctx, c)
+			r.drive(ctx, c)
 		})
 	}
 	connections.Wait()
+	stop()
+	meanwhile.Wait()
 }
 
-// drive sends one request after the other on a connection.
-func (a *attacker) drive(ctx context.Context, c *connection) {
+// drive sends requests on a connection, one after the other.
+func (r *run) drive(ctx context.Context, c *connection) {
+	a := r.Attack
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		number := a.numbers.Add(1) - 1
-		due := time.Since(a.meter.began)
+		number := r.requests.Add(1) - 1
+		due := time.Since(r.meter.start)
 		if a.Rate > 0 {
 			due = a.due(number)
 		}
 		if a.Requests > 0 && number >= int64(a.Requests) || a.Duration > 0 && due >= a.Duration {
 			return
 		}
-		if wait := due - time.Since(a.meter.began); wait > 0 {
+		if wait := due - time.Since(r.meter.start); wait > 0 {
 			timer.Reset(wait)
 			select {
 			case <-ctx.Done():
@@ -179,52 +167,36 @@ func (a *attacker) drive(ctx context.Context, c *connection) {
 			case <-timer.C:
 			}
 		}
-		a.send(context.WithoutCancel(ctx), c, due)
+		r.send(context.WithoutCancel(ctx), c, due)
 	}
 }
 
-// send sends one request that was due at a time since the beginning, and waits for
-// its answer.
-func (a *attacker) send(ctx context.Context, c *connection, due time.Duration) {
-	index := a.pick()
-	conversation := a.conversations.at(index)
+// send sends one request and waits for its response.
+func (r *run) send(ctx context.Context, c *connection, due time.Duration) {
+	index := r.pick()
+	conversation := r.conversations.at(index)
 	conversation.marks.Or(markSent)
-	a.meter.sending(due, time.Since(a.meter.began)-due > lateAfter)
-	answer, err := c.post(ctx, a.request(c.request[:0], index))
-	a.meter.answered(conversation, outcome{due: due, answer: answer, err: err})
+	r.meter.sending(due)
+	response, err := c.post(ctx, r.appendRequest(c.request[:0], index))
+	r.meter.responded(conversation, due, response, err)
 }
 
-// pick chooses a new conversation, or a recent one to repeat.
-func (a *attacker) pick() int {
-	if a.Duplicates > 0 && rand.Float64() < a.Duplicates {
-		if count := a.conversations.count(); count > 0 {
-			return count - 1 - rand.IntN(min(count, recent))
+// pick returns the index of a new conversation, or of a recent one to repeat.
+func (r *run) pick() int {
+	if r.Attack.Duplicates > 0 && rand.Float64() < r.Attack.Duplicates {
+		if count := r.conversations.count(); count > 0 {
+			return count - 1 - rand.IntN(min(count, duplicateWindow))
 		}
 	}
-	return a.conversations.add()
+	return r.conversations.add()
 }
 
-// request writes the request of a conversation. Its account and its shape follow
-// from its number, so a repeat is the same request.
-func (a *attacker) request(into []byte, index int) []byte {
-	ofAccount := a.templates[index%len(a.templates)]
-	t := ofAccount[index/len(a.templates)%len(ofAccount)]
-	into = append(into, t.head...)
-	into = a.conversations.appendID(into, index)
-	return append(into, t.tail...)
-}
-
-// idDigits is how many digits the number in an id has, so that all are of one
-// length.
-const idDigits = 9
-
-// appendID writes the interaction id of a conversation.
-func (c *conversations) appendID(into []byte, index int) []byte {
-	into = append(into, c.prefix...)
-	var digits [20]byte
-	number := strconv.AppendInt(digits[:0], int64(index), 10)
-	for range idDigits - len(number) {
-		into = append(into, '0')
-	}
-	return append(into, number...)
+// appendRequest appends the request of a conversation to buf. Caller and shape follow from the index, so a
+// repeat is the same request.
+func (r *run) appendRequest(buf []byte, index int) []byte {
+	turns := r.templates[index%len(r.templates)]
+	t := turns[index/len(r.templates)%len(turns)]
+	buf = append(buf, t.head...)
+	buf = r.conversations.appendID(buf, index)
+	return append(buf, t.tail...)
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func TestConditions(t *testing.T) {
-	r := found()
+	r := example()
 	for _, test := range []struct {
 		expression string
 		found      float64
@@ -77,13 +77,13 @@ func TestUnmeasuredConditionsAreMissed(t *testing.T) {
 
 func TestConditionRefuses(t *testing.T) {
 	for expression, want := range map[string]string{
-		"":                                 "not a figure, an operator and a limit",
-		"p99":                              "not a figure, an operator and a limit",
-		"p99<":                             "not a figure, an operator and a limit",
-		"<500ms":                           "not a figure, an operator and a limit",
-		"p99<500ms and p50<1ms":            "not a figure, an operator and a limit",
-		"p99==500ms":                       `"==" is none of < <= > >=`,
-		"p99=<500ms":                       `"=<" is none of < <= > >=`,
+		"":                                 "not a figure, one of < <= > >=, and a limit",
+		"p99":                              "not a figure, one of < <= > >=, and a limit",
+		"p99<":                             "not a figure, one of < <= > >=, and a limit",
+		"<500ms":                           "not a figure, one of < <= > >=, and a limit",
+		"p99<500ms and p50<1ms":            "not a figure, one of < <= > >=, and a limit",
+		"p99==500ms":                       "not a figure, one of < <= > >=, and a limit",
+		"p99=<500ms":                       "not a figure, one of < <= > >=, and a limit",
 		"p98<500ms":                        `no figure "p98"`,
 		"queue.p99<500ms":                  `no figure "queue.p99"`,
 		"answer<500ms":                     `no figure "answer"`,
@@ -97,7 +97,7 @@ func TestConditionRefuses(t *testing.T) {
 		"memory<=150Mb":                    "memory wants a size such as 150MiB",
 		"memory<=MiB":                      "memory wants a size such as 150MiB",
 		"memory<=150MiBB":                  "memory wants a size such as 150MiB",
-		"rate>=" + strings.Repeat("1", 99): "more than 100 bytes",
+		"rate>=" + strings.Repeat("1", 99): "longer than 100 bytes",
 	} {
 		_, err := load.ParseCondition(expression)
 		if !errors.Is(err, load.ErrCondition) || !strings.Contains(err.Error(), want) {
@@ -114,7 +114,7 @@ func FuzzParseCondition(f *testing.F) {
 	for _, seed := range []string{"p99<500ms", "links.p99.9 <= 1h", "rate>=500", "memory<=150MiB", "serve.cpu<1.4", "p99==x", "\x00<\xff"} {
 		f.Add(seed)
 	}
-	r := found()
+	r := example()
 	f.Fuzz(func(t *testing.T, expression string) {
 		condition, err := load.ParseCondition(expression)
 		if err != nil {

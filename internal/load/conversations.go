@@ -2,13 +2,14 @@ package load
 
 import (
 	"crypto/rand"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 )
 
-// The marks of a conversation: what was sent for it, and what came back.
+// The marks of a conversation tell what was sent and what was seen of it.
 const (
 	markSent uint32 = 1 << iota
 	markAccepted
@@ -19,70 +20,77 @@ const (
 	markDouble
 )
 
-// ended reports whether a conversation came to its end: accepted, and with links
-// or a dead letter.
-func ended(marks uint32) bool {
+// finished reports whether a conversation was accepted and has links or a dead letter.
+func finished(marks uint32) bool {
 	return marks&markAccepted != 0 && marks&(markLinked|markDead) != 0
 }
 
-// conversation is what is remembered of one, 16 bytes.
+// conversation is the record of one conversation, 16 bytes.
 type conversation struct {
-	// acceptedAt is when its first 2xx was read, in nanoseconds since the beginning.
+	// acceptedAt is the time of its first 2xx response, in nanoseconds since the start.
 	acceptedAt atomic.Int64
 	marks      atomic.Uint32
 }
 
-// chunk is how many conversations are made room for at a time.
-const chunk = 1 << 14
+const (
+	// chunkSize is the number of conversations that are allocated together.
+	chunkSize = 1 << 14
+	// idDigits is the number of digits in an id, which makes all ids equally long.
+	idDigits = 9
+)
 
-// conversations are those of one run, by their number. Their ids are a prefix of
-// the run's own and that number, so no text is kept.
+// conversations are those of one test, by index. Their ids are a prefix, which no other test has, and the
+// index, so no id is stored.
 type conversations struct {
 	prefix string
 	next   atomic.Int64
 
 	mu     sync.Mutex
-	chunks atomic.Pointer[[]*[chunk]conversation]
+	chunks atomic.Pointer[[]*[chunkSize]conversation]
 }
 
 func newConversations() *conversations {
 	c := &conversations{prefix: "load-" + strings.ToLower(rand.Text()[:10]) + "-"}
-	c.chunks.Store(&[]*[chunk]conversation{})
+	c.chunks.Store(&[]*[chunkSize]conversation{})
 	return c
 }
 
-// idLength is how long each id is, in bytes.
+// idLength returns the length of each id, in bytes.
 func (c *conversations) idLength() int { return len(c.prefix) + idDigits }
+
+// appendID appends the interaction id of a conversation to buf.
+func (c *conversations) appendID(buf []byte, index int) []byte {
+	return fmt.Appendf(buf, "%s%0*d", c.prefix, idDigits, index)
+}
 
 func (c *conversations) count() int { return int(c.next.Load()) }
 
-// add makes room for one more conversation, and returns its number.
+// add adds a conversation and returns its index.
 func (c *conversations) add() int { return int(c.next.Add(1) - 1) }
 
-// at returns a conversation.
 func (c *conversations) at(index int) *conversation {
 	chunks := *c.chunks.Load()
-	if index/chunk >= len(chunks) {
-		chunks = c.grow(index/chunk + 1)
+	if index/chunkSize >= len(chunks) {
+		chunks = c.grow(index/chunkSize + 1)
 	}
-	return &chunks[index/chunk][index%chunk]
+	return &chunks[index/chunkSize][index%chunkSize]
 }
 
-func (c *conversations) grow(length int) []*[chunk]conversation {
+func (c *conversations) grow(length int) []*[chunkSize]conversation {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	chunks := *c.chunks.Load()
 	for len(chunks) < length {
-		// Readers may hold the old slice: append writes behind its end at most.
-		chunks = append(chunks, new([chunk]conversation))
+		// Readers of the old slice do not see what append writes behind its end.
+		chunks = append(chunks, new([chunkSize]conversation))
 	}
 	c.chunks.Store(&chunks)
 	return chunks
 }
 
-// of returns the conversation that a subject is about, by its last token; nil for
-// one of somebody else.
-func (c *conversations) of(subject string) *conversation {
+// bySubject returns the conversation whose id is the last token of a subject; nil if the id is not of this
+// test.
+func (c *conversations) bySubject(subject string) *conversation {
 	id, ok := strings.CutPrefix(subject[strings.LastIndexByte(subject, '.')+1:], c.prefix)
 	if !ok {
 		return nil
@@ -94,9 +102,11 @@ func (c *conversations) of(subject string) *conversation {
 	return c.at(index)
 }
 
-// each calls fn with the number and the marks of every conversation.
+// each calls fn with the index and the marks of every conversation that was sent.
 func (c *conversations) each(fn func(index int, marks uint32)) {
 	for index := range c.count() {
-		fn(index, c.at(index).marks.Load())
+		if marks := c.at(index).marks.Load(); marks&markSent != 0 {
+			fn(index, marks)
+		}
 	}
 }

@@ -9,147 +9,138 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// What the histograms tell apart: from a microsecond to an hour, to three digits.
+// The range of the histograms, in microseconds, and their precision.
 const (
-	leastLatency   = 1
-	mostLatency    = int64(time.Hour / time.Microsecond)
-	latencyDigits  = 3
-	ticksPerHalf   = 5
-	perMicrosecond = int64(time.Microsecond)
+	minLatency    = 1
+	maxLatency    = int64(time.Hour / time.Microsecond)
+	latencyDigits = 3
+	// curveTicks is the number of points of a curve in each half of the distance to 100 %.
+	curveTicks = 5
 )
 
-// latencies count latencies, in microseconds: those since the last sample, and
-// those before.
-type latencies struct{ fresh, all *hdrhistogram.Histogram }
+// latencies counts latencies in microseconds: recent are those since the last sample, older those before it.
+type latencies struct{ recent, older *hdrhistogram.Histogram }
 
 func newLatencies() latencies {
 	return latencies{
-		hdrhistogram.New(leastLatency, mostLatency, latencyDigits),
-		hdrhistogram.New(leastLatency, mostLatency, latencyDigits),
+		hdrhistogram.New(minLatency, maxLatency, latencyDigits),
+		hdrhistogram.New(minLatency, maxLatency, latencyDigits),
 	}
 }
 
 func (l latencies) record(d time.Duration) {
-	_ = l.fresh.RecordValue(min(max(int64(d)/perMicrosecond, 0), mostLatency)) // in range
+	_ = l.recent.RecordValue(min(max(d.Microseconds(), 0), maxLatency)) // always in range
 }
 
-// turn puts what is fresh to the rest, and returns two of its percentiles in
-// seconds.
-func (l latencies) turn() (p50, p99 float64) {
-	if l.fresh.TotalCount() > 0 {
-		p50, p99 = seconds(l.fresh.ValueAtPercentile(50)), seconds(l.fresh.ValueAtPercentile(99))
-		l.all.Merge(l.fresh)
-		l.fresh.Reset()
+// flush moves the recent latencies to the older ones and returns two of their percentiles in seconds.
+func (l latencies) flush() (p50, p99 float64) {
+	if l.recent.TotalCount() > 0 {
+		p50, p99 = seconds(l.recent.ValueAtPercentile(50)), seconds(l.recent.ValueAtPercentile(99))
+		l.older.Merge(l.recent)
+		l.recent.Reset()
 	}
 	return p50, p99
 }
 
-// result returns all of it.
+// result returns the distribution of all latencies.
 func (l latencies) result() Latency {
-	l.turn()
-	h := l.all
-	found := Latency{Count: int(h.TotalCount())}
-	if found.Count == 0 {
-		return found
+	l.flush()
+	h := l.older
+	got := Latency{Count: int(h.TotalCount())}
+	if got.Count == 0 {
+		return got
 	}
-	found.Mean = h.Mean() / float64(time.Second/time.Microsecond)
-	found.P50, found.P90 = seconds(h.ValueAtPercentile(50)), seconds(h.ValueAtPercentile(90))
-	found.P99, found.P999 = seconds(h.ValueAtPercentile(99)), seconds(h.ValueAtPercentile(99.9))
-	found.Max = seconds(h.Max())
-	for _, bracket := range h.CumulativeDistributionWithTicks(ticksPerHalf) {
-		found.Curve = append(found.Curve, Point{bracket.Quantile, seconds(bracket.ValueAt)})
+	got.Mean = h.Mean() / float64(time.Second/time.Microsecond)
+	got.P50, got.P90 = seconds(h.ValueAtPercentile(50)), seconds(h.ValueAtPercentile(90))
+	got.P99, got.P999 = seconds(h.ValueAtPercentile(99)), seconds(h.ValueAtPercentile(99.9))
+	got.Max = seconds(h.Max())
+	for _, bracket := range h.CumulativeDistributionWithTicks(curveTicks) {
+		got.Curve = append(got.Curve, Point{bracket.Quantile, seconds(bracket.ValueAt)})
 	}
-	return found
+	return got
 }
 
 func seconds(microseconds int64) float64 {
 	return (time.Duration(microseconds) * time.Microsecond).Seconds()
 }
 
-// meter counts what happens in a load test. Times are since it began.
+// meter counts what happens in a load test. Durations count from start.
 type meter struct {
-	began time.Time
+	start time.Time
 
 	inFlight atomic.Int64
-	// accepted, linked and finished count conversations: with a 2xx, with links, and
-	// with a 2xx and their end.
+	// accepted, linked and finished count conversations; see [finished] for the last.
 	accepted, linked, finished atomic.Int64
 
 	mu       sync.Mutex
 	requests Requests
 	answer   latencies
 	links    latencies
-	// first is when the first request was due; the others are the last of a kind.
-	first, lastAnswer, lastAccepted, lastLinks time.Duration
-	// sampled is what the last sample counted up to.
+	// firstDue is the due time of the first request, -1 before it. The others are the times of the last event
+	// of their kind.
+	firstDue, lastResponse, lastAccepted, lastLinks time.Duration
+	// sampled contains the totals at the last sample.
 	sampled Sample
 	series  []Sample
 }
 
 func newMeter() *meter {
 	return &meter{
-		began: time.Now(), first: -1, requests: Requests{Statuses: map[int]int{}},
+		start: time.Now(), firstDue: -1, requests: Requests{Statuses: map[int]int{}},
 		answer: newLatencies(), links: newLatencies(),
 	}
 }
 
-// sending counts a request that was due at a time.
-func (m *meter) sending(due time.Duration, late bool) {
+// sending counts a request that is about to be sent.
+func (m *meter) sending(due time.Duration) {
+	delay := time.Since(m.start) - due
 	m.inFlight.Add(1)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.requests.Sent++
-	if late {
+	if delay > maxDelay {
 		m.requests.Late++
 	}
-	if m.first < 0 || due < m.first {
-		m.first = due
+	if m.firstDue < 0 || due < m.firstDue {
+		m.firstDue = due
 	}
 }
 
-// outcome is what became of a request.
-type outcome struct {
-	// due is when it was to be sent, since the beginning.
-	due    time.Duration
-	answer answer
-	err    error
-}
-
-// answered counts a request by its answer.
-func (m *meter) answered(c *conversation, o outcome) {
-	now := time.Since(m.began)
+// responded counts a request by its response, or by the error that came in its place.
+func (m *meter) responded(c *conversation, due time.Duration, got response, err error) {
+	now := time.Since(m.start)
 	m.inFlight.Add(-1)
-	stored := o.err == nil && (o.answer.status == http.StatusAccepted || o.answer.repeated)
+	accepted := err == nil && (got.status == http.StatusAccepted || got.duplicate)
 	switch {
-	case stored:
+	case accepted:
 		c.acceptedAt.CompareAndSwap(0, int64(now))
 		m.mark(c, markAccepted, now)
-	case o.err != nil:
+	case err != nil:
 		c.marks.Or(markUnanswered)
 	default:
 		c.marks.Or(markRefused)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.lastAnswer = max(m.lastAnswer, now)
+	m.lastResponse = max(m.lastResponse, now)
 	switch {
-	case o.err != nil:
+	case err != nil:
 		m.requests.Failed++
-		return
-	case o.answer.repeated:
+	case got.duplicate:
 		m.requests.Duplicates++
-	case stored:
+	case accepted:
 		m.requests.Accepted++
 	default:
 		m.requests.Refused++
-		m.requests.Statuses[o.answer.status]++
-		return
+		m.requests.Statuses[got.status]++
 	}
-	m.lastAccepted = max(m.lastAccepted, now)
-	m.answer.record(now - o.due)
+	if accepted {
+		m.lastAccepted = max(m.lastAccepted, now)
+		m.answer.record(now - due)
+	}
 }
 
-// mark notes one more thing of a conversation, and counts it by what is known now.
+// mark sets a mark of a conversation and updates the counts that depend on it.
 func (m *meter) mark(c *conversation, mark uint32, now time.Duration) {
 	old := c.marks.Or(mark)
 	if old&mark != 0 {
@@ -161,26 +152,26 @@ func (m *meter) mark(c *conversation, mark uint32, now time.Duration) {
 	case markLinked:
 		m.linked.Add(1)
 	}
-	if !ended(old) && ended(old|mark) {
+	if !finished(old) && finished(old|mark) {
 		m.finished.Add(1)
 	}
-	// Whichever comes second knows how long the links took.
+	// Response and links come in any order. The second one records the latency.
 	if both := markAccepted | markLinked; old&both == 0 || (old|mark)&both != both {
 		return
 	}
+	latency := time.Duration(0) // the links came before the response
+	if mark == markLinked {
+		latency = now - time.Duration(c.acceptedAt.Load())
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	took := time.Duration(0) // the links were there before the answer
-	if mark == markLinked {
-		took = now - time.Duration(c.acceptedAt.Load())
-	}
-	m.links.record(took)
+	m.links.record(latency)
 }
 
-// sawLinks notes a set of links of a conversation. No load renews any, so two
-// sets are of one generation.
+// sawLinks counts a set of links. A load test renews no links, so a second set for the same conversation is a
+// double.
 func (m *meter) sawLinks(c *conversation) {
-	now := time.Since(m.began)
+	now := time.Since(m.start)
 	if c.marks.Load()&markLinked != 0 {
 		c.marks.Or(markDouble)
 		return
@@ -191,16 +182,15 @@ func (m *meter) sawLinks(c *conversation) {
 	m.lastLinks = max(m.lastLinks, now)
 }
 
-// sawDeadLetter notes a dead letter of a conversation.
-func (m *meter) sawDeadLetter(c *conversation) { m.mark(c, markDead, time.Since(m.began)) }
+// sawDeadLetter counts a dead letter.
+func (m *meter) sawDeadLetter(c *conversation) { m.mark(c, markDead, time.Since(m.start)) }
 
-// sample closes a second of the series.
+// sample appends a sample of what happened since the last one to the series, and returns it.
 func (m *meter) sample(queue int) Sample {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	linked := int(m.linked.Load())
 	total := Sample{
-		Sent: m.requests.Sent, Accepted: m.requests.Accepted, Linked: linked,
+		Sent: m.requests.Sent, Accepted: m.requests.Accepted, Linked: int(m.linked.Load()),
 		Failed: m.requests.Failed + m.requests.Refused,
 	}
 	s := Sample{
@@ -208,8 +198,8 @@ func (m *meter) sample(queue int) Sample {
 		Linked: total.Linked - m.sampled.Linked, Failed: total.Failed - m.sampled.Failed,
 		InFlight: int(m.inFlight.Load()), Queue: queue,
 	}
-	s.AnswerP50, s.AnswerP99 = m.answer.turn()
-	s.LinksP50, s.LinksP99 = m.links.turn()
+	s.AnswerP50, s.AnswerP99 = m.answer.flush()
+	s.LinksP50, s.LinksP99 = m.links.flush()
 	m.sampled = total
 	m.series = append(m.series, s)
 	return s

@@ -11,64 +11,66 @@ import (
 	"time"
 )
 
-// stopWithin is how long a child may take to stop before it is killed.
-const stopWithin = 30 * time.Second
+// stopTimeout bounds the stop of a child before it is killed.
+const stopTimeout = 30 * time.Second
 
-// ownCommand returns a command that runs our own program. On Linux the child dies with
-// the thread that starts it, so that thread must be locked until the child has ended.
-func ownCommand(ctx context.Context, arguments ...string) (*exec.Cmd, error) {
-	executable, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("finding our own program: %w", err)
-	}
-	//nolint:gosec // it is ourselves
-	command := exec.CommandContext(ctx, executable, arguments...)
-	command.SysProcAttr = tiedToParent()
-	return command, nil
+// Usage is what a part has used since its start.
+type Usage struct {
+	// Name is that of [Part].
+	Name string
+	// CPU is the time on any core.
+	CPU time.Duration
+	// PeakMemory is the peak of the resident memory, in bytes.
+	PeakMemory int64
 }
 
-// Process is a part under test that runs as a child of this process, and can be
-// killed and started again.
+// OwnUsage returns the usage of this process under a name.
+func OwnUsage(name string) Usage { return usageOf(name, os.Getpid()) }
+
+// Process is a part under test: roomlink as a child of this process. It can be killed and started again.
 type Process struct {
-	// Name is as in [Part].
+	// Name is that of [Part].
 	Name        string
 	Arguments   []string
 	Environment []string
-	// Log is where it writes.
+	// Log receives the standard output and the standard error.
 	Log *os.File
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// process is nil when none runs.
 	process *os.Process
-	// done is closed when the process has ended; wanted says that it was to.
-	done   chan struct{}
-	wanted bool
-	fault  error
-	// used is what the processes before have used.
-	used Usage
+	// exited is closed when the last process has ended. stopping reports whether it was told to end, and err
+	// says why one ended by itself.
+	exited   chan struct{}
+	stopping bool
+	err      error
+	// past is the usage of the processes that have ended.
+	past Usage
 }
 
-// Start starts the process. It is killed when the context ends.
+// Start starts the process, which is killed when ctx ends.
 func (p *Process) Start(ctx context.Context) error {
-	command, err := ownCommand(ctx, p.Arguments...)
+	executable, err := os.Executable()
 	if err != nil {
-		return err
+		return fmt.Errorf("finding our own program: %w", err)
 	}
+	command := exec.CommandContext(ctx, executable, p.Arguments...) //nolint:gosec // it is ourselves
 	command.Env, command.Stdout, command.Stderr = p.Environment, p.Log, p.Log
-	started := make(chan error, 1)
-	done := make(chan struct{})
+	command.SysProcAttr = childAttributes()
+	started, exited := make(chan error, 1), make(chan struct{})
 	go func() {
-		runtime.LockOSThread()
+		defer close(exited)
+		runtime.LockOSThread() // the child dies with its thread
 		defer runtime.UnlockOSThread()
-		defer close(done)
 		err := command.Start()
 		if err == nil {
 			p.mu.Lock()
-			p.process, p.done, p.wanted = command.Process, done, false
+			p.process, p.exited, p.stopping = command.Process, exited, false
 			p.mu.Unlock()
 		}
 		started <- err
 		if err == nil {
-			_ = command.Wait() // how it ended is in its state
+			_ = command.Wait() // the state says how it ended
 			p.ended(command.ProcessState)
 		}
 	}()
@@ -78,60 +80,60 @@ func (p *Process) Start(ctx context.Context) error {
 	return nil
 }
 
-// ended notes what a process used, and whether it was to end.
 func (p *Process) ended(state *os.ProcessState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.process = nil
-	p.used = addUsage(p.used, usageOfEnded(p.Name, state))
-	if !p.wanted && p.fault == nil {
-		p.fault = fmt.Errorf("the process %q ended by itself (%v): --log-file has its lines", p.Name, state)
+	p.past = p.with(Usage{p.Name, state.UserTime() + state.SystemTime(), peakMemory(state)})
+	if !p.stopping && p.err == nil {
+		p.err = fmt.Errorf("the process %q ended by itself (%v): see --log-file", p.Name, state)
 	}
 }
 
-func addUsage(a, b Usage) Usage {
-	return Usage{Name: b.Name, CPU: a.CPU + b.CPU, PeakMemory: max(a.PeakMemory, b.PeakMemory)}
+// with returns the past usage together with that of one more process.
+func (p *Process) with(u Usage) Usage {
+	return Usage{p.Name, p.past.CPU + u.CPU, max(p.past.PeakMemory, u.PeakMemory)}
 }
 
-// Kill ends the process as a crash does, and returns when it has ended. It returns an
-// error if it had ended by itself.
+// Kill ends the process as a crash does and waits until it has ended. It returns the error of [Process.Err].
 func (p *Process) Kill() error { return p.end(syscall.SIGKILL) }
 
-// Stop ends the process as an operator does, with the error of [Process.Kill].
+// Stop ends the process as an operator does and waits until it has ended. It returns the error of
+// [Process.Err].
 func (p *Process) Stop() error { return p.end(syscall.SIGTERM) }
 
 func (p *Process) end(signal os.Signal) error {
 	p.mu.Lock()
-	process, done := p.process, p.done
-	p.wanted = true
+	process, exited := p.process, p.exited
+	p.stopping = true
 	if process != nil {
-		_ = process.Signal(signal) // one that has just ended needs none
+		_ = process.Signal(signal) // it may have ended just now
 	}
 	p.mu.Unlock()
-	if done != nil {
+	if process != nil {
 		select {
-		case <-done:
-		case <-time.After(stopWithin):
+		case <-exited:
+		case <-time.After(stopTimeout):
 			_ = process.Kill()
-			<-done
+			<-exited
 		}
 	}
-	return p.Fault()
+	return p.Err()
 }
 
-// Usage is what the process used, and those before it.
+// Usage returns the usage of the process and of those before it.
 func (p *Process) Usage() Usage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.process == nil {
-		return p.used
+		return p.past
 	}
-	return addUsage(p.used, usageOf(p.Name, p.process.Pid))
+	return p.with(usageOf(p.Name, p.process.Pid))
 }
 
-// Fault returns an error if the process has ended by itself.
-func (p *Process) Fault() error {
+// Err returns an error if the process has ended by itself.
+func (p *Process) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.fault
+	return p.err
 }

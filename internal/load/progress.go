@@ -10,12 +10,11 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// everyPlain is how many seconds lie between two lines where they stay.
-const everyPlain = 5
+// plainInterval is the number of seconds between two lines that are not on a terminal.
+const plainInterval = 5
 
-// NewProgress returns a function that writes a line for each second of a test: one
-// that is written over on a terminal, and elsewhere one in five that stays. done
-// ends the last one.
+// NewProgress returns a function for [Test.Progress] that writes a line about each sample. On a terminal each
+// line replaces the one before, and done erases the last. Elsewhere one in five samples gets a line.
 func NewProgress(w io.Writer) (progress func(Sample), done func()) {
 	file, ok := w.(*os.File)
 	terminal := ok && isatty.IsTerminal(file.Fd())
@@ -30,9 +29,9 @@ func NewProgress(w io.Writer) (progress func(Sample), done func()) {
 			s.At+1, s.Sent, s.Accepted, s.Linked, s.InFlight, queue, failed)
 		switch {
 		case terminal:
-			fmt.Fprintf(w, "\r%s%s", line, strings.Repeat(" ", max(width-len(line), 0)))
+			fmt.Fprintf(w, "\r%-*s", width, line)
 			width = len(line)
-		case (s.At+1)%everyPlain == 0:
+		case (s.At+1)%plainInterval == 0:
 			fmt.Fprintln(w, line)
 		}
 	}

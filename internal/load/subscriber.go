@@ -11,19 +11,20 @@ import (
 )
 
 const (
-	// watchHeartbeat is how soon a watch notices that the broker has gone.
-	watchHeartbeat = 2 * time.Second
-	watchAgain     = 200 * time.Millisecond
+	// heartbeatInterval is how often the broker tells a subscriber that it is there.
+	heartbeatInterval = 2 * time.Second
+	// resubscribeDelay is the delay before each attempt to subscribe again.
+	resubscribeDelay = 200 * time.Millisecond
 )
 
-// subscriber sees every message of a stream as it is stored, as a subscriber to
-// links does, by an ordered consumer. It reads the subjects alone.
+// subscriber watches a stream as a subscriber to links does, with an ordered consumer. It calls fn with the
+// subject of every message.
 type subscriber struct {
 	js     jetstream.JetStream
 	stream string
 	fn     func(subject string)
 
-	// seen is the stream's sequence of the last message.
+	// seen is the stream sequence of the last message.
 	seen atomic.Uint64
 	// skipped counts messages that were replaced before they were delivered.
 	skipped atomic.Int64
@@ -32,8 +33,8 @@ type subscriber struct {
 	running sync.WaitGroup
 }
 
-// subscribe returns once the subscription stands, so that nothing which is stored
-// from then on is missed.
+// subscribe subscribes to a stream. fn sees every message that is stored after subscribe returns. ctx bounds
+// the call alone.
 func subscribe(ctx context.Context, js jetstream.JetStream, stream string, fn func(string)) (*subscriber, error) {
 	s := &subscriber{js: js, stream: stream, fn: fn}
 	last, err := s.last(ctx)
@@ -50,7 +51,7 @@ func subscribe(ctx context.Context, js jetstream.JetStream, stream string, fn fu
 	return s, nil
 }
 
-// last is the sequence of the last message in the stream.
+// last returns the sequence of the last message in the stream.
 func (s *subscriber) last(ctx context.Context) (uint64, error) {
 	stream, err := s.js.Stream(ctx, s.stream)
 	if err != nil {
@@ -59,6 +60,7 @@ func (s *subscriber) last(ctx context.Context) (uint64, error) {
 	return stream.CachedInfo().State.LastSeq, nil
 }
 
+// consume starts to consume the messages that were not seen yet.
 func (s *subscriber) consume(ctx context.Context) (jetstream.ConsumeContext, error) {
 	consumer, err := s.js.OrderedConsumer(ctx, s.stream, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.seen.Load() + 1,
@@ -66,48 +68,52 @@ func (s *subscriber) consume(ctx context.Context) (jetstream.ConsumeContext, err
 	if err != nil {
 		return nil, err
 	}
-	return consumer.Consume(s.take, jetstream.PullHeartbeat(watchHeartbeat),
-		jetstream.ConsumeErrHandler(func(jetstream.ConsumeContext, error) {})) // it goes on, or closes
+	return consumer.Consume(s.take, jetstream.PullHeartbeat(heartbeatInterval),
+		jetstream.ConsumeErrHandler(func(jetstream.ConsumeContext, error) {})) // keep handles them
 }
 
 func (s *subscriber) take(msg jetstream.Msg) {
 	meta, err := msg.Metadata()
 	if err != nil {
-		return // none of the stream's
+		return // not a message of the stream
 	}
 	before := s.seen.Swap(meta.Sequence.Stream)
 	s.skipped.Add(int64(meta.Sequence.Stream) - int64(before) - 1)
 	s.fn(msg.Subject())
 }
 
-// keep begins again where a consumer ends, as with a broker that is killed.
+// keep subscribes again whenever the consumer closes, as it does when a broker is killed.
 func (s *subscriber) keep(ctx context.Context, consuming jetstream.ConsumeContext) {
-	for {
-		if consuming != nil {
-			select {
-			case <-ctx.Done():
-				consuming.Stop()
-				<-consuming.Closed()
-				return
-			case <-consuming.Closed():
-			}
-		}
+	for consuming != nil {
 		select {
 		case <-ctx.Done():
+			consuming.Stop()
+			<-consuming.Closed()
 			return
-		case <-time.After(watchAgain):
-		}
-		attempt, cancel := context.WithTimeout(ctx, askWithin)
-		next, err := s.consume(attempt)
-		cancel()
-		consuming = next
-		if err != nil {
-			consuming = nil
+		case <-consuming.Closed():
+			consuming = s.resubscribe(ctx)
 		}
 	}
 }
 
-// close ends the subscription, and returns when it has ended.
+// resubscribe tries until it consumes again. It returns nil once ctx has ended.
+func (s *subscriber) resubscribe(ctx context.Context) jetstream.ConsumeContext {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(resubscribeDelay):
+		}
+		attempt, cancel := context.WithTimeout(ctx, queryTimeout)
+		consuming, err := s.consume(attempt)
+		cancel()
+		if err == nil {
+			return consuming
+		}
+	}
+}
+
+// close ends the subscription and waits until fn is no longer called.
 func (s *subscriber) close() {
 	s.stop()
 	s.running.Wait()

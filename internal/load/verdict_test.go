@@ -14,8 +14,8 @@ import (
 	"roomlink/internal/load"
 )
 
-// found is a result with another value in every figure.
-func found() load.Result {
+// example returns a result in which every figure has a different value.
+func example() load.Result {
 	return load.Result{
 		Version: "v1.2.3", Machine: load.Machine{OS: "linux", Arch: "amd64", CPUs: 2, Go: "go1.26.8"},
 		StartedAt: time.Date(2026, time.November, 25, 21, 30, 0, 0, time.UTC),
@@ -53,28 +53,28 @@ func TestReconcile(t *testing.T) {
 		{"nothing sent", func(r *load.Result) { r.Reconciliation = load.Reconciliation{} }, []string{"Nothing was sent."}},
 		{
 			"sent", func(r *load.Result) { r.Reconciliation.Sent++ },
-			[]string{"1254 sent, but 1253 were accepted, refused or left unanswered."},
+			[]string{"Sent: 1254, but accepted + refused + unanswered = 1253."},
 		},
 		{
 			"accepted", func(r *load.Result) { r.Reconciliation.Linked-- },
-			[]string{"1250 accepted, but 1249 are linked, dead-lettered or missing."},
+			[]string{"Accepted: 1250, but linked + dead-lettered + missing = 1249."},
 		},
 		{
 			"missing", func(r *load.Result) { r.Reconciliation.Linked, r.Reconciliation.Missing = 1246, 1 },
-			[]string{"1 accepted, with neither links nor a dead letter."},
+			[]string{"Accepted but without links or a dead letter: 1."},
 		},
-		{"doubles", func(r *load.Result) { r.Reconciliation.Doubles = 2 }, []string{"2 with more than one set of links."}},
+		{"doubles", func(r *load.Result) { r.Reconciliation.Doubles = 2 }, []string{"With more than one set of links: 2."}},
 		{
 			"orphans", func(r *load.Result) { r.Reconciliation.Orphans = 5 },
-			[]string{"5 rooms that no links lead to, where crashes and lost answers explain 4."},
+			[]string{"Rooms without links: 5, but crashes and lost answers explain 4."},
 		},
-		{"waiting", func(r *load.Result) { r.Reconciliation.Waiting = 7 }, []string{"7 still waiting in the queue."}},
+		{"waiting", func(r *load.Result) { r.Reconciliation.Waiting = 7 }, []string{"Still in the queue: 7."}},
 		{
 			"tickets", func(r *load.Result) { r.Facade.TicketFetches = 1 },
-			[]string{"1 fetched tickets: each is its customer's alone."},
+			[]string{"Tickets fetched: 1, but only the customer may fetch one."},
 		},
 	} {
-		r := found()
+		r := example()
 		r.Reconciliation.Faults = []string{"An old one."}
 		test.change(&r)
 		r.Reconcile()
@@ -87,8 +87,8 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
-func TestErrNamesWhatWasMissed(t *testing.T) {
-	r := found()
+func TestErrNamesMissedConditions(t *testing.T) {
+	r := example()
 	r.Reconcile()
 	var conditions []load.Condition
 	for _, expression := range []string{"p99<500ms", "p50<1ms", "rate>=800"} {
@@ -99,18 +99,18 @@ func TestErrNamesWhatWasMissed(t *testing.T) {
 		conditions = append(conditions, condition)
 	}
 	r.Judge(conditions[:1])
-	if err := r.Err(); err != nil || !r.Held() {
+	if err := r.Err(); err != nil || !r.Passed() {
 		t.Errorf("met: got %v, want none", err)
 	}
 	r.Judge(conditions)
 	want := "thresholds missed: p50<1ms, rate>=800"
-	if err := r.Err(); !errors.Is(err, load.ErrThresholdMissed) || err.Error() != want || r.Held() {
+	if err := r.Err(); !errors.Is(err, load.ErrThresholdMissed) || err.Error() != want || r.Passed() {
 		t.Errorf("missed: got %v, want %q", err, want)
 	}
 }
 
 func TestResultRoundTrip(t *testing.T) {
-	r := found()
+	r := example()
 	r.Reconciliation.Waiting = 1
 	r.Reconcile()
 	r.Thresholds = []load.Threshold{{Expression: "p99<1s", Found: 0.09, Met: true}, {Expression: "drain>1s", Unknown: true}}
@@ -124,9 +124,9 @@ func TestResultRoundTrip(t *testing.T) {
 	}
 }
 
-// TestReadIgnoresUnknownFields reads a result of a version that also drove a reference.
+// TestReadIgnoresUnknownFields reads a result of a version with a reference.
 func TestReadIgnoresUnknownFields(t *testing.T) {
-	want := found()
+	want := example()
 	written, err := json.Marshal(want)
 	if err != nil {
 		t.Fatalf("encoding: %v", err)
@@ -143,7 +143,7 @@ func TestReadRefuses(t *testing.T) {
 	if _, err := load.Read(iotest.ErrReader(broken)); !errors.Is(err, broken) {
 		t.Errorf("got %v, want %v", err, broken)
 	}
-	whole, err := json.Marshal(found())
+	whole, err := json.Marshal(example())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestAddedLatency(t *testing.T) {
 		{map[string]string{"facade-latency": "lognormal:50ms,0.5"}, 0, false},
 		{map[string]string{"auvious-url": "https://auvious.example"}, 0, false},
 	} {
-		r := found()
+		r := example()
 		r.Settings = test.settings
 		got, known := r.Added()
 		if math.Abs(got.P50-test.median) > 1e-9 || known != test.known {

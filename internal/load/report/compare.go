@@ -49,7 +49,7 @@ func described(r load.Result) string {
 		version = "unknown version"
 	}
 	verdict := "held"
-	if !r.Held() {
+	if !r.Passed() {
 		verdict = "did not hold"
 	}
 	return fmt.Sprintf("%s, %s, %s, %s", started(r), plain(version), lasted(r.Duration), verdict)

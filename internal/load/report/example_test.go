@@ -29,7 +29,7 @@ func ExampleTable() {
 	if err := report.Table(os.Stdout, result); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("\nheld:", result.Held())
+	fmt.Println("\nheld:", result.Passed())
 	// Output:
 	// over 30 s          roomlink
 	// accepted a second       500

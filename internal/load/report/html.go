@@ -94,7 +94,7 @@ var unbroken = strings.NewReplacer(" %", "\u00a0%", " ms", "\u00a0ms", " s:", "\
 
 func viewOf(r load.Result) view {
 	v := view{
-		Held: r.Held() && r.Reconciliation.Sent > 0, Headline: unbroken.Replace(headline(r)), Version: r.Version, Machine: machine(r.Machine),
+		Held: r.Passed() && r.Reconciliation.Sent > 0, Headline: unbroken.Replace(headline(r)), Version: r.Version, Machine: machine(r.Machine),
 		Figures: keyFigures(r), Charts: charts(r),
 		Tables:    []table{tabled("Events", rates(r)), tabled("Latency", latencies(r))},
 		Equations: equations(r.Reconciliation), Wrongs: wrongs(r), Faults: r.Reconciliation.Faults,

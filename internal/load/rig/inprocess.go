@@ -51,7 +51,7 @@ func (r *rig) startInProcess(ctx context.Context, s *system) error {
 	}
 	s.store = store.New(js, store.WithGroupCommit())
 	s.target.JetStream = js
-	s.target.Usage = func() []load.Usage { return []load.Usage{load.Own("all")} }
+	s.target.Usage = func() []load.Usage { return []load.Usage{load.OwnUsage("all")} }
 	s.target.Address = strings.TrimPrefix(program.URL(), "http://")
 	return awaitReady(ctx, "http://"+program.OperationsAddress(), "/readyz", func() error { return nil })
 }

@@ -257,14 +257,14 @@ func (p *processes) connect(ctx context.Context) error {
 func (p *processes) fault() error {
 	var errs []error
 	for _, child := range p.children {
-		errs = append(errs, child.Fault())
+		errs = append(errs, child.Err())
 	}
 	return errors.Join(errs...)
 }
 
 // usage returns what each process and the test itself have used.
 func (p *processes) usage() []load.Usage {
-	all := []load.Usage{load.Own("load")}
+	all := []load.Usage{load.OwnUsage("load")}
 	for _, child := range p.children {
 		all = append(all, child.Usage())
 	}

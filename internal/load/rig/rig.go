@@ -153,13 +153,13 @@ func (r *rig) measure(ctx context.Context, attack load.Attack) (result load.Resu
 	progress, done := load.NewProgress(r.env.Stderr)
 	defer done()
 	test := load.Test{
-		Target: s.target, Attack: attack, Settle: r.Settle, OnlyAttack: r.AcceptOnly, Progress: progress,
+		Target: s.target, Attack: attack, IdleTimeout: r.Settle, OnlyAttack: r.AcceptOnly, Progress: progress,
 		Meanwhile: s.meanwhile,
 	}
 	if r.workerLater() {
 		test.AfterAttack = s.startWorker
 	}
-	load.ForgetPeak()
+	load.ResetPeakMemory()
 	return test.Run(ctx)
 }
 

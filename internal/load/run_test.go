@@ -21,13 +21,12 @@ import (
 	"roomlink/messages"
 )
 
-// path is a webhook with a broker behind it, whose every answer and every message
-// the test chooses.
+// path is a webhook and a broker. The test chooses every response and every message.
 type path struct {
 	js     jetstream.JetStream
 	target load.Target
 	rooms  int
-	// answer says what becomes of a request: its number counts from 0.
+	// answer responds to a request. Requests are numbered from 0.
 	answer func(p *path, w http.ResponseWriter, number int, id string)
 
 	mu     sync.Mutex
@@ -35,7 +34,7 @@ type path struct {
 	ids    map[string]int
 }
 
-// startPath serves a path for the length of a test.
+// startPath serves a path until the test ends.
 func startPath(t *testing.T, answer func(*path, http.ResponseWriter, int, string)) *path {
 	t.Helper()
 	b := roomlinktest.StartBroker(t, "acme")
@@ -64,7 +63,7 @@ func startPath(t *testing.T, answer func(*path, http.ResponseWriter, int, string
 	return p
 }
 
-// serve hands one request after the other to answer.
+// serve passes the requests to answer, one at a time.
 func (p *path) serve(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	var event struct {
@@ -82,7 +81,7 @@ func (p *path) serve(w http.ResponseWriter, r *http.Request) {
 	p.answer(p, w, number, event.ID)
 }
 
-// publish stores something on a subject.
+// publish stores an empty message on a subject.
 func (p *path) publish(w http.ResponseWriter, subject string) {
 	ctx, cancel := context.WithTimeout(context.Background(), roomlinktest.Timeout)
 	defer cancel()
@@ -91,13 +90,13 @@ func (p *path) publish(w http.ResponseWriter, subject string) {
 	}
 }
 
-// room makes a room with links.
+// room makes a room and publishes its links.
 func (p *path) room(w http.ResponseWriter, id string) {
 	p.rooms++
 	p.publish(w, "roomlink.links.acme."+id)
 }
 
-// attack is a small one.
+// attack returns a small attack.
 func attack(requests int) load.Attack {
 	return load.Attack{
 		Requests: requests, Connections: 4, Timeout: roomlinktest.Timeout,
@@ -105,10 +104,10 @@ func attack(requests int) load.Attack {
 	}
 }
 
-// runTest runs a test, which does not wait for what never comes.
+// runTest runs a test with a short idle timeout, for events that never finish.
 func runTest(t *testing.T, test load.Test) load.Result {
 	t.Helper()
-	test.Settle = 200 * time.Millisecond
+	test.IdleTimeout = 200 * time.Millisecond
 	r, err := test.Run(roomlinktest.Context(t))
 	if err != nil {
 		t.Fatalf("running the test: %v", err)
@@ -116,14 +115,14 @@ func runTest(t *testing.T, test load.Test) load.Result {
 	return r
 }
 
-// TestReconciliation has a path do everything wrong that can be done.
+// TestReconciliation counts every mistake that a path can make.
 func TestReconciliation(t *testing.T) {
 	p := startPath(t, func(p *path, w http.ResponseWriter, number int, id string) {
 		switch number % 10 {
 		case 0: // refused
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
-		case 1: // no answer, though stored
+		case 1: // stored, but no answer
 			p.room(w, id)
 			panic(http.ErrAbortHandler)
 		case 2: // no answer
@@ -134,10 +133,10 @@ func TestReconciliation(t *testing.T) {
 		case 5: // links twice
 			p.room(w, id)
 			p.publish(w, "roomlink.links.acme."+id)
-		case 6: // a room too many
+		case 6: // one room too many
 			p.rooms++
 			p.room(w, id)
-		case 7: // a repeat of what nobody knows
+		case 7: // a duplicate of an event that was never accepted
 			p.room(w, id)
 			w.WriteHeader(http.StatusOK)
 			_, _ = io.WriteString(w, `{"status":"duplicate"}`)
@@ -171,7 +170,7 @@ func TestReconciliation(t *testing.T) {
 	}
 }
 
-// accept makes a room for each conversation, once.
+// accept makes one room for each conversation.
 func accept(p *path, w http.ResponseWriter, _ int, id string) {
 	if p.ids[id] > 1 {
 		_, _ = io.WriteString(w, `{"status":"duplicate"}`)
@@ -194,8 +193,8 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
-// TestDueTimes stalls the path once, which every request that was due meanwhile
-// is to show, whether or not it was sent.
+// TestDueTimes stalls the path once. Every request that was due meanwhile must show the
+// stall, even if it was sent after it.
 func TestDueTimes(t *testing.T) {
 	roomlinktest.SkipIfShort(t, "it posts events for seconds")
 	const stall = time.Second
@@ -208,11 +207,11 @@ func TestDueTimes(t *testing.T) {
 	a := attack(0)
 	a.Rate, a.Ramp, a.Duration = 100, time.Second, 4*time.Second
 	r := runTest(t, load.Test{Target: p.target, Attack: a})
-	// A second of the ramp is worth half of one.
+	// The ramp of a second counts as half a second at the full rate.
 	if r.Requests.Sent != 350 {
 		t.Errorf("requests: got %d, want 350", r.Requests.Sent)
 	}
-	// Some 100 were due in that second, and waited half of it: a quarter of all.
+	// About 100 requests, a quarter of all, were due in that second and waited half of it on average.
 	if r.Answer.P90 < (stall/4).Seconds() || r.Answer.Max < stall.Seconds() {
 		t.Errorf("latency: got %v s at 90 %% and %v s at most, want the stall of %v in it", r.Answer.P90, r.Answer.Max, stall)
 	}
@@ -221,7 +220,7 @@ func TestDueTimes(t *testing.T) {
 	}
 }
 
-// TestAfterAttack has the links made when the requests are over.
+// TestAfterAttack makes the links after the attack.
 func TestAfterAttack(t *testing.T) {
 	var ids []string
 	p := startPath(t, func(_ *path, w http.ResponseWriter, _ int, id string) {
@@ -244,7 +243,7 @@ func TestAfterAttack(t *testing.T) {
 		},
 	})
 	if r.Reconciliation.Linked != 20 || r.Drain <= 0 {
-		t.Errorf("got %d linked and a drain of %v s, want 20 and more than none", r.Reconciliation.Linked, r.Drain)
+		t.Errorf("got %d linked and a drain of %v s, want 20 and a positive drain", r.Reconciliation.Linked, r.Drain)
 	}
 	want := errors.New("no worker")
 	_, err := load.Test{
