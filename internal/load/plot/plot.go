@@ -1,7 +1,6 @@
-// Package plot lays out line plots: it turns values into places on a sheet, with
-// round ticks, and names that stand beside their lines without covering each other.
-// A template of whoever shows the plot draws it, as SVG, so that every text passes
-// through that template's escaping and every colour is that of its page.
+// Package plot computes the layout of line plots: it turns values into positions on a sheet, with round ticks
+// and names beside the lines that do not overlap. It draws nothing. The page that shows a plot draws it as SVG
+// in its own template, so that the template escapes every text and styles every line.
 package plot
 
 import (
@@ -12,30 +11,28 @@ import (
 	"strings"
 )
 
-// The measures of a sheet, in its own units, in which text is 12 high.
+// The measures of a sheet, in its own units. Text is 12 units high.
 const (
-	// charWidth is that of a bold digit.
-	charWidth = 7.7
+	charWidth = 7.7 // of a bold digit
 	lineGap   = 14.0
 	top       = 12.0
 	bottom    = 26.0
 	gap       = 8.0
-	// valueWidth and nameWidth are the least room for values and names: with them,
-	// plots below each other have their axes below each other.
-	valueWidth = 5 * charWidth
-	nameWidth  = 9 * charWidth
+	// minLabelWidth and minNameWidth align the axes of plots that stand below each other.
+	minLabelWidth = 5 * charWidth
+	minNameWidth  = 9 * charWidth
 )
 
 // Chart is a line plot.
 type Chart struct {
-	// Width and Height are those of the sheet; text on it is 12 high.
+	// Width and Height are those of the sheet, in units of which text is 12 high.
 	Width, Height float64
 	X, Y          Axis
-	// Lines are drawn in their order, the last on top.
+	// Lines are drawn in order, the last one on top.
 	Lines []Line
 }
 
-// Axis is a range of values, with the ticks that are labelled. Max is above Min.
+// Axis is a range of values with labelled ticks.
 type Axis struct {
 	Min, Max float64
 	Ticks    []Tick
@@ -47,65 +44,66 @@ type Tick struct {
 	Label string
 }
 
-// Line is a row of points, by rising X. A Y of NaN is a gap.
+// Line is a series of points with rising X.
 type Line struct {
-	// Name stands at the end of the line, and Class tells the template how it looks.
+	// Name stands at the end of the line. Class tells the template how to style it.
 	Name, Class string
-	Points      []Point
+	// Points with a Y of NaN are gaps.
+	Points []Point
 }
 
-// Point is one point of a line, in values of the axes.
+// Point is a point of a line, in values of the axes.
 type Point struct{ X, Y float64 }
 
-// Layout is a chart on its sheet.
+// Layout is a chart in coordinates of its sheet.
 type Layout struct {
 	Width, Height Coordinate
-	// Left, Top, Right and Bottom bound what the axes span.
+	// Left, Top, Right and Bottom are the edges of the area between the axes.
 	Left, Top, Right, Bottom Coordinate
 	XTicks, YTicks           []Mark
 	Lines                    []Drawn
 }
 
-// Mark is a tick on the sheet, along its axis.
+// Mark is a tick at its position along an axis.
 type Mark struct {
 	At    Coordinate
 	Label string
 }
 
-// Drawn is a line on the sheet.
+// Drawn is a line in coordinates.
 type Drawn struct {
 	Name, Class string
-	// Path is the data of an SVG path.
+	// Path is the "d" attribute of an SVG path.
 	Path string
-	// Dots are points between two gaps, which a path would not show.
+	// Dots are points between two gaps, which a path does not show.
 	Dots []Dot
-	// NameX and NameY are where the name begins, at the middle of its height.
+	// NameX and NameY are the left end and the middle of the name.
 	NameX, NameY Coordinate
 }
 
-// Dot is a place on the sheet.
+// Dot is a position on the sheet.
 type Dot struct{ X, Y Coordinate }
 
 // Coordinate is a length on the sheet.
 type Coordinate float64
 
-// String writes a coordinate with a decimal, which is as much as an eye can see.
+// String returns the coordinate with at most one decimal.
 func (c Coordinate) String() string {
 	return strconv.FormatFloat(math.Round(float64(c)*10)/10, 'f', -1, 64)
 }
 
-// Lay lays a chart out.
-func (c Chart) Lay() Layout {
-	values, names := valueWidth, nameWidth
+// Layout computes the layout of the chart.
+func (c Chart) Layout() Layout {
+	labels, names := minLabelWidth, minNameWidth
 	for _, tick := range c.Y.Ticks {
-		values = max(values, textWidth(tick.Label))
+		labels = max(labels, textWidth(tick.Label))
 	}
 	for _, line := range c.Lines {
 		names = max(names, textWidth(line.Name))
 	}
 	l := Layout{
 		Width: Coordinate(c.Width), Height: Coordinate(c.Height),
-		Left: Coordinate(values + gap), Top: top,
+		Left: Coordinate(labels + gap), Top: top,
 		Right: Coordinate(c.Width - names - gap), Bottom: Coordinate(c.Height - bottom),
 	}
 	for _, tick := range c.X.Ticks {
@@ -117,22 +115,22 @@ func (c Chart) Lay() Layout {
 	for _, line := range c.Lines {
 		l.Lines = append(l.Lines, l.draw(c, line))
 	}
-	l.spread()
+	l.spreadNames()
 	return l
 }
 
 func textWidth(text string) float64 { return float64(len([]rune(text))) * charWidth }
 
 func (l Layout) x(axis Axis, value float64) Coordinate {
-	return l.Left + (l.Right-l.Left)*Coordinate(axis.share(value))
+	return l.Left + (l.Right-l.Left)*Coordinate(axis.fraction(value))
 }
 
 func (l Layout) y(axis Axis, value float64) Coordinate {
-	return l.Bottom - (l.Bottom-l.Top)*Coordinate(axis.share(value))
+	return l.Bottom - (l.Bottom-l.Top)*Coordinate(axis.fraction(value))
 }
 
-// share is how far along the axis a value lies, from 0 to 1.
-func (a Axis) share(value float64) float64 {
+// fraction returns the position of a value on the axis, from 0 to 1.
+func (a Axis) fraction(value float64) float64 {
 	if a.Max <= a.Min {
 		return 0
 	}
@@ -142,49 +140,40 @@ func (a Axis) share(value float64) float64 {
 func (l Layout) draw(c Chart, line Line) Drawn {
 	drawn := Drawn{Name: line.Name, Class: line.Class, NameX: l.Right + gap, NameY: l.Bottom}
 	var path strings.Builder
-	var run []Dot
-	end := func() {
-		switch len(run) {
-		case 0:
-		case 1:
-			drawn.Dots = append(drawn.Dots, run[0])
-		default:
-			for i, dot := range run {
-				path.WriteByte("ML"[min(i, 1)])
-				path.WriteString(dot.X.String() + " " + dot.Y.String())
-			}
-		}
-		run = run[:0]
-	}
-	for _, point := range line.Points {
-		if math.IsNaN(point.Y) {
-			end()
-			continue
-		}
+	isGap := func(i int) bool { return i < 0 || i >= len(line.Points) || math.IsNaN(line.Points[i].Y) }
+	for i, point := range line.Points {
 		dot := Dot{l.x(c.X, point.X), l.y(c.Y, point.Y)}
+		switch {
+		case isGap(i):
+			continue
+		case isGap(i-1) && isGap(i+1):
+			drawn.Dots = append(drawn.Dots, dot)
+		case isGap(i - 1):
+			path.WriteString("M" + dot.X.String() + " " + dot.Y.String())
+		default:
+			path.WriteString("L" + dot.X.String() + " " + dot.Y.String())
+		}
 		drawn.NameY = dot.Y
-		run = append(run, dot)
 	}
-	end()
 	drawn.Path = path.String()
 	return drawn
 }
 
-// spread moves names apart that would cover each other, and into the sheet.
-func (l Layout) spread() {
+// spreadNames moves names apart that overlap, and into the sheet.
+func (l Layout) spreadNames() {
 	order := make([]*Drawn, len(l.Lines))
 	for i := range l.Lines {
 		order[i] = &l.Lines[i]
 	}
 	slices.SortStableFunc(order, func(a, b *Drawn) int { return cmp.Compare(a.NameY, b.NameY) })
-	lowest := l.Top - lineGap
+	limit := l.Top
 	for _, drawn := range order {
-		drawn.NameY = max(drawn.NameY, lowest+lineGap)
-		lowest = drawn.NameY
+		drawn.NameY = max(drawn.NameY, limit)
+		limit = drawn.NameY + lineGap
 	}
-	highest := l.Bottom + lineGap
+	limit = l.Bottom
 	for _, drawn := range slices.Backward(order) {
-		drawn.NameY = min(drawn.NameY, highest-lineGap)
-		highest = drawn.NameY
+		drawn.NameY = min(drawn.NameY, limit)
+		limit = drawn.NameY - lineGap
 	}
 }

@@ -20,10 +20,10 @@ func labels(axis plot.Axis) []string {
 	return all
 }
 
-func TestUpward(t *testing.T) {
+func TestValueAxis(t *testing.T) {
 	for _, test := range []struct {
-		most, least float64
-		want        []string
+		end, minStep float64
+		want         []string
 	}{
 		{0, 0, []string{"0", "0.2", "0.4", "0.6", "0.8", "1"}},
 		{math.SmallestNonzeroFloat64, 0, []string{"0", "0.2", "0.4", "0.6", "0.8", "1"}},
@@ -39,20 +39,20 @@ func TestUpward(t *testing.T) {
 		{0.098, 0, []string{"0", "0.02", "0.04", "0.06", "0.08", "0.1"}},
 		{1e300, 1, []string{"0", "2e+299", "4e+299", "6e+299", "8e+299", "1e+300"}},
 	} {
-		axis := plot.Upward(test.most, test.least, 5, number)
+		axis := plot.ValueAxis(test.end, test.minStep, 5, number)
 		if got := labels(axis); !reflect.DeepEqual(got, test.want) {
-			t.Errorf("up to %v by %v: got %q, want %q", test.most, test.least, got, test.want)
+			t.Errorf("up to %v by %v: got %q, want %q", test.end, test.minStep, got, test.want)
 		}
 		if last := axis.Ticks[len(axis.Ticks)-1].Value; axis.Max != last {
-			t.Errorf("up to %v: got an end at %v, want the last tick %v", test.most, axis.Max, last)
+			t.Errorf("up to %v: got an end at %v, want the last tick %v", test.end, axis.Max, last)
 		}
 	}
 }
 
-func TestClock(t *testing.T) {
+func TestTimeAxis(t *testing.T) {
 	for _, test := range []struct {
-		most, end float64
-		want      []string
+		end, wantMax float64
+		want         []string
 	}{
 		{0, 1, []string{"0", "1"}},
 		{math.NaN(), 1, []string{"0", "1"}},
@@ -61,14 +61,14 @@ func TestClock(t *testing.T) {
 		{3599, 3599, []string{"0", "600", "1200", "1800", "2400", "3000"}},
 		{20 * 86400, 20 * 86400, []string{"0", "345600", "691200", "1.0368e+06", "1.3824e+06", "1.728e+06"}},
 	} {
-		axis := plot.Clock(test.most, 6, number)
-		if got := labels(axis); !reflect.DeepEqual(got, test.want) || axis.Max != test.end {
-			t.Errorf("%v seconds: got %q to %v, want %q to %v", test.most, got, axis.Max, test.want, test.end)
+		axis := plot.TimeAxis(test.end, 6, number)
+		if got := labels(axis); !reflect.DeepEqual(got, test.want) || axis.Max != test.wantMax {
+			t.Errorf("%v seconds: got %q to %v, want %q to %v", test.end, got, axis.Max, test.want, test.wantMax)
 		}
 	}
 }
 
-func TestNines(t *testing.T) {
+func TestPercentileAxis(t *testing.T) {
 	for _, test := range []struct {
 		count int
 		want  []string
@@ -79,30 +79,30 @@ func TestNines(t *testing.T) {
 		{120_000, []string{"50 %", "90 %", "99 %", "99.9 %", "99.99 %", "100 %"}},
 		{math.MaxInt, []string{"50 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "100 %"}},
 	} {
-		axis := plot.Nines(test.count)
+		axis := plot.PercentileAxis(test.count)
 		if got := labels(axis); !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%d values: got %q, want %q", test.count, got, test.want)
 		}
 	}
-	axis := plot.Nines(10_000)
+	axis := plot.PercentileAxis(10_000)
 	for percentile, want := range map[float64]float64{-1: 0, 0: 0, 90: 1, 99: 2, 99.9: 3, 99.99999: 4, 100: 4, 101: 4} {
-		if got := axis.Nine(percentile); math.Abs(got-want) > 1e-9 {
+		if got := axis.AtPercentile(percentile); math.Abs(got-want) > 1e-9 {
 			t.Errorf("%v %%: got %v, want %v", percentile, got, want)
 		}
 	}
 }
 
-func TestLayKeepsNamesApart(t *testing.T) {
+func TestLayoutKeepsNamesApart(t *testing.T) {
 	var lines []plot.Line
 	for i := range 6 {
 		lines = append(lines, plot.Line{Name: strconv.Itoa(i), Points: []plot.Point{{X: 0, Y: 1}, {X: 1, Y: float64(i % 2)}}})
 	}
 	l := plot.Chart{
 		Width: 400, Height: 200, X: plot.Axis{Max: 1}, Y: plot.Axis{Max: 1}, Lines: lines,
-	}.Lay()
+	}.Layout()
 	for i, a := range l.Lines {
 		if a.NameY < 0 || a.NameY > l.Height {
-			t.Errorf("name %d: got %v, want it on the sheet", i, a.NameY)
+			t.Errorf("name %d: got %v, want a position on the sheet", i, a.NameY)
 		}
 		for j, b := range l.Lines[:i] {
 			if math.Abs(float64(a.NameY-b.NameY)) < 12 {
@@ -112,23 +112,23 @@ func TestLayKeepsNamesApart(t *testing.T) {
 	}
 }
 
-func TestLayWithoutRange(t *testing.T) {
-	l := plot.Chart{Width: 100, Height: 100, Lines: []plot.Line{{Points: []plot.Point{{X: 3, Y: 4}}}}}.Lay()
+func TestLayoutWithoutRange(t *testing.T) {
+	l := plot.Chart{Width: 100, Height: 100, Lines: []plot.Line{{Points: []plot.Point{{X: 3, Y: 4}}}}}.Layout()
 	if got := l.Lines[0].Dots; len(got) != 1 || got[0] != (plot.Dot{X: l.Left, Y: l.Bottom}) {
-		t.Errorf("got %v, want the corner", got)
+		t.Errorf("got %v, want the lower left corner", got)
 	}
 }
 
-func ExampleChart_Lay() {
+func ExampleChart_Layout() {
 	gap := math.NaN()
 	layout := plot.Chart{
 		Width: 300, Height: 138,
-		X: plot.Clock(4, 2, func(seconds float64) string { return fmt.Sprint(seconds, " s") }),
-		Y: plot.Upward(90, 0, 2, func(ms float64) string { return fmt.Sprint(ms) }),
+		X: plot.TimeAxis(4, 2, func(seconds float64) string { return fmt.Sprint(seconds, " s") }),
+		Y: plot.ValueAxis(90, 0, 2, func(ms float64) string { return fmt.Sprint(ms) }),
 		Lines: []plot.Line{
 			{Name: "half", Points: []plot.Point{{0, 50}, {1, 52}, {2, gap}, {3, 51}, {4, gap}}},
 		},
-	}.Lay()
+	}.Layout()
 	for _, tick := range layout.YTicks {
 		fmt.Println(tick.Label, "at", tick.At)
 	}

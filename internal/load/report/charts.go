@@ -16,154 +16,125 @@ const (
 	chartHeight = 250
 	ySteps      = 5
 	xSteps      = 6
-	// maxPoints is how many points of a line an eye can tell apart on that width.
+	// maxPoints is the number of points that are distinguishable on that width.
 	maxPoints = 240
 )
 
 // chart is a plot of the page.
 type chart struct {
-	// ID is unlike that of any other on the page.
+	// ID is unique on the page.
 	ID, Title, Unit string
-	// Description says in a sentence what there is to see.
+	// Description is a sentence for those who cannot see the plot.
 	Description string
 	plot.Layout
-	// seen is set if there is a value to see.
-	seen bool
+	empty bool
 }
 
-// axes are those of a plot.
-type axes struct{ x, y plot.Axis }
-
-// laid lays lines out.
-func (c chart) laid(a axes, lines []plot.Line) chart {
-	c.Layout = plot.Chart{Width: chartWidth, Height: chartHeight, X: a.x, Y: a.y, Lines: lines}.Lay()
-	for _, l := range lines {
-		measured := slices.ContainsFunc(l.Points, func(p plot.Point) bool { return !math.IsNaN(p.Y) })
-		c.seen = c.seen || l.Class != levelClass && measured
-	}
-	if !c.seen {
+// plotted returns the chart with the layout of its lines.
+func (c chart) plotted(x, y plot.Axis, lines []plot.Line) chart {
+	c.Layout = plot.Chart{Width: chartWidth, Height: chartHeight, X: x, Y: y, Lines: lines}.Layout()
+	c.empty = !slices.ContainsFunc(lines, func(l plot.Line) bool {
+		return l.Class != levelClass && slices.ContainsFunc(l.Points, func(p plot.Point) bool { return !math.IsNaN(p.Y) })
+	})
+	if c.empty {
 		c.Unit = "nothing measured"
 	}
 	return c
 }
 
-// charts are the plots of a load test, in pairs. A pair with nothing to see is left
-// out.
+// charts returns the plots of a load test, in pairs. It leaves out pairs without a value.
 func charts(r load.Result) []chart {
-	own, stated := r.FacadeLatency()
-	if !stated {
-		own = math.NaN()
+	facade, isKnown := r.FacadeLatency()
+	if !isKnown {
+		facade = math.NaN()
 	}
-	all := thinned(r.Series)
-	pairs := [][]chart{{
-		overTime(kind{
-			id: "links-time", title: "From 2xx to links, over time", class: "links", latency: r.Links, facade: own,
-			p50: func(s load.Sample) float64 { return s.LinksP50 },
-			p99: func(s load.Sample) float64 { return s.LinksP99 },
-		}, all),
-		curves(kind{
-			id: "links-curve", title: "From 2xx to links, by percentile", class: "links",
-			latency: r.Links, facade: own,
-		}),
-	}, {
-		overTime(kind{
-			id: "answer-time", title: "From due to 2xx, over time", class: "answer", latency: r.Answer, facade: math.NaN(),
-			p50: func(s load.Sample) float64 { return s.AnswerP50 },
-			p99: func(s load.Sample) float64 { return s.AnswerP99 },
-		}, all),
-		curves(kind{
-			id: "answer-curve", title: "From due to 2xx, by percentile", class: "answer",
-			latency: r.Answer, facade: math.NaN(),
-		}),
-	}, {throughput(all), backlog(all)}}
-	return slices.Concat(slices.DeleteFunc(pairs, func(pair []chart) bool { return !pair[0].seen && !pair[1].seen })...)
+	links := latencyChart{
+		name: "links", title: "Latency from answer to links", latency: r.Links, facade: facade,
+		p50: func(s load.Sample) float64 { return s.LinksP50 },
+		p99: func(s load.Sample) float64 { return s.LinksP99 },
+	}
+	answer := latencyChart{
+		name: "answer", title: "Answer latency", latency: r.Answer, facade: math.NaN(),
+		p50: func(s load.Sample) float64 { return s.AnswerP50 },
+		p99: func(s load.Sample) float64 { return s.AnswerP99 },
+	}
+	all := join(r.Series, maxPoints)
+	pairs := [][]chart{
+		{links.overTime(all), links.byPercentile()}, {answer.overTime(all), answer.byPercentile()}, {throughput(all), backlog(all)},
+	}
+	return slices.Concat(slices.DeleteFunc(pairs, func(pair []chart) bool { return pair[0].empty && pair[1].empty })...)
 }
 
-// kind is one of the two latencies.
-type kind struct {
-	id, title, class string
-	latency          load.Latency
-	// facade is the facade's own latency, in seconds; NaN where it has no part in it.
+// latencyChart describes the plots of a latency.
+type latencyChart struct {
+	// name is also the class of its lines.
+	name, title string
+	latency     load.Latency
+	// facade is the facade's own latency in seconds; NaN if it is unknown or no part of the latency.
 	facade   float64
 	p50, p99 func(load.Sample) float64
 }
 
-func overTime(k kind, all []load.Sample) chart {
-	p50, p99 := line("50 %", k.class, all, orGap(k.p50)), line("99 %", k.class+" far", all, orGap(k.p99))
-	x := clock(all)
-	lines := []plot.Line{p50, p99}
-	if facade, there := level("facade", k.facade, x); there {
-		lines = append([]plot.Line{facade}, lines...)
-	}
-	y, unit := latencyAxis(most(lines))
+func (l latencyChart) overTime(all []load.Sample) chart {
+	x := timeAxis(all)
+	lines := append(level("facade", l.facade, x),
+		line("50 %", l.name, all, orGap(l.p50)), line("99 %", l.name+" far", all, orGap(l.p99)))
+	y, unit := latencyAxis(lines)
 	return chart{
-		ID: k.id, Title: k.title, Unit: unit + of(all, ", each second", "; the worst 99 %"),
-		Description: fmt.Sprintf("Over the whole, half took at most %s, and 99 %% at most %s.",
-			known(seconds, k.latency.P50, k.latency.Count > 0), known(seconds, k.latency.P99, k.latency.Count > 0)),
-	}.laid(axes{x, y}, lines)
+		ID: l.name + "-time", Title: l.title + " over time", Unit: unit + perPoint(all, ", each second", "; the maximum of 99 %"),
+		Description: fmt.Sprintf("Over the whole load test, half took at most %s, and 99 %% at most %s.",
+			known(seconds, l.latency.P50, l.latency.Count > 0), known(seconds, l.latency.P99, l.latency.Count > 0)),
+	}.plotted(x, y, lines)
 }
 
-func curves(k kind) chart {
-	x := plot.Nines(k.latency.Count)
-	var lines []plot.Line
-	if facade, there := level("facade", k.facade, x); there {
-		lines = append(lines, facade)
+func (l latencyChart) byPercentile() chart {
+	x := plot.PercentileAxis(l.latency.Count)
+	curve := plot.Line{Name: "roomlink", Class: l.name + " far"}
+	for _, point := range curveOf(l.latency) {
+		curve.Points = append(curve.Points, plot.Point{X: x.AtPercentile(point.Percentile), Y: point.Value})
 	}
-	lines = append(lines, plot.Line{Name: "roomlink", Class: k.class + " far", Points: curve(k.latency, x)})
-	y, unit := latencyAxis(most(lines))
+	lines := append(level("facade", l.facade, x), curve)
+	y, unit := latencyAxis(lines)
 	return chart{
-		ID: k.id, Title: k.title, Unit: unit,
+		ID: l.name + "-curve", Title: l.title + " by percentile", Unit: unit,
 		Description: fmt.Sprintf("99.9 %% took at most %s, and all at most %s. Each further nine takes the same space.",
-			known(seconds, k.latency.P999, k.latency.Count > 0), known(seconds, k.latency.Max, k.latency.Count > 0)),
-	}.laid(axes{x, y}, lines)
+			known(seconds, l.latency.P999, l.latency.Count > 0), known(seconds, l.latency.Max, l.latency.Count > 0)),
+	}.plotted(x, y, lines)
 }
 
-// curve are the points of a distribution: those of its curve, or what else is known.
-func curve(l load.Latency, x plot.Axis) []plot.Point {
-	if l.Count == 0 {
+// curveOf returns the curve of a distribution, or its percentiles if it has no curve.
+func curveOf(l load.Latency) []load.Point {
+	switch {
+	case l.Count == 0:
 		return nil
+	case len(l.Curve) > 0:
+		return l.Curve
 	}
-	points := l.Curve
-	if len(points) == 0 {
-		points = []load.Point{
-			{Percentile: 50, Value: l.P50},
-			{Percentile: 90, Value: l.P90},
-			{Percentile: 99, Value: l.P99},
-			{Percentile: 99.9, Value: l.P999},
-			{Percentile: 100, Value: l.Max},
-		}
+	var points []load.Point
+	for _, q := range quantiles {
+		points = append(points, load.Point{Percentile: q.percentile, Value: q.value(l)})
 	}
-	var placed []plot.Point
-	for _, point := range points {
-		placed = append(placed, plot.Point{X: x.Nine(point.Percentile), Y: point.Value})
-	}
-	return placed
-}
-
-// whole leaves the last second out, in which the load test ended: its counts are
-// those of a part of it.
-func whole(series []load.Sample) []load.Sample {
-	if len(series) > 1 {
-		return series[:len(series)-1]
-	}
-	return series
+	return points
 }
 
 func throughput(all []load.Sample) chart {
-	counts := whole(all)
-	lines := []plot.Line{
-		line("sent", "sent", counts, func(s load.Sample) float64 { return float64(s.Sent) }),
-		line("accepted", "answer", counts, func(s load.Sample) float64 { return float64(s.Accepted) }),
-		line("linked", "links", counts, func(s load.Sample) float64 { return float64(s.Linked) }),
+	whole := all
+	if len(all) > 1 {
+		whole = all[:len(all)-1] // the load test ended within the last second
 	}
-	failed := line("failed", "bad", counts, func(s load.Sample) float64 { return float64(s.Failed) })
-	if highest([]plot.Line{failed}) > 0 {
+	lines := []plot.Line{
+		line("sent", "sent", whole, func(s load.Sample) float64 { return float64(s.Sent) }),
+		line("accepted", "answer", whole, func(s load.Sample) float64 { return float64(s.Accepted) }),
+		line("linked", "links", whole, func(s load.Sample) float64 { return float64(s.Linked) }),
+	}
+	failed := line("failed", "bad", whole, func(s load.Sample) float64 { return float64(s.Failed) })
+	if highest(failed) > 0 {
 		lines = append(lines, failed)
 	}
 	return chart{
-		ID: "rate", Title: "Events a second", Unit: of(all, "", "average"),
-		Description: fmt.Sprintf("At most %s were sent in a second.", count(highest(lines[:1]))),
-	}.laid(axes{clock(all), countAxis(most(lines))}, lines)
+		ID: "rate", Title: "Events per second", Unit: perPoint(all, "", "average"),
+		Description: fmt.Sprintf("At most %s were sent in a second.", count(highest(lines[0]))),
+	}.plotted(timeAxis(all), countAxis(lines), lines)
 }
 
 func backlog(all []load.Sample) chart {
@@ -177,12 +148,12 @@ func backlog(all []load.Sample) chart {
 		}),
 	}
 	return chart{
-		ID: "queue", Title: "Queue, and requests in flight", Unit: of(all, "at the end of each second", "the most"),
-		Description: fmt.Sprintf("The queue held at most %s.", counted(int(highest(lines[1:])), "event")),
-	}.laid(axes{clock(all), countAxis(most(lines))}, lines)
+		ID: "queue", Title: "Queue, and requests in flight", Unit: perPoint(all, "at the end of each second", "maximum"),
+		Description: fmt.Sprintf("The queue held at most %s.", counted(int(highest(lines[1])), "event")),
+	}.plotted(timeAxis(all), countAxis(lines), lines)
 }
 
-// orGap makes a gap of a latency of 0: nothing ended in that second.
+// orGap turns a latency of 0 into a gap, because nothing ended in that second.
 func orGap(value func(load.Sample) float64) func(load.Sample) float64 {
 	return func(s load.Sample) float64 {
 		if y := value(s); y != 0 {
@@ -192,7 +163,7 @@ func orGap(value func(load.Sample) float64) func(load.Sample) float64 {
 	}
 }
 
-// line draws one value of each sample.
+// line is a line with one value of each sample.
 func line(name, class string, all []load.Sample, value func(load.Sample) float64) plot.Line {
 	l := plot.Line{Name: name, Class: class}
 	for _, s := range all {
@@ -201,23 +172,23 @@ func line(name, class string, all []load.Sample, value func(load.Sample) float64
 	return l
 }
 
-// levelClass is that of a line that is no result.
+// levelClass is the class of a line that is no result.
 const levelClass = "own"
 
-// level is a line of one value all along.
-func level(name string, value float64, x plot.Axis) (plot.Line, bool) {
+// level returns a horizontal line; none for a value that is 0 or NaN.
+func level(name string, value float64, x plot.Axis) []plot.Line {
 	if math.IsNaN(value) || value == 0 {
-		return plot.Line{}, false
+		return nil
 	}
-	return plot.Line{Name: name, Class: levelClass, Points: []plot.Point{{X: x.Min, Y: value}, {X: x.Max, Y: value}}}, true
+	return []plot.Line{{Name: name, Class: levelClass, Points: []plot.Point{{X: x.Min, Y: value}, {X: x.Max, Y: value}}}}
 }
 
-// highest is the highest value of lines, and 0 if there is none.
-func highest(lines []plot.Line) float64 {
+// highest returns the highest value of the lines; 0 if there is none.
+func highest(lines ...plot.Line) float64 {
 	var found float64
 	for _, l := range lines {
 		for _, point := range l.Points {
-			if point.Y > found { // and not NaN
+			if point.Y > found { // false for NaN
 				found = point.Y
 			}
 		}
@@ -225,24 +196,24 @@ func highest(lines []plot.Line) float64 {
 	return found
 }
 
-// most is what an axis has to hold: a little more than the highest value.
-func most(lines []plot.Line) float64 { return highest(lines) * 1.02 }
+// headroom is the end of an axis relative to the highest value.
+const headroom = 1.02
 
-func latencyAxis(most float64) (plot.Axis, string) {
-	unit, scale := "ms", 1000.0
-	if most >= 10 {
+func latencyAxis(lines []plot.Line) (axis plot.Axis, unit string) {
+	end, unit, scale := highest(lines...)*headroom, "ms", 1000.0
+	if end >= 10 {
 		unit, scale = "s", 1
 	}
-	return plot.Upward(most, 0, ySteps, func(value float64) string {
+	return plot.ValueAxis(end, 0, ySteps, func(value float64) string {
 		if value*scale >= 1e6 {
 			return strconv.FormatFloat(value*scale, 'g', 3, 64)
 		}
-		return thousands(strconv.FormatFloat(math.Round(value*scale*1e6)/1e6, 'f', -1, 64))
+		return english.Sprint(math.Round(value*scale*1e6) / 1e6)
 	}), unit
 }
 
-func countAxis(most float64) plot.Axis {
-	return plot.Upward(most, 1, ySteps, func(value float64) string {
+func countAxis(lines []plot.Line) plot.Axis {
+	return plot.ValueAxis(highest(lines...)*headroom, 1, ySteps, func(value float64) string {
 		switch {
 		case value >= 1e9:
 			return strconv.FormatFloat(value, 'g', 3, 64)
@@ -253,12 +224,12 @@ func countAxis(most float64) plot.Axis {
 	})
 }
 
-func clock(all []load.Sample) plot.Axis {
+func timeAxis(all []load.Sample) plot.Axis {
 	var last float64
 	if len(all) > 0 {
 		last = float64(all[len(all)-1].At)
 	}
-	return plot.Clock(last, xSteps, func(at float64) string {
+	return plot.TimeAxis(last, xSteps, func(at float64) string {
 		switch {
 		case at == 0:
 			return "0"
@@ -271,10 +242,11 @@ func clock(all []load.Sample) plot.Axis {
 	})
 }
 
-// of says what a point stands for: what it is of a second, or of so many.
-func of(all []load.Sample, second, span string) string {
+// perPoint describes what a point stands for: second if it is a second, else joined and the length of the
+// joined time.
+func perPoint(all []load.Sample, second, joined string) string {
 	if len(all) < 2 || all[1].At-all[0].At < 2 {
 		return second
 	}
-	return span + " of each " + lasted(float64(all[1].At-all[0].At))
+	return joined + " of each " + duration(float64(all[1].At-all[0].At))
 }

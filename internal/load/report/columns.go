@@ -1,46 +1,19 @@
 package report
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"strings"
 	"unicode/utf8"
 )
 
-// columns are lines of a table: the first cell stands left, the others right,
-// beneath each other.
+// columns are the rows of a table. The first column is aligned left, the others right.
 type columns [][]string
 
-// page writes tables and lines to a terminal, a blank line between blocks.
-type page struct {
-	out     *bufio.Writer
-	started bool
-}
-
-func newPage(w io.Writer) *page { return &page{out: bufio.NewWriter(w)} }
-
-// block begins a block.
-func (p *page) block() {
-	if p.started {
-		p.line("")
-	}
-	p.started = true
-}
-
-// line writes a line; close tells of its errors.
-func (p *page) line(parts ...string) {
-	for _, part := range parts {
-		_, _ = p.out.WriteString(part)
-	}
-	_ = p.out.WriteByte('\n')
-}
-
-// table writes a block of columns.
-func (p *page) table(rows columns) {
-	p.block()
+// lines returns the rows as lines of text.
+func (c columns) lines() []string {
 	var widths []int
-	for _, row := range rows {
+	for _, row := range c {
 		for i, cell := range row {
 			if i == len(widths) {
 				widths = append(widths, 0)
@@ -48,23 +21,26 @@ func (p *page) table(rows columns) {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i == 0 {
-				line.WriteString(cell + pad)
-				continue
-			}
-			line.WriteString("  " + pad + cell)
+	var lines []string
+	for _, row := range c {
+		cells := []string{fmt.Sprintf("%-*s", widths[0], row[0])}
+		for i, cell := range row[1:] {
+			cells = append(cells, fmt.Sprintf("%*s", widths[i+1], cell))
 		}
-		p.line(strings.TrimRight(line.String(), " "))
+		lines = append(lines, strings.TrimRight(strings.Join(cells, "  "), " "))
 	}
+	return lines
 }
 
-// close writes what is left, and returns the first error of all.
-func (p *page) close() error {
-	if err := p.out.Flush(); err != nil {
+// write writes blocks of lines with a blank line between two blocks. It leaves out empty blocks.
+func write(w io.Writer, blocks ...[]string) error {
+	var texts []string
+	for _, lines := range blocks {
+		if len(lines) > 0 {
+			texts = append(texts, strings.Join(lines, "\n")+"\n")
+		}
+	}
+	if _, err := io.WriteString(w, strings.Join(texts, "\n")); err != nil {
 		return fmt.Errorf("writing a table: %w", err)
 	}
 	return nil

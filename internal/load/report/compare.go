@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -10,82 +11,58 @@ import (
 	"roomlink/internal/load"
 )
 
-// tolerance is by how much a figure may be worse without a mark.
+// tolerance is the relative change up to which a figure does not count as worse.
 const tolerance = 0.10
 
-// aside are settings that change nothing of what is measured. "reference" was a flag of
-// earlier versions.
-var aside = []string{"compare", "fail", "json", "log-file", "reference", "report"}
+// neutralSettings do not affect the figures. "reference" was a flag of earlier versions.
+var neutralSettings = []string{"compare", "fail", "json", "log-file", "reference", "report"}
 
-// Compare writes what changed from a former load test to this one, for a terminal:
-// the main figures of both, the change in per cent, and a mark where it is worse by
-// more than 10 %. Before them it names the settings, and what of the machine,
-// differs, so that nobody compares what is not alike. It returns the errors of the
-// writer.
+// Compare writes the change from an old result to a new one for a terminal: the main figures of both, the
+// change in per cent, and a mark where the new one is worse by more than 10 %. It first names the differences
+// in settings and machine, because such results may not be comparable. It returns the error of the writer.
 func Compare(w io.Writer, old, now load.Result) error {
-	p := newPage(w)
-	p.table(columns{{"old  " + described(old)}, {"new  " + described(now)}})
-	if differences := differing(old, now); len(differences) > 0 {
-		p.block()
-		p.line("The two were not run alike, and these differ:")
-		for _, difference := range differences {
-			p.line("  ", difference)
-		}
+	differences := differences(old, now)
+	if len(differences) > 0 {
+		differences = slices.Insert(differences, 0, "The two load tests differ in their conditions:")
 	}
 	rows := columns{{"", "old", "new", "change"}}
-	for _, f := range compared(old, now) {
-		if f.old.there || f.now.there {
-			rows = append(rows, f.row())
+	for _, c := range comparisons(old, now) {
+		if row := c.row(old, now); row != nil {
+			rows = append(rows, row)
 		}
 	}
-	p.table(rows)
-	return p.close()
+	return write(w, []string{"old  " + describe(old), "new  " + describe(now)}, differences, rows.lines())
 }
 
-// described says which load test it was.
-func described(r load.Result) string {
-	version := r.Version
-	if version == "" {
-		version = "unknown version"
-	}
-	verdict := "held"
+// describe identifies a load test.
+func describe(r load.Result) string {
+	verdict := "passed"
 	if !r.Passed() {
-		verdict = "did not hold"
+		verdict = "failed"
 	}
-	return fmt.Sprintf("%s, %s, %s, %s", started(r), plain(version), lasted(r.Duration), verdict)
+	return fmt.Sprintf("%s, %s, %s, %s", r.StartedAt.UTC().Format("2006-01-02 15:04 MST"),
+		cmp.Or(plain(r.Version), "unknown version"), duration(r.Duration), verdict)
 }
 
-// started is when it was, in UTC: who reads it may be elsewhere.
-func started(r load.Result) string { return r.StartedAt.UTC().Format("2006-01-02 15:04 MST") }
-
-// differing are sentences on what makes two load tests unlike.
-func differing(old, now load.Result) []string {
+func differences(old, now load.Result) []string {
 	var found []string
 	add := func(name, before, after string) {
 		if before != after {
-			found = append(found, fmt.Sprintf("%s: %s, now %s", plain(name), orNone(before), orNone(after)))
+			found = append(found, fmt.Sprintf("  %s: %s, now %s", plain(name),
+				cmp.Or(plain(before), "not given"), cmp.Or(plain(after), "not given")))
 		}
 	}
 	add("machine", machine(old.Machine), machine(now.Machine))
 	add("built with", old.Machine.Go, now.Machine.Go)
-	names := maps.Clone(old.Settings)
-	if names == nil {
-		names = map[string]string{}
-	}
-	maps.Copy(names, now.Settings)
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if !slices.Contains(aside, name) {
+	settings := map[string]string{}
+	maps.Copy(settings, old.Settings)
+	maps.Copy(settings, now.Settings)
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if !slices.Contains(neutralSettings, name) {
 			add("--"+name, old.Settings[name], now.Settings[name])
 		}
 	}
 	return found
-}
-
-func orNone(text string) string {
-	if text == "" {
-		return "not given"
-	}
-	return plain(text)
 }
 
 func machine(m load.Machine) string {
@@ -95,132 +72,95 @@ func machine(m load.Machine) string {
 	return fmt.Sprintf("%s/%s, %s", m.OS, m.Arch, counted(m.CPUs, "CPU"))
 }
 
-// measured is a value, and whether there is one.
-type measured struct {
-	value float64
-	there bool
-}
-
-// change is one figure of two load tests.
-type change struct {
-	name     string
-	write    func(float64) string
-	old, now measured
-	// moreIsBetter says which way is worse.
+// comparison is a figure that Compare shows.
+type comparison struct {
+	name         string
+	format       func(float64) string
 	moreIsBetter bool
+	// value returns the figure and whether it was measured.
+	value func(load.Result) (float64, bool)
 }
 
-func (c change) row() []string {
-	row := []string{c.name, known(c.write, c.old.value, c.old.there), known(c.write, c.now.value, c.now.there)}
-	switch {
-	case !c.old.there || !c.now.there:
-		row = append(row, none)
-	case c.old.value != 0:
-		row = append(row, percent(c.now.value/c.old.value-1))
-	case c.now.value == 0:
-		row = append(row, percent(0))
-	default:
-		row = append(row, "from 0")
+// row returns the row of the figure; nil if neither result has it.
+func (c comparison) row(old, now load.Result) []string {
+	before, hasBefore := c.value(old)
+	after, hasAfter := c.value(now)
+	if !hasBefore && !hasAfter {
+		return nil
 	}
-	if c.worse() {
+	row := []string{c.name, known(c.format, before, hasBefore), known(c.format, after, hasAfter)}
+	if !hasBefore || !hasAfter {
+		return append(row, none)
+	}
+	row = append(row, change(before, after))
+	if c.moreIsBetter && after < before*(1-tolerance) || !c.moreIsBetter && after > before*(1+tolerance) {
 		row = append(row, "WORSE")
 	}
 	return row
 }
 
-// worse tells whether the figure is worse by more than the tolerance.
-func (c change) worse() bool {
-	switch {
-	case !c.old.there || !c.now.there:
-		return false
-	case c.moreIsBetter:
-		return c.now.value < c.old.value*(1-tolerance)
+// change formats a change: +17.8 %. A change that rounds to 0 has no sign.
+func change(before, after float64) string {
+	if before == 0 && after != 0 {
+		return "from 0"
 	}
-	return c.now.value > c.old.value*(1+tolerance)
-}
-
-// percent writes a change: +17.8 %. What rounds to nothing has no sign.
-func percent(part float64) string {
-	rounded := math.Round(part*1000) / 10
-	if rounded == 0 {
+	percent := 0.0
+	if before != 0 {
+		percent = math.Round((after/before-1)*1000) / 10
+	}
+	if percent == 0 {
 		return "0.0 %"
 	}
-	return fmt.Sprintf("%+.1f %%", rounded)
+	return fmt.Sprintf("%+.1f %%", percent)
 }
 
-// compared are the figures of two load tests, beside each other.
-func compared(old, now load.Result) []change {
-	both := func(value func(load.Result) (float64, bool)) (before, after measured) {
-		before.value, before.there = value(old)
-		after.value, after.there = value(now)
-		return before, after
+// comparisons returns all figures that Compare may show.
+func comparisons(old, now load.Result) []comparison {
+	all := []comparison{
+		{"accepted per second", rate, true, always(func(r load.Result) float64 { return r.AcceptedPerSecond })},
+		{"linked per second", rate, true, always(func(r load.Result) float64 { return r.LinkedPerSecond })},
 	}
-	var all []change
-	add := func(name string, write func(float64) string, moreIsBetter bool, value func(load.Result) (float64, bool)) {
-		before, after := both(value)
-		all = append(all, change{name, write, before, after, moreIsBetter})
+	for _, q := range quantiles {
+		all = append(all, comparison{"answer, " + q.name, seconds, false, func(r load.Result) (float64, bool) {
+			return q.value(r.Answer), r.Answer.Count > 0
+		}})
 	}
-	add("accepted a second", rate, true, always(func(r load.Result) float64 { return r.AcceptedPerSecond }))
-	add("linked a second", rate, true, always(func(r load.Result) float64 { return r.LinkedPerSecond }))
-	for _, of := range []struct {
-		name    string
-		latency func(load.Result) load.Latency
-	}{
-		{"2xx", func(r load.Result) load.Latency { return r.Answer }},
-		{"2xx to links", func(r load.Result) load.Latency { return r.Links }},
-	} {
-		for _, q := range quantiles {
-			add(of.name+", "+q.name, seconds, false, func(r load.Result) (float64, bool) {
-				return q.value(of.latency(r)), of.latency(r).Count > 0
-			})
+	for _, q := range quantiles {
+		all = append(all, comparison{"answer to links, " + q.name, seconds, false, func(r load.Result) (float64, bool) {
+			return q.value(r.Links), r.Links.Count > 0
+		}})
+	}
+	all = append(all,
+		comparison{"drain", seconds, false, func(r load.Result) (float64, bool) { return r.Drain, r.Drain > 0 }},
+		comparison{"CPU seconds per 1,000 events", cpu, false, func(r load.Result) (float64, bool) { return r.CPUPerThousand() }},
+	)
+	seen := map[string]bool{}
+	for _, part := range slices.Concat(now.Parts, old.Parts) {
+		if !seen[part.Name] {
+			seen[part.Name] = true
+			all = append(all, comparison{"peak memory of " + plain(part.Name), size[float64], false, memoryOf(part.Name)})
 		}
 	}
-	add("drain", seconds, false, func(r load.Result) (float64, bool) { return r.Drain, r.Drain > 0 })
-	add("CPU seconds for 1,000 events", cpu, false, func(r load.Result) (float64, bool) { return r.CPUPerThousand() })
-	for _, name := range partNames(old, now) {
-		add("peak memory of "+plain(name), size[float64], false, func(r load.Result) (float64, bool) { return memoryOf(r, name) })
-	}
-	add("refused", count, false, always(func(r load.Result) float64 { return float64(r.Requests.Refused) }))
-	add("unanswered", count, false, always(func(r load.Result) float64 { return float64(r.Requests.Failed) }))
-	add("dead-lettered", count, false, always(func(r load.Result) float64 { return float64(r.Reconciliation.DeadLettered) }))
-	return all
+	return append(all,
+		comparison{"refused", count, false, always(func(r load.Result) float64 { return float64(r.Requests.Refused) })},
+		comparison{"unanswered", count, false, always(func(r load.Result) float64 { return float64(r.Requests.Failed) })},
+		comparison{"dead-lettered", count, false, always(func(r load.Result) float64 { return float64(r.Reconciliation.DeadLettered) })},
+	)
 }
 
-// always is a figure that every load test has.
+// always is a value that every result has.
 func always(value func(load.Result) float64) func(load.Result) (float64, bool) {
 	return func(r load.Result) (float64, bool) { return value(r), true }
 }
 
-// quantiles are those that are shown everywhere.
-var quantiles = []struct {
-	name  string
-	value func(load.Latency) float64
-}{
-	{"50 %", func(l load.Latency) float64 { return l.P50 }},
-	{"90 %", func(l load.Latency) float64 { return l.P90 }},
-	{"99 %", func(l load.Latency) float64 { return l.P99 }},
-	{"99.9 %", func(l load.Latency) float64 { return l.P999 }},
-	{"100 %", func(l load.Latency) float64 { return l.Max }},
-}
-
-// partNames are those of the parts of either, in their order.
-func partNames(old, now load.Result) []string {
-	var names []string
-	for _, part := range slices.Concat(now.Parts, old.Parts) {
-		if !slices.Contains(names, part.Name) {
-			names = append(names, part.Name)
+// memoryOf is the peak memory of a part.
+func memoryOf(name string) func(load.Result) (float64, bool) {
+	return func(r load.Result) (float64, bool) {
+		for _, part := range r.Parts {
+			if part.Name == name {
+				return float64(part.PeakMemory), true
+			}
 		}
+		return 0, false
 	}
-	return names
 }
-
-func memoryOf(r load.Result, name string) (float64, bool) {
-	for _, part := range r.Parts {
-		if part.Name == name {
-			return float64(part.PeakMemory), true
-		}
-	}
-	return 0, false
-}
-
-func count(value float64) string { return decimal(value, 0) }

@@ -1,7 +1,6 @@
-// Package report shows what a load test found: as a closing table on a terminal, as
-// the change from a former one, and as one page to send to somebody.
+// Package report shows the result of a load test: as a table on a terminal, as the change from an earlier
+// result, and as an HTML page.
 //
-// The page is whole in itself. It holds its plots and its styles, asks nothing of
-// any address and runs no script, so it can be mailed, printed and kept. Whatever a
-// result holds is text in it: a setting with markup in it is shown, not obeyed.
+// The page contains its plots and styles. It loads nothing and runs no script, so it can be mailed, printed and
+// kept. It escapes every text of a result.
 package report

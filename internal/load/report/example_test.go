@@ -29,20 +29,20 @@ func ExampleTable() {
 	if err := report.Table(os.Stdout, result); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("\nheld:", result.Passed())
+	fmt.Println("\npassed:", result.Passed())
 	// Output:
-	// over 30 s          roomlink
-	// accepted a second       500
-	// linked a second         499
+	// events per second  over 30 s
+	// accepted                 500
+	// linked                   499
 	//
-	// latency          50 %     90 %     99 %   99.9 %    100 %
-	// 2xx           0.90 ms  1.40 ms  3.10 ms  8.20 ms  21.3 ms
-	// 2xx to links  52.1 ms  54.4 ms  61.3 ms  71.8 ms   104 ms
+	// latency             50 %     90 %     99 %   99.9 %    100 %
+	// answer           0.90 ms  1.40 ms  3.10 ms  8.20 ms  21.3 ms
+	// answer to links  52.1 ms  54.4 ms  61.3 ms  71.8 ms   104 ms
 	//
-	// part  CPU seconds  for 1,000 events  peak memory
+	// part  CPU seconds  per 1,000 events  peak memory
 	// all           4.8             0.320      84.0 MB
 	//
-	// requests: 15,000 sent, 15,000 accepted, 0 known already, 0 refused, 0 unanswered, 0 late
+	// requests: 15,000 sent, 15,000 accepted, 0 duplicates, 0 refused, 0 unanswered, 0 late
 	// facade: 15,000 calls (0 failed), 15,000 rooms, 1 token call, 0 tickets fetched
 	//
 	// sent 15,000 = accepted 15,000 + refused 0 + unanswered 0
@@ -53,7 +53,7 @@ func ExampleTable() {
 	// threshold    found
 	// p99<500ms  61.3 ms  met
 	//
-	// held: true
+	// passed: true
 }
 
 func ExampleCompare() {
@@ -70,21 +70,21 @@ func ExampleCompare() {
 		log.Fatal(err)
 	}
 	// Output:
-	// old  2026-11-24 09:30 UTC, v1.0.0, 30 s, held
-	// new  2026-11-25 09:30 UTC, v1.0.0, 30 s, held
+	// old  2026-11-24 09:30 UTC, v1.0.0, 30 s, passed
+	// new  2026-11-25 09:30 UTC, v1.0.0, 30 s, passed
 	//
-	// The two were not run alike, and these differ:
+	// The two load tests differ in their conditions:
 	//   --rate: 500, now 600
 	//
-	//                           old      new   change
-	// accepted a second         500      600  +20.0 %
-	// linked a second           499      598  +19.8 %
-	// 2xx to links, 50 %    52.0 ms  52.0 ms    0.0 %
-	// 2xx to links, 90 %    55.0 ms  55.0 ms    0.0 %
-	// 2xx to links, 99 %    61.0 ms  83.0 ms  +36.1 %  WORSE
-	// 2xx to links, 99.9 %  72.0 ms  72.0 ms    0.0 %
-	// 2xx to links, 100 %    104 ms   104 ms    0.0 %
-	// refused                     0        0    0.0 %
-	// unanswered                  0        0    0.0 %
-	// dead-lettered               0        0    0.0 %
+	//                              old      new   change
+	// accepted per second          500      600  +20.0 %
+	// linked per second            499      598  +19.8 %
+	// answer to links, 50 %    52.0 ms  52.0 ms    0.0 %
+	// answer to links, 90 %    55.0 ms  55.0 ms    0.0 %
+	// answer to links, 99 %    61.0 ms  83.0 ms  +36.1 %  WORSE
+	// answer to links, 99.9 %  72.0 ms  72.0 ms    0.0 %
+	// answer to links, 100 %    104 ms   104 ms    0.0 %
+	// refused                        0        0    0.0 %
+	// unanswered                     0        0    0.0 %
+	// dead-lettered                  0        0    0.0 %
 }

@@ -5,52 +5,41 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+
 	"roomlink/internal/load"
 )
 
-// none stands where nothing was measured.
+// none stands for a value that was not measured.
 const none = "–"
 
-// integer writes a count with its thousands apart: 60,000.
-func integer[N int | int64](n N) string { return thousands(strconv.FormatInt(int64(n), 10)) }
+// english separates thousands with commas.
+var english = message.NewPrinter(language.English)
 
-// decimal writes a number with that many decimals and its thousands apart. One that
-// no page has room for is written with its exponent.
+// integer formats a count: 60,000.
+func integer[N int | int64](n N) string { return english.Sprintf("%d", n) }
+
+// decimal formats a number with a number of decimals: 60,000.5. A huge number gets an exponent, because no page
+// has room for it.
 func decimal(value float64, decimals int) string {
 	if math.Abs(value) >= 1e15 {
 		return strconv.FormatFloat(value, 'g', 3, 64)
 	}
-	return thousands(strconv.FormatFloat(value, 'f', decimals, 64))
+	return english.Sprintf("%.*f", decimals, value)
 }
 
-// counted writes a count of something: 1 room or 60,000 rooms.
-func counted(n int, of string) string {
+func count(value float64) string { return decimal(value, 0) }
+
+// counted formats a count with its noun: 1 room or 60,000 rooms.
+func counted(n int, noun string) string {
 	if n != 1 {
-		of += "s"
+		noun += "s"
 	}
-	return integer(n) + " " + of
+	return integer(n) + " " + noun
 }
 
-func thousands(digits string) string {
-	whole, rest, _ := strings.Cut(digits, ".")
-	sign := ""
-	if after, negative := strings.CutPrefix(whole, "-"); negative {
-		sign, whole = "-", after
-	}
-	var written strings.Builder
-	for i, digit := range whole {
-		if i > 0 && (len(whole)-i)%3 == 0 {
-			written.WriteByte(',')
-		}
-		written.WriteRune(digit)
-	}
-	if rest != "" {
-		rest = "." + rest
-	}
-	return sign + written.String() + rest
-}
-
-// rate writes a rate: 1,998 or 12.5.
+// rate formats a rate: 1,998 or 12.5.
 func rate(value float64) string {
 	if value >= 100 || value == math.Trunc(value) {
 		return decimal(value, 0)
@@ -58,7 +47,7 @@ func rate(value float64) string {
 	return decimal(value, 1)
 }
 
-// seconds writes a latency: 0.45 ms, 78.1 ms, 612 ms or 12.3 s.
+// seconds formats a latency: 0.45 ms, 78.1 ms, 612 ms or 12.3 s.
 func seconds(value float64) string {
 	switch ms := value * 1000; {
 	case ms == 0:
@@ -75,7 +64,15 @@ func seconds(value float64) string {
 	return decimal(value, 0) + " s"
 }
 
-// size writes bytes, in powers of ten: 96.4 MB.
+// wholeSeconds formats a latency as [seconds] does, but from 10 ms on in whole milliseconds.
+func wholeSeconds(value float64) string {
+	if value >= 0.00995 && value < 9.9995 {
+		return decimal(value*1000, 0) + " ms"
+	}
+	return seconds(value)
+}
+
+// size formats bytes, in powers of ten: 96.4 MB.
 func size[N int64 | float64](bytes N) string {
 	switch value := float64(bytes); {
 	case value < 999.5:
@@ -89,7 +86,7 @@ func size[N int64 | float64](bytes N) string {
 	}
 }
 
-// cpu writes CPU seconds: 0.312 or 12.5.
+// cpu formats CPU seconds: 0.312 or 12.5.
 func cpu(value float64) string {
 	switch {
 	case value < 0.9995:
@@ -100,8 +97,8 @@ func cpu(value float64) string {
 	return decimal(value, 0)
 }
 
-// lasted writes how long something took, in seconds: 2.5 s, 60 s, 15 min or 1.5 h.
-func lasted(value float64) string {
+// duration formats a duration in seconds: 2.5 s, 60 s, 15 min or 1.5 h.
+func duration(value float64) string {
 	unit := " s"
 	switch {
 	case value >= 119.5*60:
@@ -114,15 +111,15 @@ func lasted(value float64) string {
 	return strings.TrimSuffix(decimal(value, 1), ".0") + unit
 }
 
-// known writes a value, or that there is none.
-func known(write func(float64) string, value float64, there bool) string {
-	if !there {
+// known formats a value, or [none] if it is unknown.
+func known(format func(float64) string, value float64, isKnown bool) string {
+	if !isKnown {
 		return none
 	}
-	return write(value)
+	return format(value)
 }
 
-// found writes what a threshold was held against, in the unit of its expression.
+// found formats the compared value of a threshold in the unit of its expression.
 func found(t load.Threshold) string {
 	condition, err := load.ParseCondition(t.Expression)
 	switch {
@@ -140,7 +137,7 @@ func found(t load.Threshold) string {
 	return decimal(t.Found, 3)
 }
 
-// plain writes a foreign text for a terminal: quoted where it could move the cursor.
+// plain formats a foreign text for a terminal. It quotes a text with control characters.
 func plain(text string) string {
 	if strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return strconv.Quote(text)

@@ -7,79 +7,67 @@ import (
 	"roomlink/internal/load"
 )
 
-// headline says in a sentence or two whether the load test held.
+// headline says in a sentence or two how the load test went.
 func headline(r load.Result) string {
 	c := r.Reconciliation
 	if c.Sent == 0 {
 		return "Nothing was sent."
 	}
-	under := fmt.Sprintf("%s events a second for %s", rounded(r.AcceptedPerSecond), lasted(r.Duration))
+	load := fmt.Sprintf("%s events per second for %s", rounded(r.AcceptedPerSecond), duration(r.Duration))
 	if r.Kills > 0 {
-		under += fmt.Sprintf(", with %s killed on the way", counted(r.Kills, "part"))
+		load += fmt.Sprintf(", with %s killed", counted(r.Kills, "part"))
 	}
 	switch faults := len(c.Faults); faults {
 	case 0:
 	case 1:
-		return under + ": it does not add up. " + c.Faults[0]
+		return load + ": it does not add up. " + c.Faults[0]
 	default:
-		return fmt.Sprintf("%s: it does not add up. %s And %d more.", under, c.Faults[0], faults-1)
+		return fmt.Sprintf("%s: it does not add up. %s And %d more.", load, c.Faults[0], faults-1)
 	}
-	said := under + ": " + outcome(c)
+	text := load + ": " + outcome(c)
 	switch {
 	case r.Drain > 0:
-		said += fmt.Sprintf("; a worker that came late worked off what waited in %s", about(r.Drain))
+		text += "; the worker drained the queue in " + wholeSeconds(r.Drain)
 	case r.Links.Count > 0:
-		said += fmt.Sprintf("; half within %s, 99 %% within %s", about(r.Links.P50), about(r.Links.P99))
+		text += fmt.Sprintf("; half within %s, 99 %% within %s", wholeSeconds(r.Links.P50), wholeSeconds(r.Links.P99))
 	}
-	said += "."
-	if missed := missed(r); missed > 0 {
-		said += fmt.Sprintf(" But it missed %d of %s.", missed, counted(len(r.Thresholds), "threshold"))
-	}
-	return said
-}
-
-// outcome says what became of the conversations of a load test that adds up.
-func outcome(c load.Reconciliation) string {
-	of := "every conversation"
-	if c.Refused+c.Unanswered > 0 {
-		of = "every conversation that was accepted"
-	}
-	said := of + " got its links"
-	if c.DeadLettered > 0 {
-		said = fmt.Sprintf("%s got its links or its dead letter (%s)", of, integer(c.DeadLettered))
-	}
-	if c.Refused > 0 {
-		said += fmt.Sprintf(", %s were refused", integer(c.Refused))
-	}
-	if c.Unanswered > 0 {
-		said += fmt.Sprintf(", %s had no answer", integer(c.Unanswered))
-	}
-	return said
-}
-
-func missed(r load.Result) int {
-	var missed int
+	text += "."
+	missed := 0
 	for _, t := range r.Thresholds {
 		if !t.Met {
 			missed++
 		}
 	}
-	return missed
+	if missed > 0 {
+		text += fmt.Sprintf(" But it missed %d of %s.", missed, counted(len(r.Thresholds), "threshold"))
+	}
+	return text
 }
 
-// rounded writes a rate with its first three digits, as people say it.
+// outcome describes the outcome of the conversations if everything adds up.
+func outcome(c load.Reconciliation) string {
+	text := "every conversation"
+	if c.Refused+c.Unanswered > 0 {
+		text = "every accepted conversation"
+	}
+	text += " got its links"
+	if c.DeadLettered > 0 {
+		text += fmt.Sprintf(" or its dead letter (%s)", integer(c.DeadLettered))
+	}
+	if c.Refused > 0 {
+		text += fmt.Sprintf(", %s were refused", integer(c.Refused))
+	}
+	if c.Unanswered > 0 {
+		text += fmt.Sprintf(", %s got no answer", integer(c.Unanswered))
+	}
+	return text
+}
+
+// rounded formats a rate with its first three digits.
 func rounded(value float64) string {
 	if value < 100 {
 		return rate(value)
 	}
 	power := math.Pow(10, math.Floor(math.Log10(value))-2)
 	return decimal(math.Round(value/power)*power, 0)
-}
-
-// about writes a latency as people say it: whole milliseconds where there are ten.
-func about(value float64) string {
-	if value >= 0.00995 && value < 9.9995 {
-		return decimal(value*1000, 0) + " ms"
-	}
-	return seconds(value)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
@@ -17,12 +16,11 @@ var pageFiles embed.FS
 
 var pages = template.Must(template.ParseFS(pageFiles, "pages/*.html"))
 
-// maxSeconds is how many rows the table of what was seen over time has.
+// maxSeconds bounds the rows of the table over time.
 const maxSeconds = 60
 
-// HTML writes a load test as one page that is whole in itself: a sentence that says
-// whether it held, the main figures, plots, the reconciliation and all the numbers
-// behind them. It returns the errors of the writer.
+// HTML writes the result of a load test as a page: a sentence that says how it went, the main figures, plots,
+// the reconciliation and all numbers behind them. It returns the error of the writer.
 func HTML(w io.Writer, r load.Result) error {
 	if err := pages.ExecuteTemplate(w, "report.html", viewOf(r)); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
@@ -30,38 +28,36 @@ func HTML(w io.Writer, r load.Result) error {
 	return nil
 }
 
-// view is what the page shows.
+// view is the data of the page.
 type view struct {
-	Held     bool
-	Headline string
-	Date     string
-	Version  string
-	Machine  string
-	Figures  []keyFigure
-	// Charts come in pairs.
-	Charts    []chart
-	Tables    []table
-	Equations []equation
-	// Wrongs are counts that should be 0, and Faults what does not add up.
-	Wrongs     []term
+	Passed     bool
+	Headline   string
+	Date       string
+	Version    string
+	Machine    string
+	Figures    []keyFigure
+	Charts     []chart
+	Tables     []table
+	Equations  []equation
+	Mistakes   []term
 	Faults     []string
 	Thresholds []threshold
 	Facts      []string
-	Settings   []setting
+	Settings   map[string]string
 	Seconds    table
 }
 
 // keyFigure is one of the figures at the top.
-type keyFigure struct{ Value, Unit, Of string }
+type keyFigure struct{ Value, Unit, Name string }
 
-// table is one with a head.
+// table is a table with a head.
 type table struct {
 	Caption string
 	Head    []string
 	Rows    []row
 }
 
-// row is one of a table. Sub is set if it belongs to the row before it.
+// row is a row of a table. Sub means that it details the row before.
 type row struct {
 	Sub   bool
 	Name  string
@@ -75,7 +71,7 @@ type equation struct {
 	Holds bool
 }
 
-// term is a count of conversations. Bad is set if there should be none.
+// term is a count of conversations. Bad means that it must not be what it is.
 type term struct {
 	Count, Name string
 	Bad         bool
@@ -86,19 +82,18 @@ type threshold struct {
 	Met               bool
 }
 
-type setting struct{ Name, Value string }
-
 // unbroken keeps units on the line of their numbers.
 var unbroken = strings.NewReplacer(" %", "\u00a0%", " ms", "\u00a0ms", " s:", "\u00a0s:", " s,", "\u00a0s,",
 	" min:", "\u00a0min:", " min,", "\u00a0min,", " h:", "\u00a0h:", " h,", "\u00a0h,")
 
 func viewOf(r load.Result) view {
 	v := view{
-		Held: r.Passed() && r.Reconciliation.Sent > 0, Headline: unbroken.Replace(headline(r)), Version: r.Version, Machine: machine(r.Machine),
+		Passed:   r.Passed() && r.Reconciliation.Sent > 0,
+		Headline: unbroken.Replace(headline(r)), Version: r.Version, Machine: machine(r.Machine),
 		Figures: keyFigures(r), Charts: charts(r),
-		Tables:    []table{tabled("Events", rates(r)), tabled("Latency", latencies(r))},
-		Equations: equations(r.Reconciliation), Wrongs: wrongs(r), Faults: r.Reconciliation.Faults,
-		Facts: requests(r), Seconds: secondBySecond(r.Series),
+		Tables:    []table{newTable("Throughput", rates(r)), newTable("Latency", latencies(r))},
+		Equations: equations(r.Reconciliation), Mistakes: mistakes(r), Faults: r.Reconciliation.Faults,
+		Facts: requests(r), Settings: r.Settings, Seconds: secondBySecond(r.Series),
 	}
 	if !r.StartedAt.IsZero() {
 		v.Date = r.StartedAt.UTC().Format("2 January 2006, 15:04 MST")
@@ -107,13 +102,10 @@ func viewOf(r load.Result) view {
 		v.Machine += ", " + r.Machine.Go
 	}
 	if len(r.Parts) > 0 {
-		v.Tables = append(v.Tables, tabled("CPU and memory", parts(r)))
+		v.Tables = append(v.Tables, newTable("CPU and memory", parts(r)))
 	}
 	for _, t := range r.Thresholds {
 		v.Thresholds = append(v.Thresholds, threshold{t.Expression, found(t), t.Met})
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.Settings)) {
-		v.Settings = append(v.Settings, setting{name, r.Settings[name]})
 	}
 	return v
 }
@@ -123,30 +115,30 @@ func keyFigures(r load.Result) []keyFigure {
 	peak, hasMemory := r.PeakMemory()
 	hasLinks := r.Links.Count > 0
 	figures := []keyFigure{
-		split(rate(r.AcceptedPerSecond), "events accepted a second"),
-		split(known(seconds, r.Links.P50, hasLinks), "half of the links, from the 2xx"),
-		split(known(seconds, r.Links.P99, hasLinks), "99 % of the links, from the 2xx"),
-		split(known(cpu, perThousand, hasCPU)+" s", "CPU for 1,000 events, all parts"),
-		split(known(size[float64], peak, hasMemory), "peak memory of the largest part"),
+		newKeyFigure("events accepted per second", rate(r.AcceptedPerSecond)),
+		newKeyFigure("from answer to links, 50\u00a0%", known(seconds, r.Links.P50, hasLinks)),
+		newKeyFigure("from answer to links, 99\u00a0%", known(seconds, r.Links.P99, hasLinks)),
+		newKeyFigure("CPU per 1,000 events, all parts", known(cpu, perThousand, hasCPU)+" s"),
+		newKeyFigure("peak memory of the largest part", known(size[float64], peak, hasMemory)),
 	}
-	if r.Drain > 0 { // what waited for its worker says nothing of how fast that is
-		figures[1] = split(known(seconds, r.Answer.P99, r.Answer.Count > 0), "99 % of the 2xx, from due")
-		figures[2] = split(seconds(r.Drain), "to work off what waited")
+	if r.Drain > 0 { // the time to the links includes the wait for the worker
+		figures[1] = newKeyFigure("answer latency, 99\u00a0%", known(seconds, r.Answer.P99, r.Answer.Count > 0))
+		figures[2] = newKeyFigure("to drain the queue", seconds(r.Drain))
 	}
 	return figures
 }
 
-// split takes the unit off a value.
-func split(value, of string) keyFigure {
+// newKeyFigure splits a formatted value into number and unit.
+func newKeyFigure(name, value string) keyFigure {
 	number, unit, _ := strings.Cut(value, " ")
 	if number == none {
 		unit = ""
 	}
-	return keyFigure{number, unit, of}
+	return keyFigure{number, unit, name}
 }
 
-// tabled makes a table of columns, whose first row is its head.
-func tabled(caption string, rows columns) table {
+// newTable makes a table of columns. The first row is the head.
+func newTable(caption string, rows columns) table {
 	t := table{Caption: caption, Head: rows[0]}
 	for _, cells := range rows[1:] {
 		name := strings.TrimLeft(cells[0], " ")
@@ -156,48 +148,47 @@ func tabled(caption string, rows columns) table {
 	return t
 }
 
-// number is a term.
-func number(count int, name string, bad bool) term { return term{integer(count), name, bad} }
+func newTerm(count int, name string, bad bool) term { return term{integer(count), name, bad} }
 
-// wrongs are counts of what should not be.
-func wrongs(r load.Result) []term {
+// mistakes counts what a correct system does not do.
+func mistakes(r load.Result) []term {
 	c := r.Reconciliation
 	return []term{
-		number(c.Missing, "missing", c.Missing > 0),
-		number(c.Doubles, "with two sets of links", c.Doubles > 0),
-		number(c.Orphans, "orphan rooms ("+integer(c.OrphansAllowed)+" explained)", c.Orphans > c.OrphansAllowed),
-		number(c.Waiting, "still in the queue", c.Waiting > 0),
-		number(r.Facade.TicketFetches, "tickets fetched", r.Facade.TicketFetches > 0),
+		newTerm(c.Missing, "missing", c.Missing > 0),
+		newTerm(c.Doubles, "with two sets of links", c.Doubles > 0),
+		newTerm(c.Orphans, "orphan rooms ("+integer(c.OrphansAllowed)+" explained)", c.Orphans > c.OrphansAllowed),
+		newTerm(c.Waiting, "still in the queue", c.Waiting > 0),
+		newTerm(r.Facade.TicketFetches, "tickets fetched", r.Facade.TicketFetches > 0),
 	}
 }
 
 func equations(c load.Reconciliation) []equation {
 	return []equation{
-		{number(c.Sent, "sent", false), []term{
-			number(c.Accepted, "accepted", false), number(c.Refused, "refused", false), number(c.Unanswered, "unanswered", false),
+		{newTerm(c.Sent, "sent", false), []term{
+			newTerm(c.Accepted, "accepted", false), newTerm(c.Refused, "refused", false), newTerm(c.Unanswered, "unanswered", false),
 		}, c.Sent == c.Accepted+c.Refused+c.Unanswered},
-		{number(c.Accepted, "accepted", false), []term{
-			number(c.Linked, "linked", false), number(c.DeadLettered, "dead-lettered", false),
+		{newTerm(c.Accepted, "accepted", false), []term{
+			newTerm(c.Linked, "linked", false), newTerm(c.DeadLettered, "dead-lettered", false),
 		}, c.Accepted == c.Linked+c.DeadLettered},
 	}
 }
 
-// secondBySecond are the numbers behind the plots over time.
+// secondBySecond returns the numbers behind the plots over time.
 func secondBySecond(series []load.Sample) table {
-	all := joined(series, maxSeconds)
-	t := table{
-		Caption: of(all, "Each second", "Averages, and the worst 99 %, queue and in flight,"),
-		Head: []string{
-			"at", "sent", "accepted", "linked", "failed", "in flight", "queue", "2xx, 50 %", "2xx, 99 %", "links, 50 %", "links, 99 %",
-		},
-	}
+	all := join(series, maxSeconds)
+	rows := columns{{
+		"at", "sent", "accepted", "linked", "failed", "in flight", "queue", "answer, 50 %", "answer, 99 %", "links, 50 %", "links, 99 %",
+	}}
 	for _, s := range all {
-		cells := []string{integer(s.Sent), integer(s.Accepted), integer(s.Linked), integer(s.Failed), integer(s.InFlight)}
+		cells := []string{integer(s.At) + " s"}
+		for _, n := range []int{s.Sent, s.Accepted, s.Linked, s.Failed, s.InFlight} {
+			cells = append(cells, integer(n))
+		}
 		cells = append(cells, known(count, float64(s.Queue), s.Queue >= 0))
 		for _, latency := range []float64{s.AnswerP50, s.AnswerP99, s.LinksP50, s.LinksP99} {
 			cells = append(cells, known(seconds, latency, latency > 0))
 		}
-		t.Rows = append(t.Rows, row{Name: integer(s.At) + " s", Cells: cells})
+		rows = append(rows, cells)
 	}
-	return t
+	return newTable(perPoint(all, "Each second", "Averages, and the maximum of 99 %, in flight and queue,"), rows)
 }

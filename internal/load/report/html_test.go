@@ -27,7 +27,7 @@ func html(t *testing.T, r load.Result) string {
 	return written.String()
 }
 
-// lost is a load test in which much went wrong.
+// lost returns a result with many faults.
 func lost() load.Result {
 	r := run(90, 0.05)
 	r.Kills = 3
@@ -43,12 +43,12 @@ func lost() load.Result {
 	return r
 }
 
-// edges are results at the edge of what there can be.
+// edges returns results with extreme values.
 func edges() map[string]load.Result {
 	one := load.Result{
 		Requests: load.Requests{Sent: 1, Accepted: 1}, Duration: 0.05, AcceptedPerSecond: 20, LinkedPerSecond: 19,
 		Answer: load.Latency{Count: 1, Mean: 0.001, P50: 0.001, P90: 0.001, P99: 0.001, P999: 0.001, Max: 0.001},
-		Links:  load.Latency{Count: 1}, // links before the answer
+		Links:  load.Latency{Count: 1}, // the links came before the answer
 		Series: []load.Sample{{Sent: 1, Accepted: 1, Linked: 1, AnswerP50: 0.001, AnswerP99: 0.001}},
 		Reconciliation: load.Reconciliation{
 			Sent: 1, Accepted: 1, Linked: 1,
@@ -70,9 +70,9 @@ func edges() map[string]load.Result {
 	}
 }
 
-// TestHTMLIsWhole holds every page to what a mailed one must be: its elements are
-// balanced, its ids are its own, and it asks nothing of anybody.
-func TestHTMLIsWhole(t *testing.T) {
+// TestHTMLIsSelfContained wants every page well formed and small, with unique ids, and
+// without anything that a browser would load.
+func TestHTMLIsSelfContained(t *testing.T) {
 	outside := regexp.MustCompile(`(?i)<script|<link|<img|<iframe|\b(src|href|action)=|url\(|@import|https?:`)
 	broken := regexp.MustCompile(`NaN|Inf\b|ZgotmplZ|%!|<no value>`)
 	void := regexp.MustCompile(`<meta [^>]*>`)
@@ -119,25 +119,25 @@ func TestHTMLOfHostileTexts(t *testing.T) {
 	r.Reconciliation.Faults = []string{hostile}
 	page := html(t, r)
 	if strings.Contains(page, "<script") || strings.Contains(page, "<img") || strings.Count(page, "</style>") != 1 {
-		t.Errorf("got markup out of a text, want it escaped")
+		t.Errorf("got markup from a text, want it escaped")
 	}
 	if want := "&lt;script&gt;alert(1)"; !strings.Contains(page, want) {
 		t.Errorf("got no %q, want the text shown as it was written", want)
 	}
 }
 
-func TestHTMLShowsWhatThereIs(t *testing.T) {
+func TestHTMLContents(t *testing.T) {
 	charts := func(page string) int { return strings.Count(page, "<figure>") }
 	for name, test := range map[string]struct {
 		charts int
 		want   []string
 	}{
-		"sample":   {6, []string{">held<", "facade</text>", "over the facade&#39;s 50 ms", "120,000</b> sent"}},
-		"lost":     {6, []string{">did not hold<", "failed</text>", "≠", "15</b> missing", "not measured", ">missed<"}},
-		"empty":    {0, []string{">did not hold<", "Nothing was sent."}},
-		"one":      {6, []string{"<circle ", ">held<", "nothing measured"}},
+		"sample":   {6, []string{">passed<", "facade</text>", "without the facade&#39;s 50 ms", "120,000</b> sent"}},
+		"lost":     {6, []string{">failed<", "failed</text>", "≠", "15</b> missing", "not measured", ">missed<"}},
+		"empty":    {0, []string{">failed<", "Nothing was sent."}},
+		"one":      {6, []string{"<circle ", ">passed<", "nothing measured"}},
 		"unlinked": {6, []string{"<td>–</td>"}},
-		"drained":  {6, []string{"to work off what waited", "drain: 12.5 s"}},
+		"drained":  {6, []string{"to drain the queue", "drain: 12.5 s"}},
 		"long":     {6, []string{"average of each 2 min", "4\u00a0h: every", " h</text>"}},
 	} {
 		page := html(t, edges()[name])
@@ -154,17 +154,17 @@ func TestHTMLShowsWhatThereIs(t *testing.T) {
 
 func TestHeadline(t *testing.T) {
 	headline := regexp.MustCompile(`<h1>(.*)</h1>`)
-	const ran = "2,000 events a second for 60 s"
+	const ran = "2,000 events per second for 60 s"
 	for _, test := range []struct {
 		name   string
 		change func(*load.Result)
 		want   string
 	}{
 		{"held", func(*load.Result) {}, ran + ": every conversation got its links; half within 53 ms, 99 % within 67 ms."},
-		{"killed", func(r *load.Result) { r.Kills = 1 }, ran + ", with 1 part killed on the way: every conversation got its links; half within 53 ms, 99 % within 67 ms."},
+		{"killed", func(r *load.Result) { r.Kills = 1 }, ran + ", with 1 part killed: every conversation got its links; half within 53 ms, 99 % within 67 ms."},
 		{
 			"refused", func(r *load.Result) { r.Reconciliation.Refused, r.Reconciliation.Unanswered = 1200, 1 },
-			ran + ": every conversation that was accepted got its links, 1,200 were refused, 1 had no answer; half within 53 ms, 99 % within 67 ms.",
+			ran + ": every accepted conversation got its links, 1,200 were refused, 1 got no answer; half within 53 ms, 99 % within 67 ms.",
 		},
 		{
 			"dead letters", func(r *load.Result) { r.Reconciliation.DeadLettered, r.Links = 7, load.Latency{} },
@@ -172,14 +172,14 @@ func TestHeadline(t *testing.T) {
 		},
 		{
 			"drained", func(r *load.Result) { r.Drain = 12.52 },
-			ran + ": every conversation got its links; a worker that came late worked off what waited in 12.5 s.",
+			ran + ": every conversation got its links; the worker drained the queue in 12.5 s.",
 		},
 		{
 			"slow", func(r *load.Result) {
 				r.AcceptedPerSecond, r.Duration = 12.52, 2.55
 				r.Links.P50, r.Links.P99 = 0.00121, 71.2
 				r.Thresholds = []load.Threshold{{Met: true}, {}}
-			}, "12.5 events a second for 2.5 s: every conversation got its links; half within 1.21 ms, 99 % within 71.2 s. But it missed 1 of 2 thresholds.",
+			}, "12.5 events per second for 2.5 s: every conversation got its links; half within 1.21 ms, 99 % within 71.2 s. But it missed 1 of 2 thresholds.",
 		},
 		{"a fault", func(r *load.Result) { r.Reconciliation.Faults = []string{"One is lost."} }, ran + ": it does not add up. One is lost."},
 		{
@@ -213,7 +213,7 @@ func TestHTMLReturnsErrors(t *testing.T) {
 	}
 }
 
-// FuzzRead has every result that can be read shown in every way.
+// FuzzRead shows every readable result in every form.
 func FuzzRead(f *testing.F) {
 	small := run(2, 0.05)
 	small.Answer.Curve, small.Links.Curve = nil, small.Links.Curve[:3]
@@ -244,7 +244,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// TestPages leaves pages to look at in the folder that ROOMLINK_REPORTS names.
+// TestPages writes a page for each edge to the folder ROOMLINK_REPORTS, to be looked at.
 func TestPages(t *testing.T) {
 	folder := os.Getenv("ROOMLINK_REPORTS")
 	if folder == "" {

@@ -7,8 +7,8 @@ import (
 	"roomlink/internal/load"
 )
 
-// sample is a minute at 2,000 events a second with a facade of 50 ms, as the program
-// would find it.
+// sample returns the result of a minute at 2,000 events per second with a facade latency
+// of 50 ms.
 func sample() load.Result {
 	r := run(60, 0.0505)
 	var conditions []load.Condition
@@ -24,7 +24,7 @@ func sample() load.Result {
 	return r
 }
 
-// run is a result over that many seconds, with a latency of its links.
+// run returns a result of that many seconds. links is the minimum latency of the links.
 func run(seconds int, links float64) load.Result {
 	events := 2000 * seconds
 	r := load.Result{
@@ -54,14 +54,14 @@ func run(seconds int, links float64) load.Result {
 	return r
 }
 
-// distribution lies above a least value, with a tail that grows; in seconds.
-func distribution(count int, least, mean float64) load.Latency {
+// distribution returns latencies of at least minimum, in seconds, with a long tail.
+func distribution(count int, minimum, mean float64) load.Latency {
 	at := func(percentile float64) float64 {
 		nines := -math.Log10(max(1-percentile/100, 1/float64(count)))
-		return least + mean*(0.3+1.5*nines+0.3*nines*nines)
+		return minimum + mean*(0.3+1.5*nines+0.3*nines*nines)
 	}
 	l := load.Latency{
-		Count: count, Mean: least + mean,
+		Count: count, Mean: minimum + mean,
 		P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: at(100),
 	}
 	for step := range 61 {
@@ -72,7 +72,7 @@ func distribution(count int, least, mean float64) load.Latency {
 	return l
 }
 
-// series is a steady run with a stall in its middle.
+// series returns a steady load with a stall in the middle.
 func series(seconds int, links float64) []load.Sample {
 	var all []load.Sample
 	for at := range seconds {

@@ -10,31 +10,32 @@ import (
 	"roomlink/internal/load"
 )
 
-// Table writes the closing table of a load test, for a terminal. Latencies are in
-// ms or s, sizes in MB of 10⁶ bytes. It returns the errors of the writer.
+// Table writes the result of a load test for a terminal. Latencies are in ms or s, sizes in MB of 10⁶ bytes. It
+// returns the error of the writer.
 func Table(w io.Writer, r load.Result) error {
-	p := newPage(w)
-	p.table(rates(r))
-	p.table(latencies(r))
-	if len(r.Parts) > 0 {
-		p.table(parts(r))
-	}
-	p.block()
-	for _, line := range slices.Concat(requests(r), reconciled(r.Reconciliation)) {
-		p.line(line)
-	}
-	if len(r.Thresholds) > 0 {
-		p.table(thresholds(r.Thresholds))
-	}
-	return p.close()
+	return write(w, rates(r).lines(), latencies(r).lines(), parts(r).lines(), requests(r),
+		reconciliation(r.Reconciliation), thresholds(r.Thresholds).lines())
 }
 
 func rates(r load.Result) columns {
 	return columns{
-		{"over " + lasted(r.Duration), "roomlink"},
-		{"accepted a second", rate(r.AcceptedPerSecond)},
-		{"linked a second", rate(r.LinkedPerSecond)},
+		{"events per second", "over " + duration(r.Duration)},
+		{"accepted", rate(r.AcceptedPerSecond)},
+		{"linked", rate(r.LinkedPerSecond)},
 	}
+}
+
+// quantiles are the percentiles that tables show.
+var quantiles = []struct {
+	name       string
+	percentile float64
+	value      func(load.Latency) float64
+}{
+	{"50 %", 50, func(l load.Latency) float64 { return l.P50 }},
+	{"90 %", 90, func(l load.Latency) float64 { return l.P90 }},
+	{"99 %", 99, func(l load.Latency) float64 { return l.P99 }},
+	{"99.9 %", 99.9, func(l load.Latency) float64 { return l.P999 }},
+	{"100 %", 100, func(l load.Latency) float64 { return l.Max }},
 }
 
 func latencies(r load.Result) columns {
@@ -42,12 +43,10 @@ func latencies(r load.Result) columns {
 	for _, q := range quantiles {
 		head = append(head, q.name)
 	}
-	rows := columns{head}
-	rows = append(rows, latency("2xx", r.Answer), latency("2xx to links", r.Links))
-	if added, known := r.Added(); known {
-		if own, _ := r.FacadeLatency(); own > 0 {
-			rows = append(rows, latency("  over the facade's "+about(own), added))
-		}
+	rows := columns{head, latency("answer", r.Answer), latency("answer to links", r.Links)}
+	added, ok := r.Added()
+	if own, _ := r.FacadeLatency(); ok && own > 0 {
+		rows = append(rows, latency("  without the facade's "+wholeSeconds(own), added))
 	}
 	return rows
 }
@@ -60,9 +59,12 @@ func latency(name string, l load.Latency) []string {
 	return row
 }
 
-// parts are a row for each part, and one for their sum.
+// parts has a row for each part and one for the total.
 func parts(r load.Result) columns {
-	rows := columns{{"part", "CPU seconds", "for 1,000 events", "peak memory"}}
+	if len(r.Parts) == 0 {
+		return nil
+	}
+	rows := columns{{"part", "CPU seconds", "per 1,000 events", "peak memory"}}
 	var used, perThousand float64
 	for _, part := range r.Parts {
 		used += part.CPUSeconds
@@ -70,43 +72,40 @@ func parts(r load.Result) columns {
 		rows = append(rows, []string{plain(part.Name), cpu(part.CPUSeconds), cpu(part.CPUPerThousand), size(part.PeakMemory)})
 	}
 	if len(r.Parts) > 1 {
-		rows = append(rows, []string{"together", cpu(used), cpu(perThousand)})
+		rows = append(rows, []string{"total", cpu(used), cpu(perThousand)})
 	}
 	return rows
 }
 
-// requests are lines about what was asked of the webhook and of the facade.
+// requests returns lines about the requests to the webhook and to the facade.
 func requests(r load.Result) []string {
 	q, f := r.Requests, r.Facade
 	var statuses []string
 	for _, status := range slices.Sorted(maps.Keys(q.Statuses)) {
 		statuses = append(statuses, fmt.Sprintf("%s × %d", integer(q.Statuses[status]), status))
 	}
-	refused := ""
+	refused := integer(q.Refused) + " refused"
 	if len(statuses) > 0 {
-		refused = " (" + strings.Join(statuses, ", ") + ")"
+		refused += " (" + strings.Join(statuses, ", ") + ")"
 	}
-	lines := []string{
-		fmt.Sprintf("requests: %s sent, %s accepted, %s known already, %s refused%s, %s unanswered, %s late", integer(q.Sent),
-			integer(q.Accepted), integer(q.Duplicates), integer(q.Refused), refused, integer(q.Failed), integer(q.Late)),
-	}
+	lines := []string{fmt.Sprintf("requests: %s sent, %s accepted, %s, %s, %s unanswered, %s late", integer(q.Sent),
+		integer(q.Accepted), counted(q.Duplicates, "duplicate"), refused, integer(q.Failed), integer(q.Late))}
 	if f.Counted {
 		lines = append(lines, fmt.Sprintf("facade: %s (%s failed), %s, %s, %s fetched", counted(f.Calls, "call"),
 			integer(f.Failed), counted(f.Rooms, "room"), counted(f.TokenCalls, "token call"), counted(f.TicketFetches, "ticket")))
 	}
 	if r.Drain > 0 {
-		lines = append(lines, "drain: "+seconds(r.Drain)+" from the start of a worker that came late to the last links")
+		lines = append(lines, "drain: "+seconds(r.Drain)+" from the start of the worker to the last links")
 	}
 	if r.Kills > 0 {
-		lines = append(lines, fmt.Sprintf("chaos: %s", counted(r.Kills, "kill")))
+		lines = append(lines, "chaos: "+counted(r.Kills, "kill"))
 	}
 	return lines
 }
 
-// reconciled are the lines of the reconciliation, in conversations.
-func reconciled(c load.Reconciliation) []string {
+// reconciliation returns its lines, in conversations.
+func reconciliation(c load.Reconciliation) []string {
 	lines := []string{
-		"",
 		fmt.Sprintf("sent %s = accepted %s + refused %s + unanswered %s",
 			integer(c.Sent), integer(c.Accepted), integer(c.Refused), integer(c.Unanswered)),
 		fmt.Sprintf("accepted %s = linked %s + dead-lettered %s + missing %s",
@@ -125,7 +124,10 @@ func reconciled(c load.Reconciliation) []string {
 }
 
 func thresholds(judged []load.Threshold) columns {
-	rows := columns{{"threshold", "found", ""}}
+	if len(judged) == 0 {
+		return nil
+	}
+	rows := columns{{"threshold", "found"}}
 	for _, t := range judged {
 		verdict := "met"
 		if !t.Met {
