@@ -20,26 +20,29 @@ import (
 	"roomlink/messages"
 )
 
-// roomRequestSchema is the input schema of auvious' own action, word for word
-// (auvious, "Actions", step 3).
+// roomRequestSchema is the input schema of auvious' action (auvious, "Actions", step 3).
 //
 //go:embed room-request.schema.json
 var roomRequestSchema []byte
 
-// maxExpiration bounds the life of a ticket that a caller may ask for, in
-// seconds: ten years, which is a slip if anything.
-const maxExpiration = 10 * 365 * 24 * 60 * 60
+const (
+	// maxExpiration bounds the lifetime of a ticket in seconds. Ten years are a mistake.
+	maxExpiration = 10 * 365 * 24 * 60 * 60
+	// maxText bounds each text of a request in bytes: an event must fit into a message of
+	// the broker, and into a dead letter.
+	maxText = 2048
+	// maxViolations and maxClip bound what an error repeats of a request, the latter in
+	// bytes.
+	maxViolations = 8
+	maxClip       = 64
+)
 
-// maxText bounds each text of a request, in bytes: an event must fit into a
-// message of the broker's, and into a dead letter around it.
-const maxText = 2048
-
-// compiledSchema is compiled once, on first use.
+// compiledSchema returns the compiled [roomRequestSchema].
 var compiledSchema = sync.OnceValue(func() *jsonschema.Schema {
 	const name = "room-request.schema.json"
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(roomRequestSchema))
 	if err != nil {
-		panic(err) // it is part of the program
+		panic(err) // the schema is part of the program
 	}
 	compiler := jsonschema.NewCompiler()
 	if err := compiler.AddResource(name, document); err != nil {
@@ -48,50 +51,62 @@ var compiledSchema = sync.OnceValue(func() *jsonschema.Schema {
 	return compiler.MustCompile(name)
 })
 
-// decodeAction reads the request of auvious' own action, held to its schema.
-func decodeAction(body []byte, fields fields, account accounts.Account) (notice, error) {
-	n := notice{source: messages.SourceAction, channel: messages.ChannelAction, start: true}
+// decodeAction decodes the request of an action, and checks it against its schema.
+func decodeAction(body []byte, fields fields, account accounts.Account) (talkdeskEvent, error) {
+	event := talkdeskEvent{source: messages.SourceAction, channel: messages.ChannelAction, start: true}
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
 	if err != nil {
-		return n, jsonError(err)
+		return event, jsonError(err)
 	}
 	if err := compiledSchema().Validate(document); err != nil {
-		return n, web.BadRequest("schema", "%s", violations(err))
+		return event, web.BadRequest("schema", "%s", violations(err))
 	}
-	var urlBase string
-	for _, field := range []struct {
-		name string
-		to   *string
+	options := &event.options
+	for _, text := range []struct {
+		name   string
+		target *string
 	}{
-		{"interactionId", &n.interactionID},
-		{"customerId", &n.customerID},
-		{"applicationId", &n.options.ApplicationID},
-		{"cdestination", &n.options.Destination},
-		{"organizationId", &n.options.OrganizationID},
-		{"urlBase", &urlBase},
+		{"interactionId", &event.interactionID},
+		{"customerId", &event.customerID},
+		{"applicationId", &options.ApplicationID},
+		{"cdestination", &options.Destination},
+		{"organizationId", &options.OrganizationID},
+		{"urlBase", &options.URLBase},
 	} {
-		if *field.to, err = fields.text(field.name, false); err != nil {
-			return n, err
+		if *text.target, err = fields.text(text.name, false); err != nil {
+			return event, err
 		}
-		if length := len(*field.to); length > maxText {
-			return n, web.BadRequest("too_long", "the field %s has %d bytes: at most %d are taken", field.name, length, maxText)
+		if length := len(*text.target); length > maxText {
+			return event, web.BadRequest("too_long", "the field %s has %d bytes: the maximum is %d", text.name, length, maxText)
 		}
 	}
-	if n.options.URLBase, err = withScheme(urlBase); err != nil {
-		return n, web.BadRequest("bad_url_base", "urlBase %v", err)
+	if options.URLBase, err = withScheme(options.URLBase); err != nil {
+		return event, web.BadRequest("bad_url_base", "urlBase %v", err)
 	}
-	if n.options.TicketExpirationSeconds, err = expiration(fields.value("ticketExpirationSeconds")); err != nil {
-		return n, web.BadRequest("bad_ticket_expiration", "ticketExpirationSeconds %v", err)
+	if options.TicketExpirationSeconds, err = expiration(fields["ticketExpirationSeconds"]); err != nil {
+		return event, web.BadRequest("bad_ticket_expiration", "ticketExpirationSeconds %v", err)
 	}
-	if account.Auvious.ApplicationID != "" && n.options.ApplicationID != "" &&
-		n.options.ApplicationID != account.Auvious.ApplicationID {
-		return n, web.BadRequest("wrong_application", "applicationId is not the one of this account")
+	if account.Auvious.ApplicationID != "" && options.ApplicationID != "" && options.ApplicationID != account.Auvious.ApplicationID {
+		return event, web.BadRequest("wrong_application", "applicationId is not the one of this account")
 	}
-	return n, checkCustomer(&n)
+	return event, nil
 }
 
-// expiration reads an integer as JSON Schema has it: 3600, 3600.0 and 3.6e3 are
-// the same one.
+// withScheme checks a URL, and adds https to a bare host: auvious' example has one.
+func withScheme(urlBase string) (string, error) {
+	if urlBase == "" {
+		return "", nil
+	}
+	if !strings.Contains(urlBase, "://") {
+		urlBase = "https://" + urlBase
+	}
+	if _, err := web.ParseHTTPURL(urlBase); err != nil {
+		return "", errors.New("is neither a host nor an absolute http or https URL")
+	}
+	return urlBase, nil
+}
+
+// expiration reads an integer of JSON Schema: 3600, 3600.0 and 3.6e3 are the same.
 func expiration(raw jsontext.Value) (*int64, error) {
 	if raw == nil {
 		return nil, nil
@@ -107,31 +122,39 @@ func expiration(raw jsontext.Value) (*int64, error) {
 	return &seconds, nil
 }
 
-// violations names every violation of the schema in one sentence.
+// violations describes the violations of the schema in one sentence.
 func violations(err error) string {
+	const prefix = "the request does not fit its schema"
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
-		return "the request does not fit its schema"
+		return prefix
 	}
 	printer := message.NewPrinter(language.English)
 	var found []string
 	var collect func(*jsonschema.ValidationError)
-	collect = func(v *jsonschema.ValidationError) {
-		if len(v.Causes) == 0 {
-			place := strings.Join(v.InstanceLocation, "/")
-			if place != "" {
-				place += ": "
+	collect = func(violation *jsonschema.ValidationError) {
+		if len(violation.Causes) == 0 {
+			text := violation.ErrorKind.LocalizedString(printer)
+			if place := strings.Join(violation.InstanceLocation, "/"); place != "" {
+				text = place + ": " + text
 			}
-			found = append(found, clip(place+v.ErrorKind.LocalizedString(printer)))
+			found = append(found, clip(text))
 		}
-		for _, cause := range v.Causes {
+		for _, cause := range violation.Causes {
 			collect(cause)
 		}
 	}
 	collect(invalid)
-	const most = 8
-	if len(found) > most {
-		found = append(found[:most], "and more")
+	if len(found) > maxViolations {
+		found = append(found[:maxViolations], "and more")
 	}
-	return "the request does not fit its schema: " + strings.Join(found, "; ")
+	return prefix + ": " + strings.Join(found, "; ")
+}
+
+// clip shortens foreign text for an error.
+func clip(text string) string {
+	if len(text) <= maxClip {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxClip], "") + "…"
 }

@@ -15,8 +15,8 @@ import (
 	"roomlink/messages"
 )
 
-// maxEvent leaves room for an event in a dead letter, whose messages the
-// embedded broker bounds at 256 KiB.
+// maxEvent is the size of the largest event that fits into a dead letter: the embedded
+// broker bounds a message at 256 KiB.
 const maxEvent = 128 << 10
 
 func samples(tb testing.TB) map[string][]byte {
@@ -36,8 +36,8 @@ func samples(tb testing.TB) map[string][]byte {
 	return found
 }
 
-// FuzzDecode holds that a body is either a [*web.Error] or an event that fits
-// the contract, and the broker.
+// FuzzDecode checks that every body gives a [*web.Error], or an event that fits the
+// contract and the broker.
 func FuzzDecode(f *testing.F) {
 	for _, data := range samples(f) {
 		f.Add(data)
@@ -58,7 +58,7 @@ func FuzzDecode(f *testing.F) {
 	account := accounts.Account{Name: "acme"}
 	now := time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		n, err := decode(body, account)
+		n, err := decodeEvent(body, account)
 		if err != nil {
 			var refusal *web.Error
 			if !errors.As(err, &refusal) || refusal.Status != http.StatusBadRequest || refusal.Code == "" ||
@@ -91,7 +91,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := decode(data, accounts.Account{Name: "acme"}); err != nil {
+				if _, err := decodeEvent(data, accounts.Account{Name: "acme"}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -2,7 +2,7 @@ package webhook
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -11,156 +11,116 @@ import (
 	"roomlink/messages"
 )
 
-// roomAnswer is the answer of auvious' own action, held to its output schema
-// (auvious, "Actions", step 3).
+// roomAnswer has the output schema of auvious' action (auvious, "Actions", step 3).
 type roomAnswer struct {
 	AgentURL     string `json:"agentUrl"`
 	RecordingURL string `json:"recordingUrl"`
 	TicketURL    string `json:"ticketUrl"`
 }
 
-// facade answers POST /security/facades/room: an Execute Action as auvious' own
-// page has it, with the links that the worker stores.
-func (h *Webhook) facade(w http.ResponseWriter, r *http.Request) {
-	began := time.Now()
-	line := audit{remote: r.RemoteAddr, shape: messages.SourceAction}
-	links, err := h.execute(w, r, &line)
-	line.took = time.Since(began)
-	h.audit(line, err)
+// execute answers POST /security/facades/room: it carries out auvious' action, with the
+// links that a worker stores.
+func (h *Webhook) execute(w http.ResponseWriter, r *http.Request, record *auditRecord) (int, any, error) {
+	record.shape = messages.SourceAction
+	account, event, err := h.accept(w, r, record, decodeActionBody)
 	if err != nil {
-		web.Fail(w, err)
-		return
+		return 0, nil, err
 	}
-	web.JSON(w, http.StatusOK, &roomAnswer{
-		AgentURL: links.AgentURL, RecordingURL: links.RecordingURL, TicketURL: links.TicketURL.Reveal(),
-	})
-}
-
-// execute carries out an action: known links at once, else those that the worker
-// stores within the time-out. Its errors are [*web.Error]s.
-func (h *Webhook) execute(w http.ResponseWriter, r *http.Request, line *audit) (messages.Links, error) {
-	now := time.Now()
-	account, err := h.admit(r, line, now)
-	if err != nil {
-		return messages.Links{}, err
-	}
-	n, err := h.readAction(w, r, account)
-	if err != nil {
-		line.outcome = "refused"
-		return messages.Links{}, err
-	}
-	line.interactionID = n.interactionID
 	ctx, stop := web.UntilStopping(r)
 	defer stop()
-	wait := waiting{
-		webhook: h, line: line,
-		stored: now.Add(storeWithin), until: now.Add(h.config.ActionTimeout),
+	call := actionCall{
+		webhook: h, record: record,
+		storeBy: record.began.Add(storeTimeout), answerBy: record.began.Add(h.config.ActionTimeout),
 	}
-	links, err := wait.obtain(ctx, messages.NewEvent(messages.At(now), n.started(account.Name, now)))
-	line.cause = err
-	return links, wait.answer(err)
+	links, err := call.links(ctx, messages.NewEvent(messages.At(record.began), event.started(account.Name, record.began)))
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, &roomAnswer{
+		AgentURL: links.AgentURL, RecordingURL: links.RecordingURL, TicketURL: links.TicketURL.Reveal(),
+	}, nil
 }
 
-// waiting is an action that waits for its links.
-type waiting struct {
+// actionCall is an action under way.
+type actionCall struct {
 	webhook *Webhook
-	line    *audit
-	// stored is until when the event must be stored, until when the caller is told
-	// that its links take longer.
-	stored, until time.Time
-	// published is true once the room comes whether anybody waits or not.
+	record  *auditRecord
+	// storeBy is the deadline for storing the event, answerBy that for the links.
+	storeBy, answerBy time.Time
+	// published is true once the event is stored. The room then comes even if nobody waits.
 	published bool
 }
 
-// obtain returns the links of an action's conversation: those that are there, or
-// those that a worker stores for its event.
-func (w *waiting) obtain(ctx context.Context, event messages.Event[messages.Started]) (messages.Links, error) {
-	w.line.outcome = "unavailable"
+// links returns the valid links of the conversation, or those that a worker stores for the
+// event. It returns a [*web.Error] if the event becomes a dead letter, and an error that
+// wraps [errPending] if the links do not come in time. Other errors are those of
+// [store.Store.PublishAfter] and [store.Store.Snapshot].
+func (c *actionCall) links(
+	ctx context.Context, event messages.Event[messages.Started],
+) (messages.Links, error) {
+	c.record.outcome = "unavailable"
 	conversation := event.Data.Conversation
-	known, err := w.latest(ctx, conversation)
+	known, err := c.snapshot(ctx, conversation)
 	if err != nil {
 		return messages.Links{}, err
 	}
 	if known.Valid(time.Now()) {
-		w.line.outcome = "known"
+		c.record.outcome = "known"
 		return known.Links.Data, nil
 	}
-	latest := w.stored
-	if w.until.After(latest) {
-		latest = w.until
+	deadline := c.storeBy
+	if c.answerBy.After(deadline) {
+		deadline = c.answerBy
 	}
-	ctx, cancel := context.WithDeadline(ctx, latest)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	var links messages.Links
-	var failed error
-	err = w.webhook.config.Feed.Follow(ctx, conversation, 0, func(state store.State) bool {
-		if !known.AnsweredBy(state) {
-			if w.published {
-				return false
-			}
-			// Only now, when nothing that comes of it can be missed.
-			failed = w.publish(ctx, event, known)
-			time.AfterFunc(time.Until(w.until), cancel)
-			return failed != nil
+	var result store.State
+	var refused error
+	err = c.webhook.config.Feed.Follow(ctx, conversation, 0, func(state store.State) bool {
+		result = state
+		if known.AnsweredBy(state) || c.published {
+			return known.AnsweredBy(state)
 		}
-		if !w.published {
-			w.line.outcome = "known" // by another caller's event, a moment ago
-		}
-		if state.DeadLetter != nil {
-			failed = deadLetterError{state.DeadLetter.Data.Reason}
-			return true
-		}
-		links = state.Links.Data
-		return true
+		// The feed has begun, so it cannot miss the links of this event.
+		refused = c.publish(ctx, event, known)
+		time.AfterFunc(time.Until(c.answerBy), cancel)
+		return refused != nil
 	})
-	if err != nil {
+	switch {
+	case refused != nil:
+		return messages.Links{}, refused
+	case err != nil && c.published:
+		return messages.Links{}, fmt.Errorf("%w: %w", errPending, err)
+	case err != nil:
 		return messages.Links{}, err
 	}
-	return links, failed
+	if !c.published {
+		c.record.outcome = "known" // another call's event got the links meanwhile
+	}
+	if result.DeadLetter != nil {
+		return messages.Links{}, roomFailed(result.DeadLetter.Data.Reason)
+	}
+	return result.Links.Data, nil
 }
 
-// latest reads what the leaders have of the conversation.
-func (w *waiting) latest(ctx context.Context, conversation messages.Conversation) (store.Snapshot, error) {
-	ctx, cancel := context.WithDeadline(ctx, w.stored)
+// snapshot reads the snapshot of the conversation.
+func (c *actionCall) snapshot(ctx context.Context, conversation messages.Conversation) (store.Snapshot, error) {
+	ctx, cancel := context.WithDeadline(ctx, c.storeBy)
 	defer cancel()
-	return w.webhook.config.Client.Snapshot(ctx, conversation)
+	return c.webhook.config.Store.Snapshot(ctx, conversation)
 }
 
-// publish stores the event of an action, though its caller may have hung up by
-// now.
-func (w *waiting) publish(
+// publish stores the event, even if the caller hung up.
+func (c *actionCall) publish(
 	ctx context.Context, event messages.Event[messages.Started], known store.Snapshot,
 ) error {
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), w.stored)
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), c.storeBy)
 	defer cancel()
-	outcome, err := w.webhook.config.Client.PublishAfter(ctx, event, known)
+	outcome, err := c.webhook.config.Store.PublishAfter(ctx, event, known)
 	if err != nil {
 		return err
 	}
-	w.published = true
-	w.line.outcome = outcome.String()
+	c.published = true
+	c.record.outcome = outcome.String()
 	return nil
-}
-
-// deadLetterError says that the event of an action got no links, and why.
-type deadLetterError struct{ reason string }
-
-// Error implements error.
-func (d deadLetterError) Error() string { return "the room could not be made: " + d.reason }
-
-// answer says how an action without links is answered; nil for one with.
-func (w *waiting) answer(err error) error {
-	var failed deadLetterError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &failed):
-		return &web.Error{Status: http.StatusBadGateway, Code: failed.reason, Description: failed.Error()}
-	case w.published:
-		return &web.Error{
-			Status: http.StatusGatewayTimeout, Code: "timeout",
-			Description: "the room is not there yet, and still comes: ask again",
-		}
-	}
-	return storeError(err)
 }

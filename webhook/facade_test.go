@@ -19,18 +19,18 @@ import (
 
 const facadePath = "/security/facades/room"
 
-// action is the request of auvious' own action.
+// action returns a request of auvious' action.
 func action(id string) string {
 	return encode(map[string]string{
 		"applicationId": "app-1", "cdestination": "standalone", "customerId": "customer-1", "interactionId": id,
 	})
 }
 
-// worker does a worker's part on the events of the account until the test ends:
-// answer says what becomes of each.
+// worker does the work of a worker for the events of [account] until the test ends:
+// answer returns the links or the dead letter for an event.
 func (s *site) worker(tb testing.TB, answer func(messages.Started) (messages.Links, *messages.DeadLetter)) {
 	tb.Helper()
-	consumer, err := store.ProvisionConsumer(roomlinktest.Context(tb), s.client.JetStream(), account)
+	consumer, err := store.ProvisionConsumer(roomlinktest.Context(tb), s.store.JetStream(), account)
 	if err != nil {
 		tb.Fatalf("providing the consumer: %v", err)
 	}
@@ -40,12 +40,12 @@ func (s *site) worker(tb testing.TB, answer func(messages.Started) (messages.Lin
 			tb.Errorf("decoding an event: %v", err)
 			return
 		}
-		// The test may end with what it was waiting for, which is before this does.
+		// The test may end while this still stores or acknowledges.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 30*time.Second)
 		defer cancel()
 		links, letter := answer(event.Data)
 		if letter != nil {
-			err = s.client.PublishDeadLetter(ctx, messages.NewEvent(messages.At(time.Now()), *letter), messages.Token(event.Data.InteractionID))
+			err = s.store.PublishDeadLetter(ctx, messages.NewEvent(messages.At(time.Now()), *letter), messages.Token(event.Data.InteractionID))
 		} else {
 			err = s.storeLinks(ctx, links)
 		}
@@ -64,17 +64,17 @@ func (s *site) worker(tb testing.TB, answer func(messages.Started) (messages.Lin
 
 func (s *site) storeLinks(ctx context.Context, links messages.Links) error {
 	var after uint64
-	stored, err := s.client.Links(ctx, links.Conversation, store.Leader)
+	stored, err := s.store.Links(ctx, links.Conversation, store.Leader)
 	if err == nil {
 		after = stored.Sequence
 	} else if !errors.Is(err, messages.ErrNotFound) {
 		return err
 	}
-	_, err = s.client.PublishLinks(ctx, messages.NewEvent(messages.At(time.Now()), links), after)
+	_, err = s.store.PublishLinks(ctx, messages.NewEvent(messages.At(time.Now()), links), after)
 	return err
 }
 
-// roomOf are the links that an event gets.
+// roomOf returns the links for an event.
 func roomOf(started messages.Started) messages.Links {
 	name := fmt.Sprintf("%s-%d", started.InteractionID, started.Generation())
 	return messages.Links{
@@ -89,8 +89,7 @@ func makesRooms(started messages.Started) (messages.Links, *messages.DeadLetter)
 	return roomOf(started), nil
 }
 
-// wantRoom compares an answer with the links of a generation, in exactly the form
-// of auvious' own action.
+// wantRoom checks for the links of a generation, in exactly the form of auvious' action.
 func (r reply) wantRoom(tb testing.TB, id string, generation int) {
 	tb.Helper()
 	got := r.Flat(tb)
@@ -111,7 +110,7 @@ func TestActionWaitsForItsLinks(t *testing.T) {
 	}
 }
 
-// A thousand callers share one watch of the links.
+// Concurrent actions share one consumer of the links.
 func TestActionsWaitTogether(t *testing.T) {
 	const callers = 100
 	s := newSite(t, setup{})
@@ -123,12 +122,12 @@ func TestActionsWaitTogether(t *testing.T) {
 	}
 	s.worker(t, makesRooms)
 	group.Wait()
-	if got := roomlinktest.Stream(t, s.client, messages.LinksStream).CachedInfo().State.Consumers; got > 1 {
+	if got := roomlinktest.Stream(t, s.store, messages.LinksStream).CachedInfo().State.Consumers; got > 1 {
 		t.Errorf("consumers of the links: got %d, want 1", got)
 	}
 }
 
-func TestActionPassesTheCallersFieldsOn(t *testing.T) {
+func TestActionKeepsTheFieldsOfItsCaller(t *testing.T) {
 	s := newSite(t, setup{actionTimeout: time.Millisecond})
 	body := `{"applicationId":"app-1","cdestination":"standalone","customerId":"customer-1","interactionId":"a",` +
 		`"organizationId":"org-1","ticketExpirationSeconds":0,"urlBase":"auvious.video"}`
@@ -147,8 +146,8 @@ func TestActionPassesTheCallersFieldsOn(t *testing.T) {
 	}
 }
 
-// The links of an action that was not waited for still come.
-func TestActionOverTime(t *testing.T) {
+// The links still come after an action has timed out.
+func TestActionTimeout(t *testing.T) {
 	s := newSite(t, setup{actionTimeout: time.Millisecond})
 	s.post(t, facadePath, action("a")).WantError(t, http.StatusGatewayTimeout, "timeout")
 	s.worker(t, makesRooms)
@@ -170,9 +169,9 @@ func TestActionRenewsAnExpiredTicket(t *testing.T) {
 	s.post(t, facadePath, action("a")).wantRoom(t, "a", 2)
 }
 
-// A failure is told, and the next call tries anew though the broker still
+// An action reports a failure. The next call tries again, although the broker still
 // remembers the event.
-func TestActionTriesAFailedConversationAnew(t *testing.T) {
+func TestActionRetriesAFailedConversation(t *testing.T) {
 	s := newSite(t, setup{})
 	calls := 0
 	s.worker(t, func(started messages.Started) (messages.Links, *messages.DeadLetter) {
@@ -214,7 +213,7 @@ func TestActionRefuses(t *testing.T) {
 	s.wantStored(t, 0)
 }
 
-func TestActionOfAnotherAccountIsItsOwn(t *testing.T) {
+func TestActionOfAnotherAccount(t *testing.T) {
 	s := newSite(t, setup{})
 	s.worker(t, makesRooms)
 	s.post(t, facadePath, action("a")).wantRoom(t, "a", 1)

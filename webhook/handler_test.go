@@ -24,9 +24,8 @@ import (
 	"roomlink/webhook"
 )
 
-// newHandler returns a webhook without a server; client may be nil where nothing
-// is stored.
-func newHandler(tb testing.TB, client *store.Store) http.Handler {
+// newHandler returns a webhook without a server. A test that stores nothing needs no store.
+func newHandler(tb testing.TB, s *store.Store) http.Handler {
 	tb.Helper()
 	keys, err := access.NewKeys(linkKey)
 	if err != nil {
@@ -34,7 +33,7 @@ func newHandler(tb testing.TB, client *store.Store) http.Handler {
 	}
 	router := web.NewRouter()
 	webhook.New(webhook.Config{
-		Client:        client,
+		Store:         s,
 		Authenticator: newAuthenticator(tb, keys, clientSecret),
 		Pages:         access.Pages{Keys: keys, BaseURL: baseURL, Lifetime: pageLifetime},
 		Accounts:      []accounts.Account{{Name: account}, {Name: other}},
@@ -44,10 +43,10 @@ func newHandler(tb testing.TB, client *store.Store) http.Handler {
 	return router
 }
 
-// A caller that hung up while its event was stored may never send it again.
+// The webhook stores the event of a caller that hung up: the caller may never send it again.
 func TestCallerHungUp(t *testing.T) {
-	client := roomlinktest.Client(t, roomlinktest.StartBroker(t, account))
-	handler := newHandler(t, client)
+	s := roomlinktest.Client(t, roomlinktest.StartBroker(t, account))
+	handler := newHandler(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, eventsPath, strings.NewReader(automation("a")))
@@ -58,13 +57,13 @@ func TestCallerHungUp(t *testing.T) {
 	if w.Code != http.StatusAccepted {
 		t.Errorf("got %d %s, want 202", w.Code, w.Body)
 	}
-	if _, err := client.Waiting(roomlinktest.Context(t), messages.Conversation{Account: account, InteractionID: "a"}); err != nil {
+	if _, err := s.Waiting(roomlinktest.Context(t), messages.Conversation{Account: account, InteractionID: "a"}); err != nil {
 		t.Errorf("reading the event: got error %v, want it", err)
 	}
 }
 
-// FuzzTokenForm holds that only a form with a client's credentials, each
-// parameter once, gives a token.
+// FuzzTokenForm checks that a token needs a form with a client's credentials and without a
+// repeated parameter.
 func FuzzTokenForm(f *testing.F) {
 	handler := newHandler(f, nil)
 	good := url.Values{"grant_type": {"client_credentials"}, "client_id": {clientID}, "client_secret": {clientSecret}}.Encode()
@@ -116,8 +115,8 @@ func FuzzTokenForm(f *testing.F) {
 	})
 }
 
-// BenchmarkEvents measures a delivery up to the broker's acknowledgement, by
-// many at once, on a store that is not synced on every write.
+// BenchmarkEvents measures concurrent deliveries up to the acknowledgement of a broker
+// that does not sync every write.
 func BenchmarkEvents(b *testing.B) {
 	handler := newHandler(b, roomlinktest.Client(b, roomlinktest.StartBroker(b, account)))
 	var next atomic.Int64
@@ -159,8 +158,7 @@ func deliver(b *testing.B, handler http.Handler, body string, want int) {
 	}
 }
 
-// Example has Talkdesk's Connections fetch a token, as its administrator has set
-// it up.
+// Talkdesk's Connections fetch an access token, and post events with it.
 func Example() {
 	keys, err := access.NewKeys("an invented key of at least 32 bytes")
 	if err != nil {

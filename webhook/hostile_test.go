@@ -16,30 +16,30 @@ import (
 	"roomlink/messages"
 )
 
-// hostile is a request as no Talkdesk sends it, or should not.
+// hostile is a request that Talkdesk does not send.
 type hostile struct {
 	name string
 	body string
 	// edits change the request, which is a POST of JSON with the API key.
 	edits  []edit
 	status int
-	// code of the error; "" for a success.
+	// code is the code of the error; "" for a success.
 	code string
 }
 
-// padded is a start of a length, in bytes.
+// padded returns a start of the given length in bytes.
 func padded(id string, length int) string {
 	const frame = `{"event":"starts","interaction_id":"%s","pad":"%s"}`
 	return fmt.Sprintf(frame, id, strings.Repeat("x", length-len(fmt.Sprintf(frame, id, ""))))
 }
 
-// nested is a start with a field of so many arrays in each other.
+// nested returns a start with a field of nested arrays.
 func nested(id string, depth int) string {
 	return fmt.Sprintf(`{"event":"starts","interaction_id":"%s","deep":%s%s}`,
 		id, strings.Repeat("[", depth), strings.Repeat("]", depth))
 }
 
-// many is a start with so many fields beside its own, and something behind them.
+// many returns a start with more fields, and text after them.
 func many(id string, count int, more string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `{"event":"starts","interaction_id":"%s"`, id)
@@ -49,8 +49,8 @@ func many(id string, count int, more string) string {
 	return b.String() + more + "}"
 }
 
-// room is a request for a room with some members beside, or in place of, the
-// usual ones.
+// room returns a request for a room. The pairs of names and values are added to the usual
+// members or replace them; an empty value removes a member.
 func room(members ...string) string {
 	fields := map[string]string{
 		"applicationId": `"app"`, "cdestination": `"standalone"`, "customerId": `"c"`, "interactionId": `"i"`,
@@ -80,37 +80,37 @@ func chunked(r *http.Request) {
 	r.Body = io.NopCloser(io.MultiReader(r.Body))
 }
 
-// hostileBodies are bodies of known clients.
+// hostileBodies are bodies of requests with valid headers.
 var hostileBodies = []hostile{
 	{name: "empty", body: "", status: 400, code: "empty_body"},
 	{name: "blank", body: " \r\n\t ", status: 400, code: "empty_body"},
 	{name: "a brace", body: "{", status: 400, code: "bad_json"},
 	{name: "truncated in a string", body: `{"event":"sta`, status: 400, code: "bad_json"},
 	{name: "truncated between members", body: `{"event":"starts"`, status: 400, code: "bad_json"},
-	{name: "truncated behind a comma", body: `{"event":"starts",`, status: 400, code: "bad_json"},
+	{name: "truncated after a comma", body: `{"event":"starts",`, status: 400, code: "bad_json"},
 	{name: "truncated in a nested value", body: `{"event":"starts","x":[{"y":`, status: 400, code: "bad_json"},
 	{name: "not JSON", body: "event=starts", status: 400, code: "bad_json"},
 	{name: "single quotes", body: `{'event':'starts'}`, status: 400, code: "bad_json"},
-	{name: "a comma too many", body: `{"event":"starts","interaction_id":"a",}`, status: 400, code: "bad_json"},
+	{name: "an extra comma", body: `{"event":"starts","interaction_id":"a",}`, status: 400, code: "bad_json"},
 	{name: "a comment", body: `{"event":"starts"/*,*/,"interaction_id":"a"}`, status: 400, code: "bad_json"},
 	{name: "NaN", body: `{"event":"starts","interaction_id":"a","x":NaN}`, status: 400, code: "bad_json"},
 	{name: "a byte order mark", body: "\uFEFF" + `{"event":"starts","interaction_id":"a"}`, status: 400, code: "bad_json"},
-	{name: "behind it another object", body: automation("a") + automation("b"), status: 400, code: "bad_json"},
-	{name: "behind it junk", body: automation("a") + "x", status: 400, code: "bad_json"},
-	{name: "behind it a brace", body: automation("a") + "}", status: 400, code: "bad_json"},
-	{name: "behind it space", body: automation("space behind") + " \r\n", status: 202},
+	{name: "another object after it", body: automation("a") + automation("b"), status: 400, code: "bad_json"},
+	{name: "junk after it", body: automation("a") + "x", status: 400, code: "bad_json"},
+	{name: "a brace after it", body: automation("a") + "}", status: 400, code: "bad_json"},
+	{name: "space after it", body: automation("space after") + " \r\n", status: 202},
 	{name: "an array", body: "[" + automation("a") + "]", status: 400, code: "not_an_object"},
 	{name: "a string", body: `"event"`, status: 400, code: "not_an_object"},
 	{name: "a number", body: "7", status: 400, code: "not_an_object"},
 	{name: "null", body: "null", status: 400, code: "not_an_object"},
-	{name: "a huge number that nobody reads", body: `{"event":"starts","interaction_id":"huge","x":1e999999999}`, status: 202},
+	{name: "a huge number in an unused field", body: `{"event":"starts","interaction_id":"huge","x":1e999999999}`, status: 202},
 	{name: "9,999 levels", body: nested("levels", 9_999), status: 202},
 	{name: "10,000 levels", body: nested("levels too many", 10_000), status: 400, code: "bad_json"},
 	{
 		name: "9,999 levels of id", body: `{"event":"starts","interaction_id":` + strings.Repeat("[", 9_999) + strings.Repeat("]", 9_999) + "}",
 		status: 400, code: "wrong_type",
 	},
-	{name: "10,000 levels without an end", body: `{"event":` + strings.Repeat("[", 10_000), status: 400, code: "bad_json"},
+	{name: "10,000 levels, truncated", body: `{"event":` + strings.Repeat("[", 10_000), status: 400, code: "bad_json"},
 	{
 		name: "9,999 levels of a room request", body: room("customerId", strings.Repeat("[", 9_999)+strings.Repeat("]", 9_999)),
 		status: 400, code: "schema",
@@ -129,14 +129,16 @@ var hostileBodies = []hostile{
 	{name: "500 fields", body: many("500 fields", 500, ""), status: 202},
 	{name: "500 fields, and an early one again", body: many("early again", 500, `,"field-3":1`), status: 400, code: "duplicate_field"},
 	{name: "500 fields, and a late one again", body: many("late again", 500, `,"field-49\u0039":1`), status: 400, code: "duplicate_field"},
-	{name: "a field twice that nobody reads", body: `{"event":"starts","interaction_id":"a","x":1,"x":2}`, status: 400, code: "duplicate_field"},
+	{name: "a nested field twice", body: `{"event":"starts","interaction_id":"nested twice","x":{"y":1,"y":2}}`, status: 202},
+	{name: "an unused field twice", body: `{"event":"starts","interaction_id":"a","x":1,"x":2}`, status: 400, code: "duplicate_field"},
 	{name: "a field of a room request twice", body: strings.Replace(room(), "{", `{"customerId":"d",`, 1), status: 400, code: "duplicate_field"},
-	{name: "a NUL as it is", body: "{\"event\":\"starts\",\"interaction_id\":\"a\x00b\"}", status: 400, code: "bad_json"},
-	{name: "a NUL in front", body: "\x00" + automation("a"), status: 400, code: "bad_json"},
+	{name: "a NUL without an escape", body: "{\"event\":\"starts\",\"interaction_id\":\"a\x00b\"}", status: 400, code: "bad_json"},
+	{name: "a NUL before it", body: "\x00" + automation("a"), status: 400, code: "bad_json"},
 	{name: "invalid UTF-8", body: "{\"event\":\"starts\",\"interaction_id\":\"a\xff\"}", status: 400, code: "not_utf8"},
-	{name: "invalid UTF-8 that nobody reads", body: "{\"event\":\"starts\",\"interaction_id\":\"a\",\"x\":\"\xc0\xaf\"}", status: 400, code: "not_utf8"},
+	{name: "invalid UTF-8 in an unused field", body: "{\"event\":\"starts\",\"interaction_id\":\"a\",\"x\":\"\xc0\xaf\"}", status: 400, code: "not_utf8"},
 	{name: "UTF-16", body: "\xff\xfe{\x00}\x00", status: 400, code: "not_utf8"},
 	{name: "half a surrogate pair", body: `{"event":"starts","interaction_id":"a\ud800"}`, status: 400, code: "not_unicode"},
+	{name: "half a surrogate pair in an unused field", body: `{"event":"starts","interaction_id":"half","x":["a\ud800"]}`, status: 202},
 	{name: "compressed", body: "\x1f\x8b\x08\x00", edits: []edit{with("Content-Encoding", "gzip")}, status: 400, code: "not_utf8"},
 
 	{name: "an empty object", body: "{}", status: 400, code: "unknown_shape"},
@@ -171,8 +173,8 @@ var hostileBodies = []hostile{
 		status: 400, code: "bad_customer_id",
 	},
 
-	{name: "a room with more", body: room("password", `"x"`), status: 400, code: "schema"},
-	{name: "a room with much more", body: room("x1", "1", "x2", "2", strings.Repeat("<", 60_000), "3"), status: 400, code: "schema"},
+	{name: "a room with an unknown field", body: room("password", `"x"`), status: 400, code: "schema"},
+	{name: "a room with many unknown fields", body: room("x1", "1", "x2", "2", strings.Repeat("<", 60_000), "3"), status: 400, code: "schema"},
 	{name: "a room without a customer", body: room("customerId", ""), status: 400, code: "schema"},
 	{name: "a room without a conversation", body: room("interactionId", ""), status: 400, code: "schema"},
 	{name: "a room with null", body: room("organizationId", "null"), status: 400, code: "schema"},
@@ -182,8 +184,8 @@ var hostileBodies = []hostile{
 	{name: "a room with a negative expiration", body: room("ticketExpirationSeconds", "-1"), status: 400, code: "bad_ticket_expiration"},
 	{name: "a room that expires in 100 years", body: room("ticketExpirationSeconds", "3153600000"), status: 400, code: "bad_ticket_expiration"},
 	{name: "a room with a huge expiration", body: room("ticketExpirationSeconds", "1e400"), status: 400, code: "bad_ticket_expiration"},
-	{name: "a room with the hugest expiration", body: room("ticketExpirationSeconds", "1e999999"), status: 400, code: "bad_ticket_expiration"},
-	{name: "a room with a huger expiration still", body: room("ticketExpirationSeconds", "1e999999999"), status: 400, code: "schema"},
+	{name: "a room with a larger expiration", body: room("ticketExpirationSeconds", "1e999999"), status: 400, code: "bad_ticket_expiration"},
+	{name: "a room with the largest expiration", body: room("ticketExpirationSeconds", "1e999999999"), status: 400, code: "schema"},
 	{name: "a room with an empty id", body: room("interactionId", `""`), status: 400, code: "bad_interaction_id"},
 	{name: "a room with a template", body: room("interactionId", `"{{interaction_id}}"`), status: 400, code: "bad_interaction_id"},
 	{name: "a room with a long customer", body: room("customerId", `"`+strings.Repeat("x", 300)+`"`), status: 400, code: "bad_customer_id"},
@@ -197,7 +199,7 @@ var hostileBodies = []hostile{
 		name: "a room of another application", body: room("applicationId", `"theirs"`), edits: []edit{withKey(otherKey)},
 		status: 400, code: "wrong_application",
 	},
-	// Escaped, it would be six times as long, and no message of the broker's.
+	// Escaped, the text would be six times as long, too long for a message of the broker.
 	{
 		name: "a room with an organization of 60,000 characters", body: room("organizationId", `"`+strings.Repeat("<", 60_000)+`"`),
 		status: 400, code: "too_long",
@@ -208,7 +210,7 @@ var hostileBodies = []hostile{
 	},
 }
 
-// hostileHeaders have a good body.
+// hostileHeaders are headers of requests with a valid body.
 var hostileHeaders = []hostile{
 	{name: "no content type", edits: []edit{without("Content-Type")}, status: 415, code: "not_json"},
 	{name: "text", edits: []edit{with("Content-Type", "text/plain")}, status: 415, code: "not_json"},
@@ -216,9 +218,9 @@ var hostileHeaders = []hostile{
 	{name: "a multipart form", edits: []edit{with("Content-Type", "multipart/form-data; boundary=x")}, status: 415, code: "not_json"},
 	{name: "half a content type", edits: []edit{with("Content-Type", "json")}, status: 415, code: "not_json"},
 	{name: "nearly JSON", edits: []edit{with("Content-Type", "application/jsonp")}, status: 415, code: "not_json"},
-	{name: "a content type that cannot be read", edits: []edit{with("Content-Type", "application/json; charset")}, status: 415, code: "not_json"},
+	{name: "a malformed content type", edits: []edit{with("Content-Type", "application/json; charset")}, status: 415, code: "not_json"},
 	{name: "two content types in one", edits: []edit{with("Content-Type", "application/json, text/plain")}, status: 415, code: "not_json"},
-	{name: "JSON of a kind", body: automation("json of a kind"), edits: []edit{with("Content-Type", "Application/Vnd.X+JSON; charset=UTF-8")}, status: 202},
+	{name: "a type that ends in +json", body: automation("a type that ends in +json"), edits: []edit{with("Content-Type", "Application/Vnd.X+JSON; charset=UTF-8")}, status: 202},
 
 	{name: "no credentials", edits: []edit{without("X-API-Key")}, status: 401, code: "unauthorized"},
 	{name: "an empty key", edits: []edit{withKey("")}, status: 401, code: "unauthorized"},
@@ -236,12 +238,12 @@ var hostileHeaders = []hostile{
 	{name: "nothing in Basic", edits: []edit{withBasic("", "")}, status: 401, code: "unauthorized"},
 	{name: "a client in Basic", edits: []edit{withBasic(clientID, clientSecret)}, status: 401, code: "unauthorized"},
 	{name: "the key in Basic", edits: []edit{withBasic("", apiKey)}, status: 401, code: "unauthorized"},
-	{name: "Basic that is no base64", edits: []edit{without("X-API-Key"), with("Authorization", "Basic !!!")}, status: 401, code: "unauthorized"},
+	{name: "Basic without base64", edits: []edit{without("X-API-Key"), with("Authorization", "Basic !!!")}, status: 401, code: "unauthorized"},
 	{
 		name: "Basic without a colon", edits: []edit{without("X-API-Key"), with("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("acme")))},
 		status: 401, code: "unauthorized",
 	},
-	{name: "a bearer that is none", edits: []edit{withBearer("guess")}, status: 401, code: "unauthorized"},
+	{name: "a wrong bearer token", edits: []edit{withBearer("guess")}, status: 401, code: "unauthorized"},
 	{name: "an empty bearer", edits: []edit{withBearer("")}, status: 401, code: "unauthorized"},
 	{name: "a secret as a bearer", edits: []edit{withBearer(clientSecret)}, status: 401, code: "unauthorized"},
 	{name: "a long bearer", edits: []edit{withBearer(strings.Repeat("A", 8<<10))}, status: 401, code: "unauthorized"},
@@ -260,15 +262,15 @@ var hostileHeaders = []hostile{
 	{name: "the root", edits: []edit{withPath("/")}, status: 404, code: "not_found"},
 	{name: "an unknown path", edits: []edit{withPath("/talkdesk/event")}, status: 404, code: "not_found"},
 	{name: "an unknown path without credentials", edits: []edit{withPath("/admin"), without("X-API-Key")}, status: 404, code: "not_found"},
-	{name: "a slash too many", edits: []edit{withPath("/talkdesk/events/")}, status: 404, code: "not_found"},
+	{name: "an extra slash", edits: []edit{withPath("/talkdesk/events/")}, status: 404, code: "not_found"},
 	{name: "two slashes", edits: []edit{withPath("//talkdesk/events")}, status: 404, code: "not_found"},
 	{name: "upper case", edits: []edit{withPath("/Talkdesk/Events")}, status: 404, code: "not_found"},
 	{name: "an encoded slash", edits: []edit{withPath("/talkdesk%2Fevents")}, status: 404, code: "not_found"},
-	{name: "up and down", edits: []edit{withPath("/talkdesk/x/../events")}, status: 404, code: "not_found"},
+	{name: "a path with ..", edits: []edit{withPath("/talkdesk/x/../events")}, status: 404, code: "not_found"},
 	{name: "an encoded NUL", edits: []edit{withPath("/talkdesk/events%00")}, status: 404, code: "not_found"},
 	{name: "invalid UTF-8 in the path", edits: []edit{withPath("/talkdesk/events%FF")}, status: 404, code: "not_found"},
 	{name: "a long path", edits: []edit{withPath("/" + strings.Repeat("x", 8<<10))}, status: 404, code: "not_found"},
-	{name: "a query that nobody reads", body: automation("a query"), edits: []edit{withPath(eventsPath + "?%zz=;&account=globex")}, status: 202},
+	{name: "an unused query", body: automation("a query"), edits: []edit{withPath(eventsPath + "?%zz=;&account=globex")}, status: 202},
 }
 
 func TestHostileRequests(t *testing.T) {
@@ -302,14 +304,13 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
-// wantWell holds that a good request is answered as ever.
+// wantWell checks that the webhook still accepts a good request.
 func (s *site) wantWell(t *testing.T) {
 	t.Helper()
 	s.post(t, eventsPath, automation("well after "+t.Name())).wantStatus(t, http.StatusAccepted, "accepted")
 }
 
-// Ids that would mean something in a subject, an address or a page are ids like
-// others.
+// Ids with special characters of subjects, addresses or pages are valid.
 func TestOddInteractionIDs(t *testing.T) {
 	s := newSite(t, setup{})
 	odd := []string{
@@ -330,8 +331,7 @@ func TestOddInteractionIDs(t *testing.T) {
 	s.wantStored(t, uint64(len(odd)))
 }
 
-// TestPageTokensAreNoBearers: what is in an address that people pass on must not
-// open the API.
+// The token in the address of a page must not open the API: people share addresses.
 func TestPageTokensAreNoBearers(t *testing.T) {
 	s := newSite(t, setup{})
 	got := s.post(t, eventsPath, automation("a")).wantStatus(t, http.StatusAccepted, "accepted")
@@ -343,8 +343,8 @@ func TestPageTokensAreNoBearers(t *testing.T) {
 	s.post(t, eventsPath, automation("b"), withBearer(old)).WantError(t, http.StatusUnauthorized, "unauthorized")
 }
 
-// TestRawRequests sends what no client library does. Each of its clients closes
-// its half of the connection, which is no reason to lose an event.
+// TestRawRequests sends bytes that no client library sends. Each client closes its half
+// of the connection, and its event must not get lost.
 func TestRawRequests(t *testing.T) {
 	s := newSite(t, setup{})
 	request := func(headers, body string) string {
@@ -356,12 +356,12 @@ func TestRawRequests(t *testing.T) {
 	for _, test := range []struct {
 		name, text string
 		status     int
-		// code of the error; "" where net/http answers by itself, in plain text.
+		// code is the code of the error; "" if net/http answers, in plain text.
 		code string
 	}{
-		{"a percent-encoding fault", "POST /talkdesk/events%zz HTTP/1.1\r\nHost: x\r\n\r\n", 400, ""},
+		{"a bad percent-encoding", "POST /talkdesk/events%zz HTTP/1.1\r\nHost: x\r\n\r\n", 400, ""},
 		{"half a percent-encoding", "POST /talkdesk/events% HTTP/1.1\r\nHost: x\r\n\r\n", 400, ""},
-		{"no HTTP", "hello\r\n\r\n", 400, ""},
+		{"not HTTP", "hello\r\n\r\n", 400, ""},
 		{"no host", "POST /talkdesk/events HTTP/1.1\r\n\r\n", 400, ""},
 		{"two hosts", request("Host: y\r\n"+isJSON+length(len(good)), good), 400, ""},
 		{"a header name with a space", request("X Y: z\r\n"+isJSON+length(len(good)), good), 400, ""},
@@ -369,16 +369,16 @@ func TestRawRequests(t *testing.T) {
 		{"a NUL in a header", request("X-Y: \x00\r\n"+isJSON+length(len(good)), good), 400, ""},
 		{"two lengths", request(isJSON+length(len(good))+length(3), good), 400, ""},
 		{"a negative length", request(isJSON+length(-1), good), 400, ""},
-		{"a length that is no number", request(isJSON+"Content-Length: 1e3\r\n", good), 400, ""},
+		{"a length that is not a number", request(isJSON+"Content-Length: 1e3\r\n", good), 400, ""},
 		{"a header of 32 KiB", request("X-Long: "+strings.Repeat("x", 32<<10)+"\r\n"+isJSON+length(len(good)), good), 431, ""},
 		{"an unknown transfer coding", request(isJSON+"Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"), 501, ""},
 		{"an unknown expectation", request("Expect: a miracle\r\n"+isJSON+length(len(good)), good), 417, ""},
-		{"a body that is cut off", request(isJSON+length(len(good)+10), good), 400, "truncated"},
-		{"a chunk that is none", request(isJSON+"Transfer-Encoding: chunked\r\n", "zz\r\n"+good), 400, "truncated"},
-		{"a chunk that is cut off", request(isJSON+"Transfer-Encoding: chunked\r\n", "ff\r\n"+good), 400, "truncated"},
+		{"a truncated body", request(isJSON+length(len(good)+10), good), 400, "truncated"},
+		{"a malformed chunk", request(isJSON+"Transfer-Encoding: chunked\r\n", "zz\r\n"+good), 400, "truncated"},
+		{"a truncated chunk", request(isJSON+"Transfer-Encoding: chunked\r\n", "ff\r\n"+good), 400, "truncated"},
 		{"no body", request(isJSON, ""), 400, "empty_body"},
 		{"a length less than the body", request(isJSON+length(5), good), 400, "bad_json"},
-		// The first counts, as with every header that is there twice.
+		// The first of two equal headers counts.
 		{"text and then JSON", request("Content-Type: text/plain\r\n"+isJSON+length(len(good)), good), 415, "not_json"},
 		{"a full path of another host", strings.Replace(request(isJSON+length(len(good)), good),
 			"/talkdesk/events", "http://evil.example/talkdesk/nothing", 1), 404, "not_found"},
@@ -403,7 +403,7 @@ func TestRawRequests(t *testing.T) {
 		s.raw(t, request(headers+length(len(automation(name))), automation(name))).wantStatus(t, http.StatusAccepted, "accepted")
 		s.stored(t, account, name)
 	}
-	// The length does not count beside chunks, and what follows them is no request.
+	// Chunks override the length. The bytes after the chunks are no request.
 	smuggled := automation("chunks")
 	text := request(isJSON+length(3)+"Transfer-Encoding: chunked\r\n",
 		fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(smuggled), smuggled)+request(isJSON+length(len(automation("hidden"))), automation("hidden")))
@@ -411,7 +411,7 @@ func TestRawRequests(t *testing.T) {
 	s.wantStored(t, 25)
 }
 
-// TestIdleConnections: who says half a request, and no more, holds up nobody.
+// Connections with half a request do not block other requests.
 func TestIdleConnections(t *testing.T) {
 	s := newSite(t, setup{})
 	const idle = 500

@@ -29,7 +29,7 @@ import (
 	"roomlink/webhook"
 )
 
-// The accounts of the tests, and their invented credentials.
+// The accounts of the tests and their invented credentials.
 const (
 	account = roomlinktest.Account
 	other   = "globex"
@@ -49,18 +49,18 @@ const (
 	tokenPath  = "/security/oauth/token"
 )
 
-// site is a webhook with its broker, behind the server that production runs.
+// site is a webhook with its broker, served as in production.
 type site struct {
 	url      string
 	address  string
 	broker   *broker.Broker
-	client   *store.Store
+	store    *store.Store
 	keys     *access.Keys
 	registry *prometheus.Registry
 	log      *roomlinktest.Logbook
 }
 
-// setup is what a test may choose about its site.
+// setup is what a test chooses for its site.
 type setup struct {
 	accounts []accounts.Account
 	streams  store.StreamSettings
@@ -68,7 +68,7 @@ type setup struct {
 	clientSecret secret.String
 	// actionTimeout is 4 s by default.
 	actionTimeout time.Duration
-	// on is a site whose broker is shared.
+	// on is a site whose broker the new site shares.
 	on *site
 }
 
@@ -82,7 +82,7 @@ func newSite(tb testing.TB, s setup) *site {
 			Dir: tb.TempDir(), Sync: time.Minute, Accounts: []string{account, other},
 		}, s.streams)
 	}
-	made.client = roomlinktest.Client(tb, made.broker)
+	made.store = roomlinktest.Client(tb, made.broker)
 	var err error
 	if made.keys, err = access.NewKeys(linkKey); err != nil {
 		tb.Fatalf("making keys: %v", err)
@@ -94,7 +94,7 @@ func newSite(tb testing.TB, s setup) *site {
 		s.accounts = []accounts.Account{{Name: account}, {Name: other}}
 	}
 	made.serve(tb, webhook.New(webhook.Config{
-		Client:        made.client,
+		Store:         made.store,
 		Feed:          made.feed(tb),
 		Authenticator: newAuthenticator(tb, made.keys, s.clientSecret),
 		Pages:         access.Pages{Keys: made.keys, BaseURL: baseURL, Lifetime: pageLifetime},
@@ -109,7 +109,7 @@ func newSite(tb testing.TB, s setup) *site {
 // feed runs a feed until the test ends.
 func (s *site) feed(tb testing.TB) *store.Feed {
 	tb.Helper()
-	feed := store.NewFeed(s.client)
+	feed := store.NewFeed(s.store)
 	ctx, stop := context.WithCancel(tb.Context())
 	done := make(chan error, 1)
 	go func() { done <- feed.Run(ctx, nil) }()
@@ -177,7 +177,7 @@ func (s *site) serve(tb testing.TB, handler *webhook.Webhook) {
 	})
 }
 
-// reply is an answer, with what this package wants of some.
+// reply adds the checks of this package to an answer.
 type reply struct{ roomlinktest.Reply }
 
 // edit changes a request before it is sent.
@@ -203,8 +203,8 @@ func withBearer(token string) edit {
 	}
 }
 
-// post sends JSON to an address of the site, with the API key of [account]
-// unless the edits say otherwise.
+// post sends JSON to a path of the site, with the API key of [account] unless an edit
+// changes that.
 func (s *site) post(tb testing.TB, path, body string, edits ...edit) reply {
 	tb.Helper()
 	return s.send(tb, s.request(tb, http.MethodPost, path, strings.NewReader(body), edits...))
@@ -241,7 +241,7 @@ func (s *site) raw(tb testing.TB, text string) reply {
 		tb.Fatalf("connecting: %v", err)
 	}
 	defer conn.Close()
-	// The server may answer, and close, before it has read all of it.
+	// The server may answer and close before it has read everything.
 	_, _ = io.WriteString(conn, text)
 	_ = conn.(*net.TCPConn).CloseWrite()
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -251,7 +251,7 @@ func (s *site) raw(tb testing.TB, text string) reply {
 	return reply{roomlinktest.ReadReply(tb, answer)}
 }
 
-// wantStatus compares an answer to an event.
+// wantStatus checks the answer to an event.
 func (r reply) wantStatus(tb testing.TB, httpStatus int, status string) map[string]string {
 	tb.Helper()
 	got := r.Flat(tb)
@@ -264,7 +264,7 @@ func (r reply) wantStatus(tb testing.TB, httpStatus int, status string) map[stri
 	return got
 }
 
-// automation is a start by Automations.
+// automation returns a start from an Automation.
 func automation(id string) string {
 	return encode(map[string]string{"event": "inbound_call_starts", "interaction_id": id, "contact_id": "contact-1"})
 }
@@ -299,7 +299,7 @@ func (s *site) stored(tb testing.TB, account, id string) *jetstream.RawStreamMsg
 
 func (s *site) stream(tb testing.TB) jetstream.Stream {
 	tb.Helper()
-	return roomlinktest.Stream(tb, s.client, messages.ConversationsStream)
+	return roomlinktest.Stream(tb, s.store, messages.ConversationsStream)
 }
 
 func (s *site) wantStored(tb testing.TB, want uint64) {
@@ -309,7 +309,7 @@ func (s *site) wantStored(tb testing.TB, want uint64) {
 	}
 }
 
-// events reads the counter of calls by outcome.
+// events returns the number of calls with an outcome.
 func (s *site) events(tb testing.TB, account, outcome string) float64 {
 	tb.Helper()
 	return roomlinktest.SumMetric(tb, s.registry, "roomlink_events_total", "account", account, "outcome", outcome)

@@ -1,85 +1,65 @@
 package webhook
 
 import (
-	"bytes"
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
 	"time"
 
-	"roomlink/internal/access"
 	"roomlink/internal/web"
 )
 
-// token answers POST /security/oauth/token: client credentials in, an access
-// token out (RFC 6749, sections 4.4 and 5).
-func (h *Webhook) token(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Pragma", "no-cache")
-	began := time.Now()
-	line := audit{remote: r.RemoteAddr, shape: "token", outcome: "token_refused"}
-	id, access, err := h.issue(w, r)
-	if err == nil {
-		line.outcome = "token_issued"
-	}
-	line.identity = id
-	line.took = time.Since(began)
-	h.audit(line, err)
-	if err != nil {
-		web.Fail(w, err)
-		return
-	}
-	web.JSON(w, http.StatusOK, &access)
-}
-
-// accessToken is the answer of the token endpoint.
+// accessToken is the answer of the token endpoint (RFC 6749, section 5.1).
 type accessToken struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"`
 	ExpiresIn   int    `json:"expires_in"`
 }
 
-// issue makes an access token. Its errors are [*web.Error]s with the codes of
-// RFC 6749, section 5.2.
-func (h *Webhook) issue(w http.ResponseWriter, r *http.Request) (access.Identity, accessToken, error) {
+// issue answers POST /security/oauth/token: it exchanges a client's credentials for an
+// access token (RFC 6749, section 4.4). Its errors have the codes of section 5.2.
+func (h *Webhook) issue(w http.ResponseWriter, r *http.Request, record *auditRecord) (int, any, error) {
+	record.shape, record.outcome = "token", "token_refused"
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Pragma", "no-cache")
 	form, err := readForm(w, r)
 	if err != nil {
-		return access.Identity{}, accessToken{}, err
+		return 0, nil, err
 	}
 	id, secret, err := clientOf(r, form)
 	if err != nil {
-		return access.Identity{}, accessToken{}, err
+		return 0, nil, err
 	}
-	identity, token, lifetime, err := h.config.Authenticator.Issue(r.Context(), id, secret, time.Now())
+	identity, token, lifetime, err := h.config.Authenticator.Issue(r.Context(), id, secret, record.began)
+	record.identity = identity
 	if err != nil {
-		return access.Identity{}, accessToken{}, invalidClient("the client is not known, or its secret is wrong")
+		return 0, nil, fmt.Errorf("%w: %w", errUnknownClient, err)
 	}
-	return identity, accessToken{
+	record.outcome = "token_issued"
+	return http.StatusOK, &accessToken{
 		AccessToken: token, TokenType: "Bearer", ExpiresIn: int(lifetime / time.Second),
 	}, nil
 }
 
-func invalidClient(description string) error {
-	return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_client", Description: description}
-}
-
+// readForm reads the parameters of a request for an access token. A description of its
+// errors has neither quotes nor foreign text (RFC 6749, section 5.2).
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/x-www-form-urlencoded" {
 		return nil, web.BadRequest("invalid_request", "send the body with Content-Type: application/x-www-form-urlencoded")
 	}
-	body, err := web.ReadBody(w, r, new(bytes.Buffer))
+	body, err := web.ReadBody(w, r)
 	if err != nil {
 		return nil, err
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, web.BadRequest("invalid_request", "the body is not form-encoded as it should be")
+		return nil, web.BadRequest("invalid_request", "the body is not form-encoded")
 	}
 	for _, values := range form {
 		if len(values) > 1 {
-			// A description has neither quotes nor foreign text (RFC 6749, section 5.2).
-			return nil, web.BadRequest("invalid_request", "a parameter is there twice")
+			return nil, web.BadRequest("invalid_request", "a parameter occurs twice")
 		}
 	}
 	switch form.Get("grant_type") {
@@ -91,9 +71,9 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	return nil, web.BadRequest("unsupported_grant_type", "the only grant_type is client_credentials")
 }
 
-// clientOf takes the client's credentials from HTTP Basic, form-encoded in it as
-// RFC 6749 (section 2.3.1) has it, or from the body; two ways at once are refused.
-// A parameter without a value is none (section 3.2).
+// clientOf returns the client's credentials from HTTP Basic, which form-encodes them (RFC
+// 6749, section 2.3.1), or from the body. It refuses a secret in both places. An empty
+// parameter counts as missing (section 3.2).
 func clientOf(r *http.Request, form url.Values) (id, secret string, err error) {
 	user, password, basic := r.BasicAuth()
 	if !basic {
@@ -104,7 +84,7 @@ func clientOf(r *http.Request, form url.Values) (id, secret string, err error) {
 		return id, secret, nil
 	}
 	if form.Get("client_secret") != "" {
-		return "", "", web.BadRequest("invalid_request", "the client's secret is given in two ways")
+		return "", "", web.BadRequest("invalid_request", "the client's secret is given twice")
 	}
 	if id, err = url.QueryUnescape(user); err == nil {
 		secret, err = url.QueryUnescape(password)

@@ -11,7 +11,7 @@ import (
 	"roomlink/internal/web"
 )
 
-// A client whose id and secret mean something in a form and in HTTP Basic.
+// A client whose id and secret have special characters of forms and of HTTP Basic.
 const (
 	oddID     = "talk:desk +1%"
 	oddSecret = "p&ss=wörd:%41+"
@@ -19,7 +19,7 @@ const (
 
 const formType = "application/x-www-form-urlencoded"
 
-// form posts a form to the token endpoint, without other credentials.
+// form posts a form to the token endpoint, without an API key.
 func (s *site) form(tb testing.TB, form string, edits ...edit) reply {
 	tb.Helper()
 	return s.post(tb, tokenPath, form, append([]edit{without("X-API-Key"), with("Content-Type", formType)}, edits...)...)
@@ -32,7 +32,7 @@ type grant struct {
 	ExpiresIn   int    `json:"expires_in"`
 }
 
-// wantGrant reads an answer that gives a token, and holds it to RFC 6749,
+// wantGrant returns the token in an answer, and checks the answer against RFC 6749,
 // section 5.1.
 func (r reply) wantGrant(tb testing.TB) grant {
 	tb.Helper()
@@ -84,10 +84,10 @@ func TestTokenEndpoint(t *testing.T) {
 			"in Basic, an empty secret in the body", "grant_type=client_credentials&client_secret=",
 			[]edit{withBasic(clientID, clientSecret)},
 		},
-		{"odd ones in the body", "grant_type=client_credentials&client_id=" + url.QueryEscape(oddID) +
+		{"special characters in the body", "grant_type=client_credentials&client_id=" + url.QueryEscape(oddID) +
 			"&client_secret=" + url.QueryEscape(oddSecret), nil},
 		{
-			"odd ones in Basic, form-encoded", "grant_type=client_credentials",
+			"special characters in Basic, form-encoded", "grant_type=client_credentials",
 			[]edit{withBasic(url.QueryEscape(oddID), url.QueryEscape(oddSecret))},
 		},
 	} {
@@ -100,7 +100,7 @@ func TestTokenEndpoint(t *testing.T) {
 	}
 }
 
-// description is what RFC 6749, section 5.2, allows in an error_description.
+// description matches an error_description that RFC 6749, section 5.2, allows.
 var description = regexp.MustCompile(`^[\x20\x21\x23-\x5B\x5D-\x7E]+$`)
 
 func TestTokenEndpointRefuses(t *testing.T) {
@@ -121,13 +121,13 @@ func TestTokenEndpointRefuses(t *testing.T) {
 		{"client_id twice", good + "&client_id=connections", nil, 400, "invalid_request"},
 		{"client_secret twice", good + "&client_secret=x", nil, 400, "invalid_request"},
 		{"an unknown parameter twice", good + "&%22%5c%0a=1&%22%5c%0a=2", nil, 400, "invalid_request"},
-		{"in both ways", good, []edit{withBasic(clientID, clientSecret)}, 400, "invalid_request"},
+		{"in Basic and in the body", good, []edit{withBasic(clientID, clientSecret)}, 400, "invalid_request"},
 		{"Basic that is not form-encoded", "grant_type=client_credentials", []edit{withBasic("100%", "x")}, 400, "invalid_request"},
 		{"a secret that is not form-encoded", "grant_type=client_credentials", []edit{withBasic(clientID, "%zz")}, 400, "invalid_request"},
 		{"a percent-encoding fault", good + "&x=%zz", nil, 400, "invalid_request"},
 		{"a semicolon", strings.ReplaceAll(good, "&", ";"), nil, 400, "invalid_request"},
 		{"JSON", `{"grant_type":"client_credentials"}`, []edit{with("Content-Type", "application/json")}, 400, "invalid_request"},
-		{"a form said to be JSON", good, []edit{with("Content-Type", "application/json")}, 400, "invalid_request"},
+		{"a form declared as JSON", good, []edit{with("Content-Type", "application/json")}, 400, "invalid_request"},
 		{"no content type", good, []edit{without("Content-Type")}, 400, "invalid_request"},
 		{"a multipart form", good, []edit{with("Content-Type", "multipart/form-data; boundary=x")}, 400, "invalid_request"},
 		{"too large", good + "&x=" + strings.Repeat("x", web.MaxBody), nil, 413, "too_large"},
@@ -138,9 +138,9 @@ func TestTokenEndpointRefuses(t *testing.T) {
 		{"another client", "grant_type=client_credentials&client_id=nobody&client_secret=acme-invented-client-secret", nil, 401, "invalid_client"},
 		{"a wrong secret in Basic", "grant_type=client_credentials", []edit{withBasic(clientID, "guess")}, 401, "invalid_client"},
 		{"nothing in Basic", "grant_type=client_credentials", []edit{withBasic("", "")}, 401, "invalid_client"},
-		{"Basic that is no base64", "grant_type=client_credentials", []edit{with("Authorization", "Basic !!!")}, 401, "invalid_client"},
-		{"odd ones in Basic, as they are", "grant_type=client_credentials", []edit{withBasic("talkdesk", oddSecret)}, 401, "invalid_client"},
-		{"what opens the events", "grant_type=client_credentials", []edit{withBasic(basicUser, basicSecret)}, 401, "invalid_client"},
+		{"Basic without base64", "grant_type=client_credentials", []edit{with("Authorization", "Basic !!!")}, 401, "invalid_client"},
+		{"special characters in Basic, not encoded", "grant_type=client_credentials", []edit{withBasic("talkdesk", oddSecret)}, 401, "invalid_client"},
+		{"the credentials of the events", "grant_type=client_credentials", []edit{withBasic(basicUser, basicSecret)}, 401, "invalid_client"},
 		{"an API key", "grant_type=client_credentials", []edit{withKey(apiKey)}, 401, "invalid_client"},
 		{"credentials in the query", "", []edit{func(r *http.Request) { r.URL.RawQuery = good }}, 400, "invalid_request"},
 	} {
@@ -174,9 +174,9 @@ func TestTokenEndpointMethods(t *testing.T) {
 	}
 }
 
-// A restart, or another process with the same keys, takes the tokens; one with
-// another secret does not.
-func TestTokenDiesWithTheSecret(t *testing.T) {
+// A process with the same keys accepts the tokens of another process. A process with
+// another client secret refuses them.
+func TestNewSecretEndsTokens(t *testing.T) {
 	first := newSite(t, setup{})
 	token := first.token(t, clientID, clientSecret)
 	again := newSite(t, setup{on: first})

@@ -19,8 +19,8 @@ import (
 	"roomlink/messages"
 )
 
-// TestShapes holds what is stored for each shape to the last field. The samples
-// carry names, numbers and addresses, which are not in it.
+// TestShapes checks every field of what is stored for each shape. The samples contain
+// names, phone numbers and mail addresses, which are not stored.
 func TestShapes(t *testing.T) {
 	s := newSite(t, setup{})
 	for _, test := range []struct {
@@ -52,7 +52,7 @@ func TestShapes(t *testing.T) {
 				"startedAt":"2026-11-22T09:00:00.000Z","receivedAt":"now"}`,
 		},
 		{
-			name: "Digital Connect at an odd time", id: "odd-time",
+			name: "Digital Connect with a bad timestamp", id: "odd-time",
 			body: `{"event_type":"conversation_started","conversation_id":"odd-time","timestamp":"yesterday"}`,
 			want: `{"account":"acme","interactionId":"odd-time","customerId":"odd-time",
 				"channel":"digital","source":"digital_connect","receivedAt":"now"}`,
@@ -64,13 +64,13 @@ func TestShapes(t *testing.T) {
 				"organizationId":"talkdesk","ticketExpirationSeconds":0,"urlBase":"https://auvious.video"}`,
 		},
 		{
-			name: "an action with what is required", id: "lean",
+			name: "an action with only the required fields", id: "lean",
 			body: `{"applicationId":"app","cdestination":"standalone","customerId":"contact","interactionId":"lean"}`,
 			want: `{"account":"acme","interactionId":"lean","customerId":"contact","channel":"action","source":"action",
 				"receivedAt":"now","applicationId":"app","cdestination":"standalone"}`,
 		},
 		{
-			name: "an action with an integer of JSON Schema", id: "3.6e3",
+			name: "an action with an exponent in its integer", id: "3.6e3",
 			body: `{"applicationId":"app","cdestination":"standalone","customerId":"{{contact}}","interactionId":"3.6e3",
 				"ticketExpirationSeconds":3.6e3,"urlBase":"http://auvious.video:8080/x"}`,
 			want: `{"account":"acme","interactionId":"3.6e3","customerId":"3.6e3","channel":"action","source":"action",
@@ -87,8 +87,7 @@ func TestShapes(t *testing.T) {
 	s.wantStored(t, 8)
 }
 
-// wantEvent compares the stored event of a conversation in [account] with its
-// data, its envelope and its headers.
+// wantEvent checks the data, the envelope and the headers of a stored event in [account].
 func (s *site) wantEvent(t *testing.T, id, data string, before time.Time) {
 	t.Helper()
 	msg := s.stored(t, account, id)
@@ -192,7 +191,7 @@ func TestIgnoredEventsAreNotStored(t *testing.T) {
 func TestDuplicates(t *testing.T) {
 	s := newSite(t, setup{})
 	first := s.post(t, eventsPath, automation("a")).wantStatus(t, http.StatusAccepted, "accepted")
-	// A transfer starts the same call again, and other shapes may tell of it too.
+	// A transfer starts the same call again. Another shape may also report it.
 	for name, body := range map[string]string{
 		"again":           automation("a"),
 		"by a transfer":   `{"event":"inbound_call_starts","interaction_id":"a","is_transfer":"true","contact_id":"contact-2"}`,
@@ -210,7 +209,7 @@ func TestDuplicates(t *testing.T) {
 		t.Errorf("stored event: got %s, want the first", event.Data)
 	}
 
-	roomlinktest.SettleNext(t, s.client)
+	roomlinktest.SettleNext(t, s.store)
 	s.post(t, eventsPath, automation("a")).wantStatus(t, http.StatusOK, "duplicate")
 	s.wantStored(t, 0)
 }
@@ -258,8 +257,8 @@ func TestPagesOfTheAnswer(t *testing.T) {
 	}
 }
 
-// wantPages holds that each address opens its own page of the conversation in
-// [account], and no other.
+// wantPages checks that each address in an answer opens its own page of the conversation
+// in [account], and no other page.
 func (s *site) wantPages(t *testing.T, answer map[string]string) {
 	t.Helper()
 	now := time.Now()
@@ -317,8 +316,8 @@ func TestAuthentication(t *testing.T) {
 	}
 }
 
-// The account is that of the credentials, whatever a caller says of it.
-func TestAccountIsThatOfTheCredentials(t *testing.T) {
+// Nothing but the credentials decides the account.
+func TestCredentialsDecideTheAccount(t *testing.T) {
 	s := newSite(t, setup{})
 	body := `{"event":"starts","interaction_id":"a","account":"globex","account_id":"globex","accountId":"globex"}`
 	s.post(t, eventsPath+"?account=globex", body, with("X-Account", other), with("Cookie", "account=globex")).
@@ -351,8 +350,8 @@ func (r reply) wantRetry(t *testing.T, code, after string) {
 	}
 }
 
-// A full queue and an occupied subject are one error code of the broker's: a new
-// event must never be taken for a duplicate.
+// The broker has one error code for a full queue and for an occupied subject. The webhook
+// must not report a new event as a duplicate.
 func TestFullQueue(t *testing.T) {
 	s := newSite(t, setup{streams: store.StreamSettings{MaxBytes: 4 << 10}})
 	accepted := 0
@@ -374,7 +373,7 @@ func TestFullQueue(t *testing.T) {
 	s.post(t, eventsPath, automation("conversation-0")).wantStatus(t, http.StatusOK, "duplicate")
 	s.wantStored(t, uint64(accepted))
 
-	roomlinktest.SettleNext(t, s.client)
+	roomlinktest.SettleNext(t, s.store)
 	s.post(t, eventsPath, automation("another")).wantStatus(t, http.StatusAccepted, "accepted")
 	if got := s.events(t, account, "unavailable"); got != 4 {
 		t.Errorf("calls counted as unavailable: got %v, want 4", got)
@@ -393,7 +392,7 @@ func TestBrokerGone(t *testing.T) {
 	if took := time.Since(began); took > 4*time.Second {
 		t.Errorf("two answers: got them after %v, want them soon", took)
 	}
-	// What needs no broker is answered as ever.
+	// These calls need no broker.
 	s.post(t, eventsPath, `{"event":"inbound_call_ends"}`).wantStatus(t, http.StatusOK, "ignored")
 	s.post(t, eventsPath, `{`).WantError(t, http.StatusBadRequest, "bad_json")
 	s.token(t, clientID, clientSecret)

@@ -145,7 +145,7 @@ func Worker(ctx context.Context, env Environment, s WorkerSettings) (*App, error
 // webhook returns the webhook's routes.
 func (a *App) webhook(public publicHTTP, feed *store.Feed, actionTimeout time.Duration) func(chi.Router) {
 	hook := webhook.New(webhook.Config{
-		Client: a.store, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,
+		Store: a.store, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,
 		Accounts: a.accounts.all(), ActionTimeout: actionTimeout, Logger: a.log, Registerer: a.registry,
 	})
 	a.accounts.onChange(func(all []accounts.Account) error {

@@ -172,9 +172,9 @@ func (s *system) serve(client *store.Store) {
 	feed := store.NewFeed(client)
 	router := web.NewRouter()
 	webhook.New(webhook.Config{
-		Client: client, Feed: feed, Authenticator: authenticator, Accounts: []accounts.Account{{Name: account}},
+		Store: client, Feed: feed, Authenticator: authenticator, Accounts: []accounts.Account{{Name: account}},
 		Pages:  access.Pages{Keys: keys, BaseURL: "https://rooms.example", Lifetime: time.Hour},
-		Logger: zerolog.Nop(), Registerer: s.registry,
+		Logger: zerolog.Nop(), Registerer: s.registry, ActionTimeout: 4 * time.Second,
 	}).Routes(router)
 	front := httptest.NewServer(router)
 	s.tb.Cleanup(front.Close)

@@ -21,7 +21,7 @@ const soon = 50 * time.Millisecond
 
 // echoBody is a handler that answers with the body.
 func echoBody(w http.ResponseWriter, r *http.Request) {
-	body, err := web.ReadBody(w, r, new(bytes.Buffer))
+	body, err := web.ReadBody(w, r)
 	if err != nil {
 		web.Fail(w, err)
 		return

@@ -52,13 +52,18 @@ func Unavailable(code, description string, retryAfter time.Duration) *Error {
 	}
 }
 
+// Unauthorized returns the answer to a request without valid credentials: 401.
+func Unauthorized(description string) *Error {
+	return &Error{Status: http.StatusUnauthorized, Code: "unauthorized", Description: description}
+}
+
 // AccessError returns the answer to an error of [access.Authenticator.Authenticate]: a 401,
 // or a 429 for [access.ErrTooManyFailures].
 func AccessError(err error) *Error {
 	if errors.Is(err, access.ErrTooManyFailures) {
 		return TooMany(err.Error(), time.Second)
 	}
-	return &Error{Status: http.StatusUnauthorized, Code: "unauthorized", Description: err.Error()}
+	return Unauthorized(err.Error())
 }
 
 // TooMany returns a 429, for a caller that exceeds a rate.
@@ -102,12 +107,11 @@ func JSON(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write([]byte{'\n'})
 }
 
-// ReadBody reads the body of a request into the given buffer and returns the buffer's
-// bytes. It returns an [*Error]: 413 above [MaxBody], 408 after
-// [Server.BodyTimeout], 400 for a truncated body.
-func ReadBody(w http.ResponseWriter, r *http.Request, body *bytes.Buffer) ([]byte, error) {
-	body.Reset()
-	body.Grow(int(min(max(r.ContentLength, 0), MaxBody)) + bytes.MinRead) // so that it does not grow
+// ReadBody reads the body of a request. It returns an [*Error]: 413 for more than [MaxBody]
+// bytes, 408 for a body that did not arrive in time, 400 for one that was cut off.
+func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	var body bytes.Buffer
+	body.Grow(int(min(max(r.ContentLength, 0), MaxBody)) + bytes.MinRead) // read without growing
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody))
 	var tooLarge *http.MaxBytesError
 	var timeout interface{ Timeout() bool }

@@ -1,7 +1,6 @@
 package web_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -103,7 +102,7 @@ func TestReadBody(t *testing.T) {
 			var body []byte
 			answer := record(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				var err error
-				if body, err = web.ReadBody(w, r, new(bytes.Buffer)); err != nil {
+				if body, err = web.ReadBody(w, r); err != nil {
 					web.Fail(w, err)
 				}
 			}), httptest.NewRequest(http.MethodPost, "/", test.body))
