@@ -13,18 +13,18 @@ func headline(r load.Result) string {
 	if c.Sent == 0 {
 		return "Nothing was sent."
 	}
-	load := fmt.Sprintf("%s events per second for %s", rounded(r.AcceptedPerSecond), duration(r.Duration))
+	what := fmt.Sprintf("%s events per second for %s", rounded(r.AcceptedPerSecond), duration(r.Duration))
 	if r.Kills > 0 {
-		load += fmt.Sprintf(", with %s killed", counted(r.Kills, "part"))
+		what += fmt.Sprintf(", with %s killed", counted(r.Kills, "part"))
 	}
 	switch faults := len(c.Faults); faults {
 	case 0:
 	case 1:
-		return load + ": it does not add up. " + c.Faults[0]
+		return what + ": it does not add up. " + c.Faults[0]
 	default:
-		return fmt.Sprintf("%s: it does not add up. %s And %d more.", load, c.Faults[0], faults-1)
+		return fmt.Sprintf("%s: it does not add up. %s And %d more.", what, c.Faults[0], faults-1)
 	}
-	text := load + ": " + outcome(c)
+	text := what + ": " + outcome(c)
 	switch {
 	case r.Drain > 0:
 		text += "; the worker drained the queue in " + wholeSeconds(r.Drain)
