@@ -12,8 +12,8 @@ import (
 	"roomlink/internal/store"
 )
 
-// StartBroker runs a broker with the streams for the length of a test or benchmark.
-// Tests need no power cut, so its store is not synced on every write.
+// StartBroker runs a broker with the streams until the test ends. The broker does not
+// sync every write, because a test needs no protection from a power cut.
 func StartBroker(tb testing.TB, accounts ...string) *broker.Broker {
 	tb.Helper()
 	return StartBrokerWith(tb, broker.EmbeddedConfig{
@@ -21,7 +21,8 @@ func StartBroker(tb testing.TB, accounts ...string) *broker.Broker {
 	}, store.StreamSettings{})
 }
 
-// StartBrokerWith runs a broker with a configuration of the test's own.
+// StartBrokerWith runs a broker with the streams and the given configuration until the
+// test ends.
 func StartBrokerWith(
 	tb testing.TB, config broker.EmbeddedConfig, settings store.StreamSettings,
 ) *broker.Broker {
@@ -29,35 +30,35 @@ func StartBrokerWith(
 	config.Logger = zerolog.New(io.Discard)
 	b, err := broker.Embed(tb.Context(), config)
 	if err != nil {
-		tb.Fatalf("embedding a broker: %v", err)
+		tb.Fatalf("starting a broker: %v", err)
 	}
 	tb.Cleanup(b.Close)
 	if err := store.Provision(tb.Context(), Connect(tb, b), settings); err != nil {
-		tb.Fatalf("provisioning: %v", err)
+		tb.Fatalf("provisioning the streams: %v", err)
 	}
 	return b
 }
 
-// Connect opens a connection that ends with the broker.
+// Connect opens a connection to the broker. The connection closes with the broker.
 func Connect(tb testing.TB, b *broker.Broker) jetstream.JetStream {
 	tb.Helper()
 	js, err := b.Connect("test")
 	if err != nil {
-		tb.Fatalf("connecting: %v", err)
+		tb.Fatalf("connecting to the broker: %v", err)
 	}
 	return js
 }
 
-// Client returns a client of the messages on a connection of its own.
-func Client(tb testing.TB, b *broker.Broker) *store.Store {
+// Store returns a store on a connection of its own.
+func Store(tb testing.TB, b *broker.Broker) *store.Store {
 	tb.Helper()
 	return store.New(Connect(tb, b))
 }
 
 // Stream opens a stream.
-func Stream(tb testing.TB, client *store.Store, name string) jetstream.Stream {
+func Stream(tb testing.TB, s *store.Store, name string) jetstream.Stream {
 	tb.Helper()
-	stream, err := client.JetStream().Stream(Context(tb), name)
+	stream, err := s.JetStream().Stream(Context(tb), name)
 	if err != nil {
 		tb.Fatalf("opening stream %q: %v", name, err)
 	}

@@ -10,13 +10,13 @@ import (
 	"roomlink/messages"
 )
 
-// Account is the one that has the conversations.
+// Account is the account of all conversations.
 const Account = "acme"
 
-// Noon is when they take place.
+// Noon is the time of all messages.
 var Noon = messages.At(time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC))
 
-// Conversation names one by its interaction.
+// Conversation returns the conversation of [Account] with an interaction id.
 func Conversation(id string) messages.Conversation {
 	return messages.Conversation{Account: Account, InteractionID: id}
 }
@@ -25,7 +25,7 @@ func request(id string) messages.Request {
 	return messages.Request{Conversation: Conversation(id), CustomerID: "contact-42"}
 }
 
-// FullRequest is a request with every field set, also those that are added later.
+// FullRequest returns a request with every field set, including fields of later versions.
 func FullRequest(tb testing.TB, id string) messages.Request {
 	tb.Helper()
 	var request messages.Request
@@ -41,14 +41,14 @@ func FullRequest(tb testing.TB, id string) messages.Request {
 			seconds := int64(3600)
 			value.Set(reflect.ValueOf(&seconds))
 		default:
-			tb.Fatalf("field %s: got type %v, want one that FullRequest can set", field.Name, field.Type)
+			tb.Fatalf("field %s: got type %v, want a type that FullRequest can set", field.Name, field.Type)
 		}
 	}
 	request.Conversation = Conversation(id)
 	return request
 }
 
-// Started is the event of a conversation.
+// Started returns the event that asks for the first links of a conversation.
 func Started(id string) messages.Event[messages.Started] {
 	return messages.NewEvent(Noon, messages.Started{
 		Request:    request(id),
@@ -58,14 +58,14 @@ func Started(id string) messages.Event[messages.Started] {
 	})
 }
 
-// Renewal asks for the links after a generation.
+// Renewal returns the event that replaces the links of a generation.
 func Renewal(id string, generation int) messages.Event[messages.Started] {
 	e := Started(id)
 	e.Data.Renews = generation
 	return e
 }
 
-// Links are those of a conversation, which never expire.
+// Links returns links of a conversation that never expire.
 func Links(id string, generation int) messages.Event[messages.Links] {
 	return messages.NewEvent(Noon, messages.Links{
 		Request:    request(id),
@@ -76,14 +76,14 @@ func Links(id string, generation int) messages.Event[messages.Links] {
 	})
 }
 
-// ExpiredLinks are the first links of a conversation. Their ticket ended in 2001.
+// ExpiredLinks returns the first links of a conversation. Their ticket ended in 2001.
 func ExpiredLinks(id string) messages.Event[messages.Links] {
 	e := Links(id, 1)
 	e.Data.ExpiresAt = messages.At(time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC))
 	return e
 }
 
-// DeadLetter is the dead letter of a conversation's event.
+// DeadLetter returns the dead letter of a conversation's first event.
 func DeadLetter(tb testing.TB, id string) messages.Event[messages.DeadLetter] {
 	tb.Helper()
 	return messages.NewEvent(Noon, messages.DeadLetter{
@@ -103,7 +103,7 @@ func Encode[T messages.Data](tb testing.TB, e messages.Event[T]) json.RawMessage
 	tb.Helper()
 	data, err := e.Encode()
 	if err != nil {
-		tb.Fatalf("encoding: %v", err)
+		tb.Fatalf("encoding an event: %v", err)
 	}
 	return data
 }

@@ -6,11 +6,11 @@ import (
 	"sync"
 )
 
-// Logbook keeps all that is written. The zero value is an empty one.
+// Logbook keeps every line of a log. The zero value is an empty logbook.
 type Logbook struct {
 	mu   sync.Mutex
 	text bytes.Buffer
-	// written is closed with the next line; nil while nobody waits for that.
+	// written is closed at the next line; nil while nobody waits for one.
 	written chan struct{}
 }
 
@@ -27,7 +27,7 @@ func (l *Logbook) Write(line []byte) (int, error) {
 	return l.text.Write(line)
 }
 
-// Next is closed when another line is written.
+// Next returns a channel that is closed when the next line is written.
 func (l *Logbook) Next() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,7 +37,7 @@ func (l *Logbook) Next() <-chan struct{} {
 	return l.written
 }
 
-// String is all that was written.
+// String returns all lines.
 func (l *Logbook) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// SumMetric returns the sum of a metric over the series that have these labels, given as
-// name and value in turn. A histogram's is its count.
+// SumMetric returns the sum of a metric over the series with the given labels. The labels
+// are pairs of name and value. For a histogram it sums the counts.
 func SumMetric(tb testing.TB, from prometheus.Gatherer, name string, labels ...string) float64 {
 	tb.Helper()
 	families, err := from.Gather()
@@ -20,11 +20,11 @@ func SumMetric(tb testing.TB, from prometheus.Gatherer, name string, labels ...s
 			continue
 		}
 		for _, series := range family.GetMetric() {
-			of := map[string]string{}
+			have := map[string]string{}
 			for _, pair := range series.GetLabel() {
-				of[pair.GetName()] = pair.GetValue()
+				have[pair.GetName()] = pair.GetValue()
 			}
-			if has(of, labels) {
+			if hasLabels(have, labels) {
 				sum += series.GetCounter().GetValue() + series.GetGauge().GetValue() +
 					float64(series.GetHistogram().GetSampleCount())
 			}
@@ -33,10 +33,10 @@ func SumMetric(tb testing.TB, from prometheus.Gatherer, name string, labels ...s
 	return sum
 }
 
-// has reports whether a series has labels, given as name and value in turn.
-func has(of map[string]string, labels []string) bool {
+// hasLabels reports whether a series has all labels, which are pairs of name and value.
+func hasLabels(have map[string]string, labels []string) bool {
 	for i := 0; i < len(labels); i += 2 {
-		if of[labels[i]] != labels[i+1] {
+		if have[labels[i]] != labels[i+1] {
 			return false
 		}
 	}

@@ -12,83 +12,86 @@ import (
 	globallog "github.com/rs/zerolog/log"
 )
 
-// Toxic is something that goes wrong, as toxiproxy takes it. [There], [Back] and
-// [Both] make them.
+// Toxic is one fault of a network, as toxiproxy defines it. [Upstream], [Downstream] and
+// [BothWays] create toxics.
 type Toxic struct {
 	Type       string         `json:"type"`
 	Stream     string         `json:"stream"`
 	Attributes map[string]int `json:"attributes"`
 }
 
-// There has something go wrong on the way to the server.
-func There(kind string, attributes map[string]int) Toxic { return Toxic{kind, "upstream", attributes} }
-
-// Back has something go wrong on the way back.
-func Back(kind string, attributes map[string]int) Toxic { return Toxic{kind, "downstream", attributes} }
-
-// Both has the same go wrong in both directions: there first, then back.
-func Both(kind string, attributes map[string]int) []Toxic {
-	return []Toxic{There(kind, attributes), Back(kind, attributes)}
+// Upstream returns a fault on the way to the server.
+func Upstream(kind string, attributes map[string]int) Toxic {
+	return Toxic{kind, "upstream", attributes}
 }
 
-// BlackHole swallows all that comes, and leaves the connections open, on
-// the way there and on the way back.
-func BlackHole() []Toxic { return Both("timeout", map[string]int{"timeout": 0}) }
+// Downstream returns a fault on the way back from the server.
+func Downstream(kind string, attributes map[string]int) Toxic {
+	return Toxic{kind, "downstream", attributes}
+}
 
-// Network is what lies before a server.
+// BothWays returns the same fault for both directions: upstream, then downstream.
+func BothWays(kind string, attributes map[string]int) []Toxic {
+	return []Toxic{Upstream(kind, attributes), Downstream(kind, attributes)}
+}
+
+// BlackHole drops all data in both directions and keeps the connections open.
+func BlackHole() []Toxic { return BothWays("timeout", map[string]int{"timeout": 0}) }
+
+// Network is a network between clients and a server.
 type Network struct {
 	tb    testing.TB
 	proxy *toxiproxy.Proxy
 }
 
-// silence has the toxics that write to zerolog's global logger write nothing.
+// silence silences zerolog's global logger, which toxics write to.
 var silence = sync.OnceFunc(func() { globallog.Logger = zerolog.Nop() })
 
-// NewNetwork leads to an address, host and port, for the length of a test. Nobody needs to
-// listen there yet.
-func NewNetwork(tb testing.TB, to string) *Network {
+// NewNetwork returns a network that leads to an address (host and port) until the test
+// ends. No server needs to listen there yet.
+func NewNetwork(tb testing.TB, server string) *Network {
 	tb.Helper()
 	silence()
 	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	n := &Network{tb, toxiproxy.NewProxy(api, tb.Name(), "127.0.0.1:0", to)}
+	n := &Network{tb, toxiproxy.NewProxy(api, tb.Name(), "127.0.0.1:0", server)}
 	n.Open()
 	tb.Cleanup(n.proxy.Stop)
 	return n
 }
 
-// Address is this end of the network.
+// Address returns the address for clients.
 func (n *Network) Address() string { return n.proxy.Listen }
 
-// Lead has connections lead to another address from now on, and returns the one
-// before. The network must be cut.
-func (n *Network) Lead(to string) (before string) {
-	before = n.proxy.Upstream
-	n.proxy.Upstream = to
-	return before
+// Redirect makes new connections lead to another server, and returns the address of the
+// former one. The network must be cut.
+func (n *Network) Redirect(server string) (former string) {
+	former = n.proxy.Upstream
+	n.proxy.Upstream = server
+	return former
 }
 
-// Suffer has the network suffer from something more.
-func (n *Network) Suffer(toxics ...Toxic) {
+// AddToxics adds faults to the network.
+func (n *Network) AddToxics(toxics ...Toxic) {
 	n.tb.Helper()
-	for _, t := range toxics {
-		text, err := json.Marshal(t)
+	for _, toxic := range toxics {
+		text, err := json.Marshal(toxic)
 		if err != nil {
 			n.tb.Fatalf("encoding a toxic: %v", err)
 		}
 		if _, err := n.proxy.Toxics.AddToxicJson(bytes.NewReader(text)); err != nil {
-			n.tb.Fatalf("adding %s: %v", text, err)
+			n.tb.Fatalf("adding toxic %s: %v", text, err)
 		}
 	}
 }
 
-// Heal ends all that goes wrong. What a black hole held is lost, and its
-// connections end.
-func (n *Network) Heal() { n.proxy.Toxics.ResetToxics(context.Background()) }
+// RemoveToxics removes all faults. The connections of a black hole end, and their data is
+// lost.
+func (n *Network) RemoveToxics() { n.proxy.Toxics.ResetToxics(context.Background()) }
 
-// Cut ends all connections and refuses others.
+// Cut ends all connections and refuses new ones.
 func (n *Network) Cut() { n.proxy.Stop() }
 
-// Open lets connections through.
+// Open accepts connections again.
 func (n *Network) Open() {
 	n.tb.Helper()
 	if err := n.proxy.Start(); err != nil {

@@ -7,36 +7,37 @@ import (
 	"testing"
 )
 
-// Reply is an answer, read whole.
+// Reply is an HTTP response with its whole body.
 type Reply struct {
 	Status int
 	Header http.Header
 	Body   string
 }
 
-// ReadReply reads an answer whole, and closes it.
-func ReadReply(tb testing.TB, answer *http.Response) Reply {
+// ReadReply reads the body of a response and closes it.
+func ReadReply(tb testing.TB, response *http.Response) Reply {
 	tb.Helper()
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		tb.Fatalf("reading an answer: %v", err)
+		tb.Fatalf("reading a response: %v", err)
 	}
-	return Reply{answer.StatusCode, answer.Header, string(body)}
+	return Reply{response.StatusCode, response.Header, string(body)}
 }
 
-// Flat reads an answer that is a flat JSON object of strings.
+// Flat decodes a body that is a flat JSON object of strings. It also checks the headers
+// that every JSON response has.
 func (r Reply) Flat(tb testing.TB) map[string]string {
 	tb.Helper()
 	var got map[string]any
 	if err := json.Unmarshal([]byte(r.Body), &got); err != nil {
-		tb.Fatalf("answer %d %q: got error %v, want JSON", r.Status, r.Body, err)
+		tb.Fatalf("decoding response %d %q: got error %v, want JSON", r.Status, r.Body, err)
 	}
 	flat := map[string]string{}
 	for name, value := range got {
 		text, ok := value.(string)
 		if !ok {
-			tb.Errorf("answer's %q: got %v, want a string", name, value)
+			tb.Errorf("field %q of the response: got %v, want a string", name, value)
 		}
 		flat[name] = text
 	}
@@ -44,18 +45,18 @@ func (r Reply) Flat(tb testing.TB) map[string]string {
 		"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff",
 	} {
 		if got := r.Header.Get(name); got != want {
-			tb.Errorf("answer's %s: got %q, want %q", name, got, want)
+			tb.Errorf("header %s of the response: got %q, want %q", name, got, want)
 		}
 	}
 	return flat
 }
 
-// WantError compares an answer with an error of our form, and returns its fields.
+// WantError checks for an error response with a status and a code, and returns its fields.
 func (r Reply) WantError(tb testing.TB, status int, code string) map[string]string {
 	tb.Helper()
 	got := r.Flat(tb)
 	if r.Status != status || len(got) != 2 || got["error"] != code || got["error_description"] == "" {
-		tb.Errorf("got %d %s, want %d with exactly error %q and error_description", r.Status, r.Body, status, code)
+		tb.Errorf("response: got %d %s, want %d with only error %q and error_description", r.Status, r.Body, status, code)
 	}
 	return got
 }

@@ -13,22 +13,23 @@ import (
 	"roomlink/messages"
 )
 
-// Publish stores an event, which must be accepted.
-func Publish(tb testing.TB, client *store.Store, e messages.Event[messages.Started]) {
+// Publish stores an event. The store must accept it.
+func Publish(tb testing.TB, s *store.Store, e messages.Event[messages.Started]) {
 	tb.Helper()
-	got, err := client.Publish(Context(tb), e)
+	got, err := s.Publish(Context(tb), e)
 	if err != nil || got != store.Accepted {
 		tb.Fatalf("publishing the event of %q: got %v and error %v, want %v",
 			e.Data.InteractionID, got, err, store.Accepted)
 	}
 }
 
-// PublishLinks stores links after those that are there, and returns their sequence.
+// PublishLinks stores links and returns their sequence. after is the sequence of the
+// latest links; 0 for none.
 func PublishLinks(
-	tb testing.TB, client *store.Store, e messages.Event[messages.Links], after uint64,
+	tb testing.TB, s *store.Store, e messages.Event[messages.Links], after uint64,
 ) uint64 {
 	tb.Helper()
-	sequence, err := client.PublishLinks(Context(tb), e, after)
+	sequence, err := s.PublishLinks(Context(tb), e, after)
 	if err != nil {
 		tb.Fatalf("publishing the links of %q: %v", e.Data.InteractionID, err)
 	}
@@ -36,19 +37,19 @@ func PublishLinks(
 }
 
 // PublishDeadLetter stores a dead letter.
-func PublishDeadLetter(tb testing.TB, client *store.Store, e messages.Event[messages.DeadLetter]) {
+func PublishDeadLetter(tb testing.TB, s *store.Store, e messages.Event[messages.DeadLetter]) {
 	tb.Helper()
-	if err := client.PublishDeadLetter(Context(tb), e, messages.Token(e.Data.InteractionID)); err != nil {
+	if err := s.PublishDeadLetter(Context(tb), e, messages.Token(e.Data.InteractionID)); err != nil {
 		tb.Fatalf("publishing the dead letter of %q: %v", e.Data.InteractionID, err)
 	}
 }
 
-// SettleNext takes the next event of [Account] out of the queue, as a worker does,
-// and returns it.
-func SettleNext(tb testing.TB, client *store.Store) jetstream.Msg {
+// SettleNext pulls the next event of [Account], acknowledges it as a worker does, and
+// returns it.
+func SettleNext(tb testing.TB, s *store.Store) jetstream.Msg {
 	tb.Helper()
 	ctx := Context(tb)
-	consumer, err := store.ProvisionConsumer(ctx, client.JetStream(), Account)
+	consumer, err := store.ProvisionConsumer(ctx, s.JetStream(), Account)
 	if err != nil {
 		tb.Fatalf("providing the consumer: %v", err)
 	}
@@ -62,27 +63,28 @@ func SettleNext(tb testing.TB, client *store.Store) jetstream.Msg {
 	return msg
 }
 
-// Watch tells of the links of [Account] until the test ends.
+// Watch watches the links of [Account] until the test ends.
 func Watch(
-	tb testing.TB, client *store.Store, options messages.WatchOptions,
+	tb testing.TB, s *store.Store, options messages.WatchOptions,
 ) <-chan messages.Stored[messages.Links] {
 	tb.Helper()
-	told := make(chan messages.Stored[messages.Links], 64)
+	watched := make(chan messages.Stored[messages.Links], 64)
 	ctx, cancel := context.WithCancel(Context(tb))
 	done := make(chan error, 1)
 	go func() {
-		done <- messages.NewSubscriber(client.JetStream()).Watch(ctx, Account, options, func(links messages.Stored[messages.Links]) error {
-			told <- links
+		subscriber := messages.NewSubscriber(s.JetStream())
+		done <- subscriber.Watch(ctx, Account, options, func(links messages.Stored[messages.Links]) error {
+			watched <- links
 			return nil
 		})
 	}()
 	tb.Cleanup(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
-			tb.Errorf("end of the watch: got %v, want %v", err, context.Canceled)
+			tb.Errorf("ending the watch: got error %v, want %v", err, context.Canceled)
 		}
 	})
-	return told
+	return watched
 }
 
 // ConsumersCreated returns the names of the consumers that the broker creates on a
@@ -90,7 +92,7 @@ func Watch(
 func ConsumersCreated(tb testing.TB, nc *nats.Conn, stream string) <-chan string {
 	tb.Helper()
 	names := make(chan string, 64)
-	sub, err := nc.Subscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED."+stream+".*", func(msg *nats.Msg) {
+	subscription, err := nc.Subscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED."+stream+".*", func(msg *nats.Msg) {
 		var advisory struct {
 			Consumer string `json:"consumer"`
 		}
@@ -101,14 +103,14 @@ func ConsumersCreated(tb testing.TB, nc *nats.Conn, stream string) <-chan string
 	if err != nil {
 		tb.Fatalf("subscribing to advisories: %v", err)
 	}
-	tb.Cleanup(func() { _ = sub.Unsubscribe() })
+	tb.Cleanup(func() { _ = subscription.Unsubscribe() })
 	if err := nc.FlushWithContext(Context(tb)); err != nil {
 		tb.Fatalf("subscribing to advisories: %v", err)
 	}
 	return names
 }
 
-// DeleteConsumers deletes all consumers of a stream, as the broker may.
+// DeleteConsumers deletes all consumers of a stream. The broker may do that, too.
 func DeleteConsumers(tb testing.TB, js jetstream.JetStream, stream string) {
 	tb.Helper()
 	handle, err := js.Stream(Context(tb), stream)

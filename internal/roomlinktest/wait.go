@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Timeout bounds every wait. It is long, as machines are slow, and never waited for
-// in full unless something is broken.
+// Timeout bounds every wait. It is long for the sake of slow machines. Only a broken test
+// waits that long.
 const Timeout = 2 * time.Minute
 
-// Context is the test's context with an end, so that no wait hangs.
+// Context returns the test's context with [Timeout], so that no wait hangs.
 func Context(tb testing.TB) context.Context {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), Timeout)
@@ -18,8 +18,8 @@ func Context(tb testing.TB) context.Context {
 	return ctx
 }
 
-// Receive waits for a value, or for the end of a channel. It may be called when the
-// test is cleaned up.
+// Receive waits for a value on a channel, or for the channel to close. what names the
+// value in a failure. A cleanup function may call it, too.
 func Receive[T any](tb testing.TB, from <-chan T, what string) T {
 	tb.Helper()
 	deadline := time.NewTimer(Timeout)
@@ -29,6 +29,6 @@ func Receive[T any](tb testing.TB, from <-chan T, what string) T {
 		return v
 	case <-deadline.C:
 	}
-	tb.Fatalf("waiting for %s: got none, want one", what)
+	tb.Fatalf("waiting for %s: got none in %v, want one", what, Timeout)
 	panic("unreachable")
 }
