@@ -33,7 +33,7 @@ func TestDeadLetterAfterLinks(t *testing.T) {
 	if !deadLettersAreTakenBack {
 		t.Skip("dead letters are not taken back yet")
 	}
-	for _, kind := range []error{auvious.ErrRejected, auvious.ErrBadAnswer, auvious.ErrUnknownOutcome} {
+	for _, kind := range []auvious.Kind{auvious.ErrRejected, auvious.ErrBadAnswer, auvious.ErrUnknownOutcome} {
 		t.Run(kind.Error(), func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t)

@@ -287,15 +287,15 @@ func (w *world) createRoom(ctx context.Context, request auvious.RoomRequest) (au
 		w.notef("call for %s goes on: %s", request.InteractionID, how)
 	default:
 	}
-	kind := map[fate]error{
+	kind, fails := map[fate]auvious.Kind{
 		isRejected: auvious.ErrRejected, isHeldInVain: auvious.ErrRejected, isBadAnswer: auvious.ErrBadAnswer,
 		isNotDone: auvious.ErrNotDone, isNotLetIn: auvious.ErrAccount, losesAnswer: auvious.ErrUnknownOutcome,
 		isHeldUnknown: auvious.ErrUnknownOutcome, losesRequest: auvious.ErrUnknownOutcome,
 	}[how]
-	if kind == nil || how == losesAnswer || how == isHeldUnknown {
+	if !fails || how == losesAnswer || how == isHeldUnknown {
 		w.made(request.InteractionID)
 	}
-	if kind != nil {
+	if fails {
 		return auvious.Room{}, &auvious.CallError{Kind: kind, Detail: "invented"}
 	}
 	return roomOf(request), nil

@@ -13,7 +13,7 @@ import (
 )
 
 // callError is a failed call as the facade reports it.
-func callError(kind error) error { return &auvious.CallError{Kind: kind, Detail: "invented"} }
+func callError(kind auvious.Kind) error { return &auvious.CallError{Kind: kind, Detail: "invented"} }
 
 // TestDeadReason is about whether an event is tried again.
 func TestDeadReason(t *testing.T) {

@@ -72,7 +72,7 @@ func makes() facade {
 }
 
 // fails is a facade that fails every call with an error of a kind.
-func fails(kind error) facade {
+func fails(kind auvious.Kind) facade {
 	return func(context.Context, auvious.RoomRequest) (auvious.Room, error) {
 		return auvious.Room{}, &auvious.CallError{Kind: kind, Detail: "invented"}
 	}

@@ -20,7 +20,7 @@ import (
 	"roomlink/messages"
 )
 
-// judge says what an answer means.
+// judge returns the room of an answer, or what the answer means.
 func (c *Client) judge(response *http.Response, answer []byte, readErr error) (Room, error) {
 	status := response.StatusCode
 	done := status == http.StatusOK || status == http.StatusCreated
@@ -36,31 +36,29 @@ func (c *Client) judge(response *http.Response, answer []byte, readErr error) (R
 	case done:
 		failed.Kind, failed.Detail = ErrUnknownOutcome, "the answer was cut off"
 	case status == http.StatusUnauthorized:
-		failed.Kind, failed.Detail = ErrAccount, "auvious does not take its own token"
+		failed.Kind, failed.Detail = ErrAccount, "auvious refused its own token"
 	case status/100 == 2:
-		failed.Kind, failed.Detail = ErrBadAnswer, "the answer is neither 200 nor 201"
+		failed.Kind, failed.Detail = ErrBadAnswer, "the status is neither 200 nor 201"
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly,
 		status == http.StatusTooManyRequests, status/100 == 5:
-		failed.Kind, failed.Detail = ErrNotDone, "auvious is not able to"
+		failed.Kind, failed.Detail = ErrNotDone, "temporary failure"
 	case status/100 == 3:
-		failed.Kind, failed.Detail = ErrNotDone, "auvious points elsewhere: check its URL"
+		failed.Kind, failed.Detail = ErrNotDone, "auvious redirected the call: check its URL"
 	default:
 		failed.Kind, failed.Detail = ErrRejected, errorText(answer)
 	}
 	return Room{}, failed
 }
 
-// tolerant reads what auvious answers in any case of its names, which no
-// description of its fixes.
+// tolerant accepts names in any case, because no description of auvious fixes it.
 var tolerant = []json.Options{
 	json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
 }
 
-// readRoom reads an answer strictly: a wrong link is worse than none. Its errors
-// never quote a link.
+// readRoom decodes and checks an answer strictly: a wrong link is worse than none. Its errors never quote a link.
 func (c *Client) readRoom(answer []byte) (Room, error) {
 	if len(answer) > maxAnswer {
-		return Room{}, fmt.Errorf("the answer has more than %d KiB", maxAnswer>>10)
+		return Room{}, fmt.Errorf("the answer is longer than %d KiB", maxAnswer>>10)
 	}
 	var fields struct {
 		AgentURL     *string `json:"agentUrl"`
@@ -68,24 +66,21 @@ func (c *Client) readRoom(answer []byte) (Room, error) {
 		TicketURL    *string `json:"ticketUrl"`
 	}
 	if err := json.Unmarshal(answer, &fields, tolerant...); err != nil {
-		return Room{}, errors.New("the answer is not the JSON object that is expected")
+		return Room{}, errors.New("the answer is not the expected JSON object")
 	}
 	for _, field := range []struct {
-		name     string
-		value    *string
-		optional bool
+		name string
+		url  *string
 	}{
-		{"agentUrl", fields.AgentURL, false},
-		{"recordingUrl", fields.RecordingURL, true},
-		{"ticketUrl", fields.TicketURL, false},
+		{"agentUrl", fields.AgentURL}, {"recordingUrl", fields.RecordingURL}, {"ticketUrl", fields.TicketURL},
 	} {
-		switch {
-		case field.value == nil:
+		if field.url == nil {
 			return Room{}, fmt.Errorf("%s is missing", field.name)
-		case *field.value == "" && field.optional:
-			continue
 		}
-		if err := checkURL(*field.value, c.allow); err != nil {
+		if field.url == fields.RecordingURL && *field.url == "" {
+			continue // there is no recording
+		}
+		if err := checkURL(*field.url, c.allowHTTP); err != nil {
 			return Room{}, fmt.Errorf("%s %w", field.name, err)
 		}
 	}
@@ -96,60 +91,55 @@ func (c *Client) readRoom(answer []byte) (Room, error) {
 	}, nil
 }
 
-// checkURL wants an absolute URL that is https, or http where that is allowed.
-// Its errors say what is wrong, and do not quote it.
+// checkURL returns an error unless text is an absolute https URL, or an http URL of loopback or of a host in
+// allowHTTP. The error never quotes the URL.
 func checkURL(text string, allowHTTP []string) error {
 	if len(text) > maxURL {
-		return fmt.Errorf("has more than %d bytes", maxURL)
+		return fmt.Errorf("is longer than %d bytes", maxURL)
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) {
-		return errors.New("has a character that no URL has")
+		return errors.New("contains an invalid character")
 	}
 	parsed, err := url.Parse(text)
 	if err != nil || parsed.Opaque != "" || parsed.Hostname() == "" {
 		return errors.New("is not an absolute URL")
 	}
 	if parsed.User != nil {
-		return errors.New("has a user in it")
+		return errors.New("contains a user")
 	}
-	switch parsed.Scheme {
-	case "https":
+	host := parsed.Hostname()
+	switch {
+	case parsed.Scheme == "https":
 		return nil
-	case "http":
-		host := parsed.Hostname()
-		ip := net.ParseIP(host)
-		if host == "localhost" || ip != nil && ip.IsLoopback() || slices.Contains(allowHTTP, host) {
-			return nil
-		}
-		return errors.New("is http: only https is taken (see ROOMLINK_ALLOW_HTTP_HOSTS)")
+	case parsed.Scheme != "http":
+		return errors.New("is neither https nor http")
+	case host == "localhost", net.ParseIP(host).IsLoopback(), slices.Contains(allowHTTP, host):
+		return nil
 	}
-	return errors.New("is neither https nor http")
+	return errors.New("is http, but only https is allowed (see ROOMLINK_ALLOW_HTTP_HOSTS)")
 }
 
-// errorText takes the description out of auvious' error body (a flat object with
-// "error"), bounded and without what looks like a URL or a token.
+// errorText returns the masked description from auvious' error body, a flat object with "error".
 func errorText(answer []byte) string {
 	var body struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
 	}
 	if json.Unmarshal(answer, &body, tolerant...) != nil || body.Error == "" {
-		return "auvious said no"
+		return "no reason given"
 	}
 	return Mask(strings.TrimSpace(body.Error + " " + body.Description))
 }
 
-// transportError tells a call that was not done from one whose outcome is not
-// known.
+// transportError describes a call without an answer. A call that was sent may have made a room.
 func transportError(err error, sent bool) error {
-	failed := &CallError{Kind: ErrNotDone, Detail: "auvious cannot be reached" + reasonOf(err)}
 	if sent {
-		failed.Kind, failed.Detail = ErrUnknownOutcome, "the call was sent and not answered"+reasonOf(err)
+		return &CallError{Kind: ErrUnknownOutcome, Detail: "the call was sent but not answered" + reasonOf(err)}
 	}
-	return failed
+	return &CallError{Kind: ErrNotDone, Detail: "auvious cannot be reached" + reasonOf(err)}
 }
 
-// reasonOf names the cause of a failed request without its address.
+// reasonOf names the cause of a failed request. The error itself may quote an address.
 func reasonOf(err error) string {
 	var timeout net.Error
 	var lookup *net.DNSError
@@ -159,7 +149,7 @@ func reasonOf(err error) string {
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return ": connection lost"
 	case errors.As(err, &lookup):
-		return ": its name is not found"
+		return ": host name not found"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return ": timed out"
 	case strings.Contains(err.Error(), "tls: "), strings.Contains(err.Error(), "x509: "):
@@ -168,8 +158,8 @@ func reasonOf(err error) string {
 	return ""
 }
 
-// retryAfter reads the header of that name: seconds or a date (RFC 9110, section
-// 10.2.3); 0 if there is none that can be read.
+// retryAfter decodes the Retry-After header: seconds or a date (RFC 9110, section 10.2.3). It returns 0 if the header
+// is absent or unreadable.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	value := header.Get("Retry-After")
 	if value == "" {

@@ -1,7 +1,6 @@
 package auvious_test
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -38,7 +37,7 @@ func TestCreateRoomGoodAnswers(t *testing.T) {
 			whole,
 		},
 		{
-			"content type is not looked at",
+			"another content type",
 			simulator.Answer{Status: 200, Body: goodRoom, Header: header("Content-Type", "text/plain")},
 			whole,
 		},
@@ -53,7 +52,7 @@ func TestCreateRoomGoodAnswers(t *testing.T) {
 			auvious.Room{AgentURL: "http://[::1]:8081/agent/1", TicketURL: ticket},
 		},
 		{
-			"http on a host that may",
+			"http on an allowed host",
 			simulator.Answer{Status: 200, Body: links("http://auvious.test/agent/1", "", "http://auvious.test:8080/t/hush")},
 			auvious.Room{AgentURL: "http://auvious.test/agent/1", TicketURL: "http://auvious.test:8080/t/hush"},
 		},
@@ -70,23 +69,22 @@ func TestCreateRoomGoodAnswers(t *testing.T) {
 	}
 }
 
-// TestCreateRoomBadAnswers is about what is a yes and cannot be used: a retry
-// would make another room.
+// TestCreateRoomBadAnswers: auvious reports success without usable links. A retry would make another room.
 func TestCreateRoomBadAnswers(t *testing.T) {
 	t.Parallel()
 	const good = "https://auvious.video/t/hush"
 	missing := func(name string) string { return name + " is missing" }
 	for _, test := range []struct {
 		name, body string
-		// detail is a part of the sentence for the operator.
+		// detail is part of the error's detail.
 		detail string
 	}{
-		{"empty body", "", "not the JSON object"},
-		{"HTML", "<html><body>hush</body></html>", "not the JSON object"},
-		{"cut JSON", goodRoom[:len(goodRoom)-1], "not the JSON object"},
-		{"two values", goodRoom + goodRoom, "not the JSON object"},
-		{"an array", "[" + goodRoom + "]", "not the JSON object"},
-		{"a string", `"https://auvious.video/t/hush"`, "not the JSON object"},
+		{"empty body", "", "not the expected JSON object"},
+		{"HTML", "<html><body>hush</body></html>", "not the expected JSON object"},
+		{"cut JSON", goodRoom[:len(goodRoom)-1], "not the expected JSON object"},
+		{"two values", goodRoom + goodRoom, "not the expected JSON object"},
+		{"an array", "[" + goodRoom + "]", "not the expected JSON object"},
+		{"a string", `"https://auvious.video/t/hush"`, "not the expected JSON object"},
 		{"null", `null`, missing("agentUrl")},
 		{"no field", `{}`, missing("agentUrl")},
 		{"no agentUrl", `{"recordingUrl":"","ticketUrl":"` + good + `"}`, missing("agentUrl")},
@@ -94,8 +92,8 @@ func TestCreateRoomBadAnswers(t *testing.T) {
 		{"no ticketUrl", `{"agentUrl":"` + good + `","recordingUrl":""}`, missing("ticketUrl")},
 		{"null ticketUrl", `{"agentUrl":"` + good + `","recordingUrl":"","ticketUrl":null}`, missing("ticketUrl")},
 		{"null recordingUrl", `{"agentUrl":"` + good + `","recordingUrl":null,"ticketUrl":"` + good + `"}`, missing("recordingUrl")},
-		{"a number", `{"agentUrl":"` + good + `","recordingUrl":"","ticketUrl":7}`, "not the JSON object"},
-		{"an object", `{"agentUrl":"` + good + `","recordingUrl":"","ticketUrl":{"url":"` + good + `"}}`, "not the JSON object"},
+		{"a number", `{"agentUrl":"` + good + `","recordingUrl":"","ticketUrl":7}`, "not the expected JSON object"},
+		{"an object", `{"agentUrl":"` + good + `","recordingUrl":"","ticketUrl":{"url":"` + good + `"}}`, "not the expected JSON object"},
 		{"empty agentUrl", links("", "", good), "agentUrl is not an absolute URL"},
 		{"empty ticketUrl", links(good, "", ""), "ticketUrl is not an absolute URL"},
 		{"relative", links(good, "", "/t/hush"), "ticketUrl is not an absolute URL"},
@@ -108,15 +106,15 @@ func TestCreateRoomBadAnswers(t *testing.T) {
 		{"only a port", links(good, "", "https://:443/t/hush"), "ticketUrl is not an absolute URL"},
 		{"http elsewhere", links(good, "", "http://auvious.video/t/hush"), "ticketUrl is http"},
 		{"http on a host that looks allowed", links(good, "", "http://auvious.test.example/t/hush"), "ticketUrl is http"},
-		{"user", links(good, "", "https://hush@auvious.video/t/1"), "ticketUrl has a user in it"},
-		{"user and password", links(good, "", "https://u:hush@auvious.video/t/1"), "ticketUrl has a user in it"},
-		{"line feed", links(good, "", `https://auvious.video/t/hush\nSet-Cookie:a`), "ticketUrl has a character"},
-		{"NUL", links(good, "", `https://auvious.video/t/\u0000hush`), "ticketUrl has a character"},
-		{"blank", links(good, "", "https://auvious.video/t/ hush"), "ticketUrl has a character"},
-		{"backslash", links(good, "", `https:\\\\auvious.video\\t\\hush`), "ticketUrl has a character"},
-		{"DEL", links(good, "", "https://auvious.video/t/\x7fhush"), "ticketUrl has a character"},
-		{"a URL of 5 KiB", links(good, "", good+strings.Repeat("a", 5<<10)), "ticketUrl has more than 4096 bytes"},
-		{"70 KiB", strings.TrimSuffix(goodRoom, "}") + `,"more":"` + strings.Repeat("a", 70<<10) + `"}`, "more than 64 KiB"},
+		{"user", links(good, "", "https://hush@auvious.video/t/1"), "ticketUrl contains a user"},
+		{"user and password", links(good, "", "https://u:hush@auvious.video/t/1"), "ticketUrl contains a user"},
+		{"line feed", links(good, "", `https://auvious.video/t/hush\nSet-Cookie:a`), "ticketUrl contains an invalid character"},
+		{"NUL", links(good, "", `https://auvious.video/t/\u0000hush`), "ticketUrl contains an invalid character"},
+		{"blank", links(good, "", "https://auvious.video/t/ hush"), "ticketUrl contains an invalid character"},
+		{"backslash", links(good, "", `https:\\\\auvious.video\\t\\hush`), "ticketUrl contains an invalid character"},
+		{"DEL", links(good, "", "https://auvious.video/t/\x7fhush"), "ticketUrl contains an invalid character"},
+		{"a URL of 5 KiB", links(good, "", good+strings.Repeat("a", 5<<10)), "ticketUrl is longer than 4096 bytes"},
+		{"70 KiB", strings.TrimSuffix(goodRoom, "}") + `,"more":"` + strings.Repeat("a", 70<<10) + `"}`, "longer than 64 KiB"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -137,7 +135,7 @@ func TestCreateRoomByStatus(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		status int
-		want   error
+		want   auvious.Kind
 		calls  int
 	}{
 		{202, auvious.ErrBadAnswer, 1},
@@ -149,7 +147,7 @@ func TestCreateRoomByStatus(t *testing.T) {
 		{307, auvious.ErrNotDone, 1},
 		{308, auvious.ErrNotDone, 1},
 		{400, auvious.ErrRejected, 1},
-		{401, auvious.ErrAccount, 2}, // once more with another token
+		{401, auvious.ErrAccount, 2}, // a second time with another token
 		{403, auvious.ErrRejected, 1},
 		{404, auvious.ErrRejected, 1},
 		{405, auvious.ErrRejected, 1},
@@ -180,8 +178,7 @@ func TestCreateRoomByStatus(t *testing.T) {
 	}
 }
 
-// TestCreateRoomErrorText: the operator reads auvious' own words, but for what
-// may be a secret.
+// TestCreateRoomErrorText: the detail quotes auvious and masks what may be a secret.
 func TestCreateRoomErrorText(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, body, want string }{
@@ -191,11 +188,11 @@ func TestCreateRoomErrorText(t *testing.T) {
 		{"a token", `{"error":"the token Bearer hush is not known"}`, "the token [masked] is not known"},
 		{"a secret by its look", `{"error":"not with hush-client-secret-5f3e9a1c"}`, "not with [masked]"},
 		{"lines", `{"error":"one\ntwo\u0000"}`, "one two"},
-		{"no error", `{"message":"hush"}`, "auvious said no"},
-		{"empty", ``, "auvious said no"},
-		{"HTML", `<h1>hush</h1>`, "auvious said no"},
-		{"a number", `{"error":7}`, "auvious said no"},
-		{"an array", `["hush"]`, "auvious said no"},
+		{"no error", `{"message":"hush"}`, "no reason given"},
+		{"empty", ``, "no reason given"},
+		{"HTML", `<h1>hush</h1>`, "no reason given"},
+		{"a number", `{"error":7}`, "no reason given"},
+		{"an array", `["hush"]`, "no reason given"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -215,16 +212,16 @@ func TestCreateRoomRetryAfter(t *testing.T) {
 	date := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
 	for _, test := range []struct {
 		name, value string
-		least, most time.Duration
+		min, max    time.Duration
 	}{
 		{"seconds", "7", 7 * time.Second, 7 * time.Second},
-		{"no time", "0", 0, 0},
-		{"a date to come", date(time.Hour), 59 * time.Minute, time.Hour},
-		{"a date gone by", date(-time.Hour), 0, 0},
+		{"zero", "0", 0, 0},
+		{"a future date", date(time.Hour), 59 * time.Minute, time.Hour},
+		{"a past date", date(-time.Hour), 0, 0},
 		{"garbage", "soon", 0, 0},
 		{"negative", "-3", 0, 0},
 		{"a fraction", "1.5", 0, 0},
-		{"more than there is", "99999999999999999999", 0, 0},
+		{"out of range", "99999999999999999999", 0, 0},
 		{"empty", "", 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -232,8 +229,8 @@ func TestCreateRoomRetryAfter(t *testing.T) {
 			f := serve(t, simulator.Config{})
 			f.answer(simulator.Answer{Status: 429, Header: header("Retry-After", test.value)})
 			failed := mustFail(t, f.client(t), "call-1")
-			if got := failed.RetryAfter; got < test.least || got > test.most {
-				t.Errorf("RetryAfter of %q: got %v, want from %v to %v", test.value, got, test.least, test.most)
+			if got := failed.RetryAfter; got < test.min || got > test.max {
+				t.Errorf("RetryAfter of %q: got %v, want from %v to %v", test.value, got, test.min, test.max)
 			}
 		})
 	}
@@ -247,6 +244,12 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 			t.Parallel()
 			f := serve(t, simulator.Config{})
 			f.answer(simulator.Answer{Status: status, Header: header("Location", elsewhere.url+"/security/facades/room")})
+			wantKind(t, mustFail(t, f.client(t), "call-1"), auvious.ErrNotDone, status)
+		})
+		t.Run("unreadable location "+http.StatusText(status), func(t *testing.T) {
+			t.Parallel()
+			f := serve(t, simulator.Config{})
+			f.answer(simulator.Answer{Status: status, Header: header("Location", "%hush")})
 			wantKind(t, mustFail(t, f.client(t), "call-1"), auvious.ErrNotDone, status)
 		})
 		t.Run("token call "+http.StatusText(status), func(t *testing.T) {
@@ -268,12 +271,12 @@ func TestCallError(t *testing.T) {
 		want string
 	}{
 		{
-			&auvious.CallError{Kind: auvious.ErrNotDone, Detail: "auvious is not able to", Status: 503},
-			"auvious did not carry out the call: auvious is not able to (HTTP status 503)",
+			&auvious.CallError{Kind: auvious.ErrNotDone, Detail: "temporary failure", Status: 503},
+			"auvious did not carry out the call: temporary failure (HTTP status 503)",
 		},
 		{
-			&auvious.CallError{Kind: auvious.ErrUnknownOutcome, Detail: "the call was sent and not answered"},
-			"the outcome of the call is not known: the call was sent and not answered",
+			&auvious.CallError{Kind: auvious.ErrUnknownOutcome, Detail: "the call was sent but not answered"},
+			"the outcome of the call is unknown: the call was sent but not answered",
 		},
 	} {
 		if got := test.err.Error(); got != test.want {
@@ -282,14 +285,29 @@ func TestCallError(t *testing.T) {
 	}
 }
 
-// links is a facade's answer with three URLs, as they stand in JSON.
+// links returns an answer of the facade. The URLs are JSON text without quotes.
 func links(agent, recording, ticket string) string {
 	return `{"agentUrl":"` + agent + `","recordingUrl":"` + recording + `","ticketUrl":"` + ticket + `"}`
 }
 
-func wantKind(tb testing.TB, failed *auvious.CallError, kind error, status int) {
+// TestKinds: every kind has a text.
+func TestKinds(t *testing.T) {
+	t.Parallel()
+	kinds := auvious.Kinds()
+	if first, last := kinds[0], kinds[len(kinds)-1]; first != auvious.ErrRejected || last != auvious.ErrUnknownOutcome {
+		t.Errorf("kinds: got them from %v to %v, want them from %v to %v",
+			first, last, auvious.ErrRejected, auvious.ErrUnknownOutcome)
+	}
+	for _, kind := range kinds {
+		if kind.Error() == "" {
+			t.Errorf("kind %d: got no text, want one", int(kind))
+		}
+	}
+}
+
+func wantKind(tb testing.TB, failed *auvious.CallError, kind auvious.Kind, status int) {
 	tb.Helper()
-	if !errors.Is(failed, kind) || failed.Status != status {
+	if failed.Kind != kind || failed.Status != status {
 		tb.Errorf("error: got %v with status %d, want %v with status %d", failed, failed.Status, kind, status)
 	}
 }

@@ -1,49 +1,68 @@
-// Package auvious calls the room facade of auvious (video calls for contact
-// centres): one call makes one room and answers the links for it.
+// Package auvious is a client of the room facade of auvious, a video service for contact centres. One call makes
+// one room and returns its links.
 //
-// The facade is not idempotent, and has no idempotency key: every call makes
-// another room. So a [Client] never repeats a call whose outcome it does not
-// know, and tells by its errors whether a room may exist. It keeps an access
-// token for all calls, and renews it before it ends.
+// The facade has no idempotency key: every call makes another room. So a [Client] never repeats a call with an
+// unknown outcome, and its errors tell whether a room may exist. All calls share one access token. The client
+// fetches a new token before the old one expires.
 //
-// Neither tokens nor the client secret nor a ticket are in an error, and a
-// ticket URL is never fetched.
+// No error contains a token, the client secret or a ticket. The client never requests a ticket URL.
 package auvious
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
 	"roomlink/messages"
 )
 
-// What a failed call means. Every error of [Client.CreateRoom] but the caller's
-// own context wraps one of these.
-var (
-	// ErrRejected: auvious refused this request, and would again.
-	ErrRejected = errors.New("auvious refused the request")
-	// ErrBadAnswer: auvious said yes, without three usable URLs. A room may exist.
-	ErrBadAnswer = errors.New("auvious answered without usable links")
-	// ErrAccount: auvious refused our credentials, or gives out no token. It is no
-	// fault of the request.
-	ErrAccount = errors.New("auvious does not let the account in")
-	// ErrNotDone: the call was not carried out, and may be repeated.
-	ErrNotDone = errors.New("auvious did not carry out the call")
-	// ErrUnknownOutcome: the call was sent and its answer is not known. A room may
-	// exist.
-	ErrUnknownOutcome = errors.New("the outcome of the call is not known")
+// Kind is the meaning of a failed call. It is an error, and every [CallError] wraps one.
+type Kind int //nolint:errname // an enum of errors, as syscall.Errno is
+
+// The kinds. The zero Kind is none of them.
+const (
+	// ErrRejected: auvious refused this request and would refuse it again.
+	ErrRejected Kind = iota + 1
+	// ErrBadAnswer: auvious reported success without three usable URLs. A room may exist.
+	ErrBadAnswer
+	// ErrAccount: auvious refused the account's credentials or issued no token. The request is not at fault.
+	ErrAccount
+	// ErrNotDone: auvious made no room. The call may be repeated.
+	ErrNotDone
+	// ErrUnknownOutcome: the client sent the call and got no complete answer. A room may exist.
+	ErrUnknownOutcome
+
+	errEnd // is after the last kind
 )
 
-// CallError is a failed call with what is known of it.
+// kindTexts are the texts of the kinds.
+var kindTexts = [errEnd]string{
+	ErrRejected:       "auvious refused the request",
+	ErrBadAnswer:      "auvious answered without usable links",
+	ErrAccount:        "auvious refused the account",
+	ErrNotDone:        "auvious did not carry out the call",
+	ErrUnknownOutcome: "the outcome of the call is unknown",
+}
+
+// Kinds returns all kinds.
+func Kinds() []Kind {
+	var kinds []Kind
+	for kind := ErrRejected; kind < errEnd; kind++ {
+		kinds = append(kinds, kind)
+	}
+	return kinds
+}
+
+// Error implements error.
+func (k Kind) Error() string { return kindTexts[k] }
+
+// CallError describes a failed call.
 type CallError struct {
-	// Kind is one of the sentinels above.
-	Kind error
+	Kind Kind
 	// Status is the HTTP status; 0 if there was no answer.
 	Status int
-	// RetryAfter is what auvious asked for; 0 if nothing.
+	// RetryAfter is the delay that auvious asked for; 0 if none.
 	RetryAfter time.Duration
-	// Detail is a sentence for the operator, with secrets masked.
+	// Detail is a sentence for the operator. Its secrets are masked.
 	Detail string
 }
 
@@ -55,21 +74,21 @@ func (e *CallError) Error() string {
 	return fmt.Sprintf("%v: %s", e.Kind, e.Detail)
 }
 
-// Unwrap lets [errors.Is] find the kind.
+// Unwrap returns the kind.
 func (e *CallError) Unwrap() error { return e.Kind }
 
 // RoomRequest is the request of the room facade (auvious, "Actions").
 type RoomRequest struct {
 	ApplicationID string `json:"applicationId"`
-	// Destination has only ever been seen as "standalone".
+	// Destination is "standalone", the only value known to us.
 	Destination   string `json:"cdestination"`
 	CustomerID    string `json:"customerId"`
 	InteractionID string `json:"interactionId"`
-	// OrganizationID is left out if empty.
+	// OrganizationID is absent if empty.
 	OrganizationID string `json:"organizationId,omitempty"`
-	// TicketExpirationSeconds is left out if nil. What 0 means only auvious knows.
+	// TicketExpirationSeconds is absent if nil. Only auvious knows the meaning of 0.
 	TicketExpirationSeconds *int64 `json:"ticketExpirationSeconds,omitempty"`
-	// URLBase has its scheme; it is mandatory with client credentials.
+	// URLBase includes the scheme. It is mandatory with client credentials.
 	URLBase string `json:"urlBase,omitempty"`
 }
 

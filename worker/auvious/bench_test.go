@@ -6,7 +6,7 @@ import (
 	"roomlink/internal/simulator"
 )
 
-// BenchmarkCreateRoom is a call over loopback, simulated auvious included.
+// BenchmarkCreateRoom measures a call over loopback, including the simulated auvious.
 func BenchmarkCreateRoom(b *testing.B) {
 	f := serve(b, simulator.Config{KeepRequests: -1})
 	client := f.client(b)
@@ -17,8 +17,7 @@ func BenchmarkCreateRoom(b *testing.B) {
 	}
 }
 
-// BenchmarkCreateRoomParallel is the same from many goroutines, that share the
-// token and the connections.
+// BenchmarkCreateRoomParallel measures calls of many goroutines. They share the token and the connections.
 func BenchmarkCreateRoomParallel(b *testing.B) {
 	f := serve(b, simulator.Config{KeepRequests: -1})
 	client := f.client(b)

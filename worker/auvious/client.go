@@ -27,40 +27,32 @@ const (
 )
 
 const (
-	// maxAnswer bounds an answer, in bytes: three URLs.
+	// maxAnswer bounds an answer, in bytes. An answer is three URLs.
 	maxAnswer = 64 << 10
 	// maxURL bounds one URL of an answer, in bytes.
 	maxURL = 4 << 10
-	// idleTimeout is shorter than that of the usual load balancer, so that no call
-	// begins on a connection that is being closed.
+	// idleTimeout is shorter than the idle timeout of the usual load balancer. So no call begins on a connection that
+	// the other side is closing.
 	idleTimeout = 30 * time.Second
-	// bufferSize is that of each connection in each direction, in bytes: a call and its
-	// answer fit, of which there may be hundreds at once.
+	// bufferSize is the size of a connection's buffers, in bytes. One call fits; hundreds of connections may be open.
 	bufferSize = 2 << 10
 )
 
-// Values of headers that all calls share. The name of ours is explicit, as in the
-// vendor's own examples.
-var (
-	jsonType  = []string{"application/json"}
-	ourselves = []string{"roomlink/1"}
-)
-
-// Client calls the room facade. It may be used by many goroutines at once.
+// Client calls the room facade. Many goroutines may use a client at once.
 type Client struct {
-	room    string
-	timeout time.Duration
-	allow   []string
-	http    *http.Client
-	tokens  *tokens
+	roomURL   string
+	timeout   time.Duration
+	allowHTTP []string
+	http      *http.Client
+	tokens    *tokens
 }
 
-// New returns a client for the rooms of an account. It uses the fields URL, ClientID,
-// ClientSecret, Timeout, Concurrency and AllowHTTPHosts. It returns an error for a URL
-// that is not absolute, or is http without being allowed to be.
+// New returns a client for the rooms of an account. It uses the fields URL, ClientID, ClientSecret, Timeout,
+// Concurrency and AllowHTTPHosts. It returns an error if the URL is not absolute, or if it is http and its host may
+// not be.
 func New(config accounts.Rooms) (*Client, error) {
 	if err := checkURL(config.URL, config.AllowHTTPHosts); err != nil {
-		return nil, fmt.Errorf("auvious' URL %w", err) // not quoted: it may hold a password
+		return nil, fmt.Errorf("auvious' URL %w", err) // not quoted: it may contain a password
 	}
 	base := strings.TrimRight(config.URL, "/")
 	client := &http.Client{
@@ -69,7 +61,7 @@ func New(config accounts.Rooms) (*Client, error) {
 			DialContext:         (&net.Dialer{Timeout: config.Timeout}).DialContext,
 			TLSHandshakeTimeout: config.Timeout,
 			ForceAttemptHTTP2:   true,
-			MaxIdleConns:        config.Concurrency + 1, // and one for a token
+			MaxIdleConns:        config.Concurrency + 1, // one more for a token
 			MaxIdleConnsPerHost: config.Concurrency + 1,
 			IdleConnTimeout:     idleTimeout,
 			WriteBufferSize:     bufferSize,
@@ -85,30 +77,30 @@ func New(config accounts.Rooms) (*Client, error) {
 		AuthStyle:    oauth2.AuthStyleInParams,
 	}
 	return &Client{
-		room:    base + roomPath,
-		timeout: config.Timeout,
-		allow:   config.AllowHTTPHosts,
-		http:    client,
-		tokens:  newTokens(credentials, client, config.Timeout),
+		roomURL:   base + roomPath,
+		timeout:   config.Timeout,
+		allowHTTP: config.AllowHTTPHosts,
+		http:      client,
+		tokens:    newTokens(credentials, client, config.Timeout),
 	}, nil
 }
 
-// Close ends what is under way in the background.
+// Close ends a running fetch of a token and closes idle connections.
 func (c *Client) Close() {
 	c.tokens.close()
 	c.http.CloseIdleConnections()
 }
 
-// TokenAge is how old the token in use is; 0 if there is none.
+// TokenAge returns the age of the current access token; 0 if there is none.
 func (c *Client) TokenAge() time.Duration { return c.tokens.age() }
 
-// CreateRoom has one room made. It returns the context's own error if that ended
-// before the call was sent, and else a [*CallError] that wraps [ErrRejected],
-// [ErrBadAnswer], [ErrAccount], [ErrNotDone] or [ErrUnknownOutcome].
+// CreateRoom makes one room. If auvious refuses the token, CreateRoom tries once more with a new one. It returns the
+// error of the context if that ends before the call is sent. Any other error is a [*CallError], which wraps one of
+// [Kinds].
 func (c *Client) CreateRoom(ctx context.Context, request RoomRequest) (Room, error) {
 	body, err := json.Marshal(&request)
 	if err != nil {
-		return Room{}, &CallError{Kind: ErrRejected, Detail: "the request is no JSON"}
+		return Room{}, &CallError{Kind: ErrRejected, Detail: "the request cannot be encoded"}
 	}
 	for attempt := 1; ; attempt++ {
 		token, err := c.tokens.get(ctx)
@@ -116,19 +108,20 @@ func (c *Client) CreateRoom(ctx context.Context, request RoomRequest) (Room, err
 			return Room{}, err
 		}
 		room, err := c.call(ctx, token, body)
-		var failed *CallError
-		if !errors.As(err, &failed) || failed.Status != http.StatusUnauthorized {
+		failed, ok := errors.AsType[*CallError](err)
+		if !ok || failed.Status != http.StatusUnauthorized {
 			return room, err
 		}
 		if attempt == 2 {
-			c.tokens.refuseAgain(token, failed)
+			c.tokens.refuseAccount(token, failed)
 			return Room{}, failed
 		}
 		c.tokens.refuse(token)
 	}
 }
 
-func (c *Client) call(caller context.Context, token *cached, body []byte) (Room, error) {
+// call makes one call with a token.
+func (c *Client) call(caller context.Context, token *accessToken, body []byte) (Room, error) {
 	ctx, cancel := context.WithTimeout(caller, c.timeout)
 	defer cancel()
 	var sent atomic.Bool
@@ -136,14 +129,15 @@ func (c *Client) call(caller context.Context, token *cached, body []byte) (Room,
 		WroteHeaders: func() { sent.Store(true) },
 		WroteRequest: func(info httptrace.WroteRequestInfo) { sent.Store(info.Err == nil) },
 	})
-	request, err := http.NewRequestWithContext(traced, http.MethodPost, c.room, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(traced, http.MethodPost, c.roomURL, bytes.NewReader(body))
 	if err != nil {
 		return Room{}, &CallError{Kind: ErrRejected, Detail: "the address of the facade is not usable"}
 	}
-	request.Header["Content-Type"], request.Header["Accept"] = jsonType, jsonType
-	request.Header["User-Agent"] = ourselves
-	request.Header["Authorization"] = token.authorization
-	// Not by a client of net/http: it would get ready to follow a redirect.
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", "roomlink/1") // explicit, as in the examples of auvious
+	request.Header.Set("Authorization", token.authorization)
+	// Not Client.Do: it fails on a redirect with an unreadable Location, and a redirect is an answer here.
 	response, err := c.http.Transport.RoundTrip(request)
 	switch {
 	case err != nil && !sent.Load() && caller.Err() != nil:

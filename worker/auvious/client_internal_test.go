@@ -17,7 +17,7 @@ import (
 
 const callTimeout = 10 * time.Second
 
-// dialing returns a client that has a token and connects in this way.
+// dialing returns a client with a token that connects with dial.
 func dialing(t *testing.T, dial func(ctx context.Context, network, address string) (net.Conn, error)) *Client {
 	t.Helper()
 	client, err := New(accounts.Rooms{
@@ -28,12 +28,11 @@ func dialing(t *testing.T, dial func(ctx context.Context, network, address strin
 	}
 	t.Cleanup(client.Close)
 	client.http.Transport.(*http.Transport).DialContext = dial
-	client.tokens.current.Store(&cached{authorization: []string{"Bearer hush"}, since: time.Now()})
+	client.tokens.current.Store(&accessToken{authorization: "Bearer hush", fetchedAt: time.Now()})
 	return client
 }
 
-// TestCallTimesOut: whether the call may have been done hangs on whether it was
-// sent.
+// TestCallTimesOut: the kind of the error depends on whether the call was sent.
 func TestCallTimesOut(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -46,7 +45,7 @@ func TestCallTimesOut(t *testing.T) {
 			return nil, ctx.Err()
 		}, ErrNotDone},
 		{"while sending", func(context.Context, string, string) (net.Conn, error) {
-			ours, _ := net.Pipe() // which takes not one byte
+			ours, _ := net.Pipe() // nobody reads the other end
 			return ours, nil
 		}, ErrUnknownOutcome},
 		{"after sending", func(context.Context, string, string) (net.Conn, error) {
@@ -80,7 +79,7 @@ func TestCallTimesOut(t *testing.T) {
 	}
 }
 
-// TestCallersDeadline is no time-out of auvious as long as nothing was sent.
+// TestCallersDeadline: before the call is sent, the caller's deadline is the caller's own error.
 func TestCallersDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -97,8 +96,7 @@ func TestCallersDeadline(t *testing.T) {
 	})
 }
 
-// FuzzReadRoom: whatever auvious answers, what comes out are three usable URLs
-// or an error that quotes none of it.
+// FuzzReadRoom: for any answer, readRoom returns usable URLs, or an error that quotes no URL.
 func FuzzReadRoom(f *testing.F) {
 	const url = "https://auvious.video/t/hush"
 	for _, seed := range []string{
@@ -112,7 +110,7 @@ func FuzzReadRoom(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	client := &Client{allow: []string{"auvious.test"}}
+	client := &Client{allowHTTP: []string{"auvious.test"}}
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		room, err := client.readRoom(answer)
 		if err != nil {
@@ -136,8 +134,7 @@ func FuzzReadRoom(f *testing.F) {
 	})
 }
 
-// wantUsable asks the standard library whether a link can be requested, and
-// whether it leads where it seems to.
+// wantUsable checks with the standard library that a link can be requested.
 func wantUsable(t *testing.T, link string) {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodGet, link, nil)
@@ -146,7 +143,7 @@ func wantUsable(t *testing.T, link string) {
 	}
 	target := request.URL
 	if target.Hostname() == "" || target.User != nil || target.Scheme != "https" && target.Scheme != "http" {
-		t.Errorf("link %q: got one of another kind, want an absolute one without a user", link)
+		t.Errorf("link %q: got no host, a user or another scheme, want an absolute http or https URL", link)
 	}
 	if host := target.Hostname(); target.Scheme == "http" && host != "auvious.test" && host != "localhost" {
 		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {

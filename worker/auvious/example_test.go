@@ -44,7 +44,7 @@ func ExampleClient_CreateRoom() {
 		return
 	}
 	fmt.Println("agent:", room.AgentURL != "", "recording:", room.RecordingURL != "")
-	fmt.Println("ticket:", room.TicketURL) // whoever holds it may come in
+	fmt.Println("ticket:", room.TicketURL) // its holder may enter the call
 
 	request.Destination = "elsewhere"
 	_, err = client.CreateRoom(context.Background(), request)

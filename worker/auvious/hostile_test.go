@@ -18,18 +18,17 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// TestRefusedStorm has many callers whose token is refused, and the next one too,
-// each after a while of its own. The token endpoint is left in peace.
+// TestRefusedStorm: auvious refuses the token of many callers at different times. They fetch few new tokens.
 func TestRefusedStorm(t *testing.T) {
 	t.Parallel()
-	const callers, most = 64, 3
+	const callers, maxTokens = 64, 3
 	for _, test := range []struct {
 		name  string
 		spoil func(facade)
 		want  error
 	}{
-		{"that ends with the next token", func(f facade) { f.RevokeTokens() }, nil},
-		{"that does not end", func(f facade) {
+		{"only the first token is refused", func(f facade) { f.RevokeTokens() }, nil},
+		{"every token is refused", func(f facade) {
 			f.Script(func(simulator.Call) *simulator.Answer {
 				return &simulator.Answer{Status: http.StatusUnauthorized, Wait: after(rand.N(200 * time.Millisecond))}
 			})
@@ -50,34 +49,34 @@ func TestRefusedStorm(t *testing.T) {
 				})
 			}
 			calling.Wait()
-			if got := f.Stats().TokenCalls; got > most {
-				t.Errorf("token calls by %d callers: got %d, want at most %d", callers, got, most)
+			if got := f.Stats().TokenCalls; got > maxTokens {
+				t.Errorf("token calls by %d callers: got %d, want at most %d", callers, got, maxTokens)
 			}
 		})
 	}
 }
 
-// after is closed after a while.
+// after returns a channel that is closed after d.
 func after(d time.Duration) <-chan struct{} {
 	done := make(chan struct{})
 	time.AfterFunc(d, func() { close(done) })
 	return done
 }
 
-// TestEndlessAnswers are read no further than an answer may be long. It runs
-// alone, as it measures what is allocated.
+// TestEndlessAnswers: the client stops reading an answer at the maximum length. The test runs alone, because it
+// measures allocations.
 func TestEndlessAnswers(t *testing.T) { //nolint:paralleltest // see above
 	const megabyte = 1 << 20
 	block := []byte(strings.Repeat("a", megabyte))
 	for _, test := range []struct {
 		name, path string
 		status     int
-		want       error
+		want       auvious.Kind
 	}{
 		{"room", "/security/facades/room", 200, auvious.ErrBadAnswer},
 		{"refusal", "/security/facades/room", 422, auvious.ErrRejected},
 		{"failure", "/security/facades/room", 503, auvious.ErrNotDone},
-		{"token", "/security/oauth/token", 0, auvious.ErrAccount}, // which says 200, and is none
+		{"token", "/security/oauth/token", 0, auvious.ErrAccount}, // status 200 without a token
 		{"token refused", "/security/oauth/token", 401, auvious.ErrAccount},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -106,7 +105,7 @@ func TestEndlessAnswers(t *testing.T) { //nolint:paralleltest // see above
 			grown := allocated() - before
 			wantKind(t, failed, test.want, test.status)
 			if sent := roomlinktest.Receive(t, ended, "the end of the answer"); sent == 100 {
-				t.Error("the answer: got all of its 100 MiB read, want it cut off")
+				t.Error("the answer: got all 100 MiB read, want less")
 			}
 			if grown > 8*megabyte {
 				t.Errorf("allocated for the answer: got %d KiB, want at most 8 MiB", grown>>10)
@@ -115,7 +114,7 @@ func TestEndlessAnswers(t *testing.T) { //nolint:paralleltest // see above
 	}
 }
 
-// allocated is all that was allocated so far, in bytes.
+// allocated returns the bytes that were ever allocated.
 func allocated() uint64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)

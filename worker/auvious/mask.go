@@ -6,28 +6,26 @@ import (
 	"unicode"
 )
 
-// maxDetail bounds what is quoted of an answer, in bytes.
+// maxDetail bounds a masked text, in bytes.
 const maxDetail = 300
 
 const masked = "[masked]"
 
-// What may be a secret in foreign text.
+// These match what may be a secret in foreign text.
 var (
-	// address is all of a word with a URL in it: what stands around it may belong
-	// to it.
+	// address matches the whole word around a URL, because any part of the word may belong to the URL.
 	address = regexp.MustCompile(`\S*://\S*`)
-	// bearer is a token by the name that it goes by.
+	// bearer matches a token after the word "bearer".
 	bearer = regexp.MustCompile(`(?i)(?:\S*bearer\s+)+\S+`)
-	// random is a token, or a ticket: six letters and digits or more, with a digit
-	// anywhere among them.
+	// random matches a token or a ticket: at least six letters and digits, at least one of them a digit.
 	random = regexp.MustCompile(`[\w=.-]*(?:\d[\w=.-]{4}|\w{5}\d|\w{4}\d\w|\w{3}\d\w\w|\w\w\d\w{3})[\w=.-]*`)
 )
 
-// Mask makes foreign text fit for a log: one line, bounded, and "[masked]" in
-// place of all that may be a secret.
+// Mask prepares foreign text for a log. It returns one line of at most 300 bytes and an ellipsis, with "[masked]" in
+// place of everything that may be a secret.
 func Mask(text string) string {
 	text = address.ReplaceAllString(text, masked)
-	// A control character may be part of an address, and ends a token.
+	// After the addresses, because a control character may be part of one. Before the tokens, because it ends one.
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '

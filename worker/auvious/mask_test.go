@@ -47,7 +47,7 @@ func TestMask(t *testing.T) {
 	}
 }
 
-// FuzzMask puts secrets into foreign text, which must not come out.
+// FuzzMask: Mask removes a secret from any text around it.
 func FuzzMask(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"", ""},
@@ -77,11 +77,11 @@ func FuzzMask(f *testing.F) {
 			got := auvious.Mask(before + secret.text + after)
 			switch {
 			case strings.Contains(before+after, secret.hush):
-				// It was there besides, where it need not be one.
+				// The text around contains the word too, where it is no secret.
 			case strings.Contains(got, secret.hush):
 				t.Errorf("Mask(%q): got %q, want no %q in it", before+secret.text+after, got, secret.hush)
 			case strings.Contains(got, "://"):
-				t.Errorf("Mask(%q): got %q, want no address in it", before+secret.text+after, got)
+				t.Errorf("Mask(%q): got %q, want no URL in it", before+secret.text+after, got)
 			}
 			if !utf8.ValidString(got) || len(got) > 310 || strings.ContainsAny(got, "\r\n\x00") {
 				t.Errorf("Mask(%q): got %q, want one short line of UTF-8", before+secret.text+after, got)

@@ -14,7 +14,7 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// TestConnectionRefused: nothing was sent, so nothing was done.
+// TestConnectionRefused: a call that was not sent made no room.
 func TestConnectionRefused(t *testing.T) {
 	t.Parallel()
 	t.Run("room call", func(t *testing.T) {
@@ -24,7 +24,7 @@ func TestConnectionRefused(t *testing.T) {
 			t.Fatalf("making a simulator: %v", err)
 		}
 		server := httptest.NewUnstartedServer(s)
-		// A connection that were kept would end after the next request is sent.
+		// On a kept connection, the next call would be sent before the client notices its end.
 		server.Config.SetKeepAlivesEnabled(false)
 		server.Start()
 		client := newClient(t, accounts.Rooms{URL: server.URL})
@@ -51,7 +51,7 @@ func TestConnectionRefused(t *testing.T) {
 		t.Parallel()
 		server := httptest.NewUnstartedServer(nil)
 		server.Config.ErrorLog = log.New(io.Discard, "", 0)
-		server.StartTLS() // with a certificate that nobody knows
+		server.StartTLS() // with an unknown certificate
 		t.Cleanup(server.Close)
 		failed := mustFail(t, newClient(t, accounts.Rooms{URL: server.URL}), "call-1")
 		wantKind(t, failed, auvious.ErrAccount, 0)
@@ -59,7 +59,7 @@ func TestConnectionRefused(t *testing.T) {
 	})
 }
 
-// TestAnswerLost: the request was sent, and a room may be there.
+// TestAnswerLost: the call was sent, so a room may exist.
 func TestAnswerLost(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -71,12 +71,12 @@ func TestAnswerLost(t *testing.T) {
 		{
 			"reset",
 			simulator.Answer{Close: simulator.CloseBeforeReading},
-			0, "the call was sent and not answered: connection lost",
+			0, "the call was sent but not answered: connection lost",
 		},
 		{
 			"end of file",
 			simulator.Answer{Close: simulator.CloseAfterReading, Room: true},
-			0, "the call was sent and not answered: connection lost",
+			0, "the call was sent but not answered: connection lost",
 		},
 		{
 			"cut off after 200",
@@ -96,22 +96,22 @@ func TestAnswerLost(t *testing.T) {
 			failed := mustFail(t, f.client(t), "call-1")
 			wantKind(t, failed, auvious.ErrUnknownOutcome, test.status)
 			wantDetail(t, failed, test.detail)
-			f.wantCalls(t, 1, 1) // it is never repeated
+			f.wantCalls(t, 1, 1) // the client does not repeat the call
 		})
 	}
 }
 
-// TestRefusalCutOff: what auvious refused is refused, whole text or not.
+// TestRefusalCutOff: a status that is no success counts even if its body is cut off.
 func TestRefusalCutOff(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]error{422: auvious.ErrRejected, 503: auvious.ErrNotDone} {
+	for status, want := range map[int]auvious.Kind{422: auvious.ErrRejected, 503: auvious.ErrNotDone} {
 		f := serve(t, simulator.Config{})
 		f.answer(simulator.Answer{Status: status, Body: `{"error":"hu`, Header: header("Content-Length", "300")})
 		wantKind(t, mustFail(t, f.client(t), "call-1"), want, status)
 	}
 }
 
-// TestCancelledAfterSending: the caller may give up, but a room may be there.
+// TestCancelledAfterSending: the caller gave up, but a room may exist.
 func TestCancelledAfterSending(t *testing.T) {
 	t.Parallel()
 	f := serve(t, simulator.Config{})
@@ -133,7 +133,7 @@ func TestCancelledAfterSending(t *testing.T) {
 	wantKind(t, failed, auvious.ErrUnknownOutcome, 0)
 }
 
-// TestFacadeRecovers: after any failure the next call is a new one.
+// TestFacadeRecovers: a failed call does not affect the next one.
 func TestFacadeRecovers(t *testing.T) {
 	t.Parallel()
 	f := serve(t, simulator.Config{})

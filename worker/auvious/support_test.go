@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,26 +17,25 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// The invented credentials. Every secret of these tests has "hush" in it, and no
-// error may have.
+// The invented credentials. Every secret in these tests contains "hush", and no error may contain it.
 const (
 	hush         = "hush"
 	clientID     = "roomlink-test"
 	clientSecret = "hush-client-secret-5f3e9a1c"
 )
 
-// goodRoom is what the facade answers when all is well.
+// goodRoom is a good answer of the facade.
 const goodRoom = `{"agentUrl":"https://auvious.video/agent/1",` +
 	`"recordingUrl":"https://auvious.video/recording/1",` +
 	`"ticketUrl":"https://auvious.video/t/hush"}`
 
-// facade is a simulated auvious that is served.
+// facade is a simulated auvious with a server.
 type facade struct {
 	*simulator.Simulator
 	url string
 }
 
-// serve starts a simulated auvious that takes our credentials.
+// serve starts a simulated auvious that accepts our credentials.
 func serve(tb testing.TB, config simulator.Config) facade {
 	tb.Helper()
 	config.ClientID, config.ClientSecret = clientID, clientSecret
@@ -48,7 +48,7 @@ func serve(tb testing.TB, config simulator.Config) facade {
 	return facade{s, server.URL}
 }
 
-// answer has the facade answer every room call in this way.
+// answer sets the answer to every room call.
 func (f facade) answer(a simulator.Answer) {
 	f.Script(func(simulator.Call) *simulator.Answer { return &a })
 }
@@ -59,8 +59,7 @@ func (f facade) client(tb testing.TB) *auvious.Client {
 	return newClient(tb, accounts.Rooms{URL: f.url})
 }
 
-// newClient returns a client with our credentials, unless the configuration has
-// its own.
+// newClient returns a client. It has our credentials unless the configuration has others.
 func newClient(tb testing.TB, config accounts.Rooms) *auvious.Client {
 	tb.Helper()
 	if config.ClientID == "" {
@@ -75,7 +74,7 @@ func newClient(tb testing.TB, config accounts.Rooms) *auvious.Client {
 	return client
 }
 
-// roomRequest is one that the simulator takes.
+// roomRequest returns a request that the simulator accepts.
 func roomRequest(interactionID string) auvious.RoomRequest {
 	return auvious.RoomRequest{
 		ApplicationID: "app-1",
@@ -86,7 +85,7 @@ func roomRequest(interactionID string) auvious.RoomRequest {
 	}
 }
 
-// mustCreate has a room made, which must work.
+// mustCreate makes a room, or fails the test.
 func mustCreate(tb testing.TB, client *auvious.Client, interactionID string) auvious.Room {
 	tb.Helper()
 	room, err := client.CreateRoom(tb.Context(), roomRequest(interactionID))
@@ -96,8 +95,7 @@ func mustCreate(tb testing.TB, client *auvious.Client, interactionID string) auv
 	return room
 }
 
-// mustFail has a room made, which must fail as a call does, and returns the
-// error.
+// mustFail makes a call that must fail, and returns its error.
 func mustFail(tb testing.TB, client *auvious.Client, interactionID string) *auvious.CallError {
 	tb.Helper()
 	room, err := client.CreateRoom(tb.Context(), roomRequest(interactionID))
@@ -107,40 +105,31 @@ func mustFail(tb testing.TB, client *auvious.Client, interactionID string) *auvi
 	return callError(tb, err)
 }
 
-// callError wants an error to be of a call, of exactly one kind, and without a
-// secret.
+// callError checks that err is a [*auvious.CallError] with a kind and without a secret, and returns it.
 func callError(tb testing.TB, err error) *auvious.CallError {
 	tb.Helper()
 	wantNoSecret(tb, err)
-	var failed *auvious.CallError
-	if !errors.As(err, &failed) {
+	failed, ok := errors.AsType[*auvious.CallError](err)
+	if !ok {
 		tb.Fatalf("creating a room: got error %v, want a *CallError", err)
 	}
-	kinds := 0
-	for _, kind := range []error{
-		auvious.ErrRejected, auvious.ErrBadAnswer, auvious.ErrAccount, auvious.ErrNotDone, auvious.ErrUnknownOutcome,
-	} {
-		if errors.Is(err, kind) {
-			kinds++
-		}
-	}
-	if kinds != 1 {
-		tb.Errorf("kinds of error %v: got %d, want 1", err, kinds)
+	if !slices.Contains(auvious.Kinds(), failed.Kind) {
+		tb.Errorf("kind of error %v: got %d, want one of %v", err, int(failed.Kind), auvious.Kinds())
 	}
 	return failed
 }
 
-// wantNoSecret wants no secret in what any verb makes of an error.
+// wantNoSecret checks that no verb prints a secret of the error.
 func wantNoSecret(tb testing.TB, err error) {
 	tb.Helper()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%q"} {
 		if text := fmt.Sprintf(verb, err); strings.Contains(text, hush) {
-			tb.Errorf("the error as %s: got a secret in %s, want none", verb, text)
+			tb.Errorf("error as %s: got a secret in %s, want none", verb, text)
 		}
 	}
 }
 
-// wantCalls compares how many token calls and room calls there were.
+// wantCalls compares the numbers of token calls and room calls.
 func (f facade) wantCalls(tb testing.TB, tokens, rooms int) {
 	tb.Helper()
 	stats := f.Stats()

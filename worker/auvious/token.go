@@ -11,62 +11,48 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
-	// refreshAt is the part of its lifetime after which a token is renewed while
-	// the old one still serves.
-	refreshAt = 0.8
-	// refreshSpread keeps many processes from renewing in the same moment.
-	refreshSpread = 0.1
-	// negativeFor is how long a failure answers for those who ask next.
-	negativeFor = time.Second
-	// expiryMargin is how long before its end a token counts as ended, so that it
-	// does not end on its way.
+	// refreshFraction is the fraction of a token's lifetime after which the client fetches a new token. The old token
+	// serves meanwhile.
+	refreshFraction = 0.8
+	// refreshJitter makes the fraction smaller by up to this much, so that many processes do not refresh together.
+	refreshJitter = 0.1
+	// failureTTL is how long the error of a failed fetch answers further callers.
+	failureTTL = time.Second
+	// expiryMargin is how long before its expiry a token counts as expired. So no token expires on its way.
 	expiryMargin = 5 * time.Second
 )
 
-// tokens gives out an access token that all calls share. One flight at a time
-// fetches another; a caller waits for it no longer than its own context.
+// tokens caches the access token that all calls share. It makes one fetch at a time. A caller waits for a fetch no
+// longer than its own context lasts.
 type tokens struct {
-	config *clientcredentials.Config
-	http   *http.Client
-	// timeout of one fetch.
-	timeout time.Duration
-
-	current atomic.Pointer[cached]
+	config  *clientcredentials.Config
+	http    *http.Client
+	timeout time.Duration // of one fetch
+	current atomic.Pointer[accessToken]
+	fetches singleflight.Group
 
 	mu sync.Mutex
-	// flight is nil while nobody fetches.
-	flight *flight
-	failed *failure
+	// failed is the error of the last fetch; nil after a success.
+	failed   error
+	failedAt time.Time
 
-	// Flights belong to the service, not to the call that began them.
+	// ctx is that of all fetches: a fetch belongs to the client, not to the caller that began it.
 	ctx    context.Context
 	cancel context.CancelFunc
-	done   sync.WaitGroup
 }
 
-// cached is a token with the times by the process' own clock, which no step of
-// the wall clock moves.
-type cached struct {
-	// authorization is the header of that name.
-	authorization []string
-	since         time.Time
-	// refresh and ends are zero for a token that says nothing of its lifetime; it
-	// serves until it is refused.
-	refresh, ends time.Time
-}
-
-type flight struct {
-	landed chan struct{}
-	token  *cached
-	err    error
-}
-
-type failure struct {
-	err error
-	at  time.Time
+// accessToken is a token with its times. They are readings of the monotonic clock, so a step of the wall clock does
+// not move them.
+type accessToken struct {
+	// authorization is the value of the Authorization header.
+	authorization string
+	fetchedAt     time.Time
+	// refreshAt and expiresAt are zero for a token without a lifetime. It serves until auvious refuses it.
+	refreshAt, expiresAt time.Time
 }
 
 func newTokens(config *clientcredentials.Config, client *http.Client, timeout time.Duration) *tokens {
@@ -74,79 +60,64 @@ func newTokens(config *clientcredentials.Config, client *http.Client, timeout ti
 	return &tokens{config: config, http: client, timeout: timeout, ctx: ctx, cancel: cancel}
 }
 
-// get returns a token that serves. It returns the caller's context error, or a
-// [*CallError] of the kind [ErrAccount].
-func (t *tokens) get(ctx context.Context) (*cached, error) {
-	now := time.Now()
-	if token := t.current.Load(); token.serves(now) {
-		if token.ages(now) {
-			_, _ = t.join(now) // while the old one serves nobody waits for it
-		}
-		return token, nil
+// get returns a valid token. It returns the error of the context, or a [*CallError] of the kind [ErrAccount].
+func (t *tokens) get(ctx context.Context) (*accessToken, error) {
+	current, now := t.current.Load(), time.Now()
+	if current.fresh(now) {
+		return current, nil
 	}
-	f, err := t.join(now)
-	if err != nil {
-		return nil, err
+	fetched := t.fetches.DoChan("", t.refresh)
+	if current.valid(now) {
+		return current, nil
 	}
 	select {
-	case <-f.landed:
-		return f.token, f.err
+	case result := <-fetched:
+		token, _ := result.Val.(*accessToken)
+		return token, result.Err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-// refuse drops a token that auvious did not take, unless another one has taken
-// its place.
-func (t *tokens) refuse(token *cached) { t.current.CompareAndSwap(token, nil) }
+// refresh fetches a token and makes it the current one. Shortly after a failure it returns that failure instead. It
+// returns the current token if another fetch ended since the caller looked.
+func (t *tokens) refresh() (any, error) {
+	now := time.Now()
+	t.mu.Lock()
+	failed, failedAt := t.failed, t.failedAt
+	t.mu.Unlock()
+	if failed != nil && now.Sub(failedAt) < failureTTL {
+		return nil, failed
+	}
+	if current := t.current.Load(); current.fresh(now) {
+		return current, nil
+	}
+	token, err := t.fetch()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failed, t.failedAt = err, time.Now()
+	if err != nil {
+		return nil, err
+	}
+	t.current.Store(token)
+	return token, nil
+}
 
-// refuseAgain does so for the token of a call that was refused with another one
-// before. It is the account that is not let in, and the failure answers for those
-// who ask next: each of them would only fetch one more token to be refused.
-func (t *tokens) refuseAgain(token *cached, failed error) {
+// refuse drops a token that auvious refused, unless another token replaced it already.
+func (t *tokens) refuse(token *accessToken) { t.current.CompareAndSwap(token, nil) }
+
+// refuseAccount drops a token that auvious refused right after another one. auvious refuses the account then, and
+// further callers get failed for a while: each of them would only fetch one more token in vain.
+func (t *tokens) refuseAccount(token *accessToken, failed error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.current.CompareAndSwap(token, nil) {
-		t.failed = &failure{err: failed, at: time.Now()}
+		t.failed, t.failedAt = failed, time.Now()
 	}
 }
 
-// join returns the flight that is under way, or begins one. Shortly after a
-// failed one it returns that one's error instead.
-func (t *tokens) join(now time.Time) (*flight, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.flight != nil {
-		return t.flight, nil
-	}
-	if t.failed != nil && now.Sub(t.failed.at) < negativeFor {
-		return nil, t.failed.err
-	}
-	f := &flight{landed: make(chan struct{})}
-	if token := t.current.Load(); token.serves(now) && !token.ages(now) {
-		f.token = token
-		close(f.landed) // another flight landed since the caller looked
-		return f, nil
-	}
-	t.flight = f
-	t.done.Go(func() { t.fly(f) })
-	return f, nil
-}
-
-func (t *tokens) fly(f *flight) {
-	f.token, f.err = t.fetch()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.flight, t.failed = nil, nil
-	if f.err != nil {
-		t.failed = &failure{err: f.err, at: time.Now()}
-	} else {
-		t.current.Store(f.token)
-	}
-	close(f.landed)
-}
-
-func (t *tokens) fetch() (*cached, error) {
+// fetch asks the token endpoint for a token.
+func (t *tokens) fetch() (*accessToken, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, t.timeout)
 	defer cancel()
 	asked := time.Now()
@@ -154,18 +125,17 @@ func (t *tokens) fetch() (*cached, error) {
 	if err != nil {
 		return nil, tokenError(err)
 	}
-	got := &cached{authorization: []string{token.Type() + " " + token.AccessToken}, since: asked}
+	fetched := &accessToken{authorization: token.Type() + " " + token.AccessToken, fetchedAt: asked}
 	if lifetime := lifetime(token, time.Now()); lifetime > 0 {
-		part := refreshAt - refreshSpread*rand.Float64()
-		got.refresh = asked.Add(time.Duration(part * float64(lifetime)))
-		// The margin of a short life is a part of it, or the end would come before
-		// the renewal.
-		got.ends = asked.Add(lifetime - min(expiryMargin, lifetime/10))
+		fraction := refreshFraction - refreshJitter*rand.Float64()
+		fetched.refreshAt = asked.Add(time.Duration(fraction * float64(lifetime)))
+		// A short lifetime has a smaller margin, or the token would expire before its refresh.
+		fetched.expiresAt = asked.Add(lifetime - min(expiryMargin, lifetime/10))
 	}
-	return got, nil
+	return fetched, nil
 }
 
-// lifetime is how long a token that just came is valid; 0 if it does not say.
+// lifetime returns how long a new token is valid; 0 if the answer does not say.
 func lifetime(token *oauth2.Token, now time.Time) time.Duration {
 	if token.ExpiresIn > 0 {
 		return time.Duration(token.ExpiresIn) * time.Second
@@ -176,51 +146,50 @@ func lifetime(token *oauth2.Token, now time.Time) time.Duration {
 	return max(token.Expiry.Sub(now), time.Second)
 }
 
-// tokenError says what failed without the answer's body, which may quote what
-// was sent.
+// tokenError describes a failed fetch. It does not quote the answer, which may repeat the client secret.
 func tokenError(err error) *CallError {
-	failed := &CallError{Kind: ErrAccount}
-	var answer *oauth2.RetrieveError
-	if !errors.As(err, &answer) || answer.Response == nil {
-		failed.Detail = "no token could be fetched" + reasonOf(err)
-		return failed
+	answer, ok := errors.AsType[*oauth2.RetrieveError](err)
+	if !ok || answer.Response == nil {
+		return &CallError{Kind: ErrAccount, Detail: "the token could not be fetched" + reasonOf(err)}
 	}
-	failed.Status = answer.Response.StatusCode
-	failed.RetryAfter = retryAfter(answer.Response.Header, time.Now())
-	failed.Detail = "the token endpoint gave no token"
-	if known[answer.ErrorCode] {
+	failed := &CallError{
+		Kind:       ErrAccount,
+		Status:     answer.Response.StatusCode,
+		RetryAfter: retryAfter(answer.Response.Header, time.Now()),
+		Detail:     "the token endpoint returned no token",
+	}
+	if oauthErrors[answer.ErrorCode] {
 		failed.Detail += ": " + answer.ErrorCode
 	}
 	return failed
 }
 
-// known are the error codes of RFC 6749, section 5.2. Nothing else of the
-// answer is quoted.
-var known = map[string]bool{
+// oauthErrors are the error codes of RFC 6749, section 5.2.
+var oauthErrors = map[string]bool{
 	"invalid_request": true, "invalid_client": true, "invalid_grant": true,
 	"unauthorized_client": true, "unsupported_grant_type": true, "invalid_scope": true,
 }
 
-// serves reports whether a token can be used at a time.
-func (c *cached) serves(now time.Time) bool {
-	return c != nil && (c.ends.IsZero() || now.Before(c.ends))
+// valid reports whether the token can be used.
+func (a *accessToken) valid(now time.Time) bool {
+	return a != nil && (a.expiresAt.IsZero() || now.Before(a.expiresAt))
 }
 
-// ages reports whether a token that serves should be renewed meanwhile.
-func (c *cached) ages(now time.Time) bool {
-	return !c.refresh.IsZero() && !now.Before(c.refresh)
+// fresh reports whether the token is valid and needs no refresh yet.
+func (a *accessToken) fresh(now time.Time) bool {
+	return a.valid(now) && (a.refreshAt.IsZero() || now.Before(a.refreshAt))
 }
 
-// age of the token that is in use; 0 if there is none.
+// age returns the age of the current token; 0 if there is none.
 func (t *tokens) age() time.Duration {
 	if token := t.current.Load(); token != nil {
-		return time.Since(token.since)
+		return time.Since(token.fetchedAt)
 	}
 	return 0
 }
 
-// close ends a flight that is under way and waits for it.
+// close ends a running fetch and waits for it.
 func (t *tokens) close() {
 	t.cancel()
-	t.done.Wait()
+	<-t.fetches.DoChan("", t.refresh) // joins the running fetch; a new one fails at once
 }

@@ -15,14 +15,14 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// endpoint is a token endpoint in memory, so that a bubble's clock may run. The
-// n-th token that it gives is named "token-n".
+// endpoint is a token endpoint in memory, because the clock of a synctest bubble stands still during real I/O. Its
+// n-th token is "token-n".
 type endpoint struct {
-	// lifetime is expires_in as it stands in JSON; "" leaves it out.
+	// lifetime is the JSON of expires_in; "" for none.
 	lifetime string
-	// takes is how long a call takes.
+	// takes is the duration of a call.
 	takes time.Duration
-	// fails has every call answered with 503.
+	// fails makes the endpoint answer 503.
 	fails bool
 
 	calls int
@@ -54,7 +54,7 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// tokens returns a cache in front of the endpoint, that ends with the test.
+// tokens returns a cache in front of the endpoint. The cache ends with the test.
 func (e *endpoint) tokens(t *testing.T) *tokens {
 	t.Helper()
 	config := &clientcredentials.Config{
@@ -65,21 +65,20 @@ func (e *endpoint) tokens(t *testing.T) *tokens {
 	return tokens
 }
 
-// wantToken gets a token and compares its name, and how many calls that took in
-// all.
+// wantToken gets a token and compares its name and the number of all calls so far.
 func (e *endpoint) wantToken(t *testing.T, tokens *tokens, want string, calls int) {
 	t.Helper()
 	got, err := tokens.get(t.Context())
-	synctest.Wait() // until a flight in the background has landed, or waits
+	synctest.Wait() // for a fetch in the background
 	if err != nil {
 		t.Fatalf("getting a token: %v", err)
 	}
-	if got.authorization[0] != "Bearer "+want || e.calls != calls {
+	if got.authorization != "Bearer "+want || e.calls != calls {
 		t.Errorf("got %s after %d calls, want %s after %d", got.authorization, e.calls, want, calls)
 	}
 }
 
-// wantFailure wants no token, but an error that is the account's.
+// wantFailure gets no token, and compares the error and the number of all calls so far.
 func (e *endpoint) wantFailure(t *testing.T, tokens *tokens, calls int) {
 	t.Helper()
 	_, err := tokens.get(t.Context())
@@ -89,7 +88,7 @@ func (e *endpoint) wantFailure(t *testing.T, tokens *tokens, calls int) {
 	}
 }
 
-// elapse lets the bubble's clock run.
+// elapse moves the clock of the bubble.
 func elapse(d time.Duration) { <-time.After(d) }
 
 func TestTokenIsRenewedInTheBackground(t *testing.T) {
@@ -100,15 +99,15 @@ func TestTokenIsRenewedInTheBackground(t *testing.T) {
 		e.wantToken(t, tokens, "token-1", 1)
 		elapse(698 * time.Second)
 		e.wantToken(t, tokens, "token-1", 1)
-		elapse(102 * time.Second) // past four fifths of its life
+		elapse(102 * time.Second) // after four fifths of its lifetime
 		e.wantToken(t, tokens, "token-1", 2)
-		e.wantToken(t, tokens, "token-1", 2) // one flight, however many ask
+		e.wantToken(t, tokens, "token-1", 2) // no second fetch meanwhile
 		elapse(2 * time.Second)
 		e.wantToken(t, tokens, "token-2", 2)
 	})
 }
 
-func TestTokenServesToItsEnd(t *testing.T) {
+func TestTokenServesUntilItExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{lifetime: "1000"}
@@ -116,16 +115,16 @@ func TestTokenServesToItsEnd(t *testing.T) {
 		e.wantToken(t, tokens, "token-1", 1)
 		e.fails = true
 		elapse(994 * time.Second)
-		e.wantToken(t, tokens, "token-1", 2) // its renewal fails, and it serves
-		elapse(time.Second)                  // five seconds before its end it might end on its way
+		e.wantToken(t, tokens, "token-1", 2) // the refresh fails, and the old token serves
+		elapse(time.Second)                  // it expires in five seconds: too soon to send it
 		e.wantFailure(t, tokens, 3)
 		e.fails = false
-		elapse(negativeFor)
+		elapse(failureTTL)
 		e.wantToken(t, tokens, "token-4", 4)
 	})
 }
 
-// TestTokenOfAnyLifetime is renewed before it ends, however short its life.
+// TestTokenOfAnyLifetime: the client refreshes a token before it expires, even after a short lifetime.
 func TestTokenOfAnyLifetime(t *testing.T) {
 	t.Parallel()
 	for _, lifetime := range []time.Duration{1, 2, 5, 10, 30, 60, 3600, 86400} {
@@ -144,7 +143,7 @@ func TestTokenOfAnyLifetime(t *testing.T) {
 	}
 }
 
-// TestTokenWithoutLifetime serves until it is refused.
+// TestTokenWithoutLifetime: a token without a lifetime serves until auvious refuses it.
 func TestTokenWithoutLifetime(t *testing.T) {
 	t.Parallel()
 	for _, lifetime := range []string{"", "0", "null"} {
@@ -166,23 +165,18 @@ func TestTokenWithoutLifetime(t *testing.T) {
 	}
 }
 
-// TestTokenLookedUpLate: a caller that looked before a flight landed begins no
-// other one.
-func TestTokenLookedUpLate(t *testing.T) {
+// TestLateRefresh: a caller that looked before a fetch ended makes no second fetch.
+func TestLateRefresh(t *testing.T) {
 	t.Parallel()
 	for _, lifetime := range []string{"", "3600"} {
 		synctest.Test(t, func(t *testing.T) {
 			e := &endpoint{lifetime: lifetime}
 			tokens := e.tokens(t)
 			e.wantToken(t, tokens, "token-1", 1)
-			f, err := tokens.join(time.Now())
-			if err != nil {
-				t.Fatalf("joining a flight: %v", err)
-			}
-			<-f.landed
-			if f.token.authorization[0] != "Bearer token-1" || e.calls != 1 {
-				t.Errorf("with a lifetime of %q: got %s after %d calls, want token-1 after 1",
-					lifetime, f.token.authorization, e.calls)
+			got, err := tokens.refresh()
+			if err != nil || got != tokens.current.Load() || e.calls != 1 {
+				t.Errorf("with a lifetime of %q: got %v and error %v after %d calls, want token-1 after 1",
+					lifetime, got, err, e.calls)
 			}
 		})
 	}
@@ -197,13 +191,13 @@ func TestTokenRefused(t *testing.T) {
 		first := tokens.current.Load()
 		tokens.refuse(first)
 		e.wantToken(t, tokens, "token-2", 2)
-		tokens.refuse(first) // a refusal that comes late
+		tokens.refuse(first) // a late refusal
 		e.wantToken(t, tokens, "token-2", 2)
 	})
 }
 
-// TestTokenFailureAnswersForASecond, and not longer.
-func TestTokenFailureAnswersForASecond(t *testing.T) {
+// TestTokenFailureAnswers: a failure answers further callers until failureTTL has passed.
+func TestTokenFailureAnswers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{fails: true}
@@ -212,44 +206,43 @@ func TestTokenFailureAnswersForASecond(t *testing.T) {
 			for range 100 {
 				e.wantFailure(t, tokens, second+1)
 			}
-			elapse(negativeFor)
+			elapse(failureTTL)
 		}
 		e.fails = false
 		e.wantToken(t, tokens, "token-4", 4)
 	})
 }
 
-// TestTokenCallersWaitForThemselves: each as long as its own context lasts, and
-// the flight as long as it takes.
-func TestTokenCallersWaitForThemselves(t *testing.T) {
+// TestTokenCallersDeadline: a caller stops waiting when its own context ends, and the fetch goes on.
+func TestTokenCallersDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{takes: 5 * time.Second}
 		tokens := e.tokens(t)
 		began := time.Now()
-		hasty, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		impatient, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		patient := make(chan error, 1)
 		go func() {
 			_, err := tokens.get(t.Context())
 			patient <- err
 		}()
-		if _, err := tokens.get(hasty); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("the hasty caller: got error %v, want %v", err, context.DeadlineExceeded)
+		if _, err := tokens.get(impatient); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the caller with a deadline: got error %v, want %v", err, context.DeadlineExceeded)
 		}
 		if got := time.Since(began); got != 2*time.Second {
-			t.Errorf("the hasty caller waited %v, want 2s", got)
+			t.Errorf("the caller with a deadline waited %v, want 2s", got)
 		}
 		if err := <-patient; err != nil {
-			t.Errorf("the patient caller: got error %v, want none", err)
+			t.Errorf("the other caller: got error %v, want none", err)
 		}
 		if got := time.Since(began); got != 5*time.Second || e.calls != 1 {
-			t.Errorf("the patient caller waited %v for %d calls, want 5s for 1", got, e.calls)
+			t.Errorf("the other caller waited %v for %d calls, want 5s for 1", got, e.calls)
 		}
 	})
 }
 
-// TestTokenFetchTimesOut, whatever the caller's own context allows.
+// TestTokenFetchTimesOut: a fetch ends after its own timeout.
 func TestTokenFetchTimesOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -257,8 +250,8 @@ func TestTokenFetchTimesOut(t *testing.T) {
 		tokens := e.tokens(t)
 		began := time.Now()
 		_, err := tokens.get(t.Context())
-		var failed *CallError
-		if !errors.As(err, &failed) || !errors.Is(err, ErrAccount) || !strings.HasSuffix(failed.Detail, "timed out") {
+		failed, ok := errors.AsType[*CallError](err)
+		if !ok || failed.Kind != ErrAccount || !strings.HasSuffix(failed.Detail, "timed out") {
 			t.Errorf("got error %v, want %v: timed out", err, ErrAccount)
 		}
 		if got := time.Since(began); got != 10*time.Second {
@@ -267,7 +260,7 @@ func TestTokenFetchTimesOut(t *testing.T) {
 	})
 }
 
-// TestTokensClose ends the flight and waits for it.
+// TestTokensClose: close ends a running fetch and waits for it.
 func TestTokensClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -281,9 +274,6 @@ func TestTokensClose(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		tokens.close()
-		if tokens.flight != nil {
-			t.Error("after close: got a flight, want none")
-		}
 		if err := <-ended; !errors.Is(err, ErrAccount) || time.Since(began) != 0 {
 			t.Errorf("the caller: got error %v after %v, want %v at once", err, time.Since(began), ErrAccount)
 		}

@@ -11,9 +11,9 @@ import (
 	"roomlink/worker/auvious"
 )
 
-func TestRefusedTokenIsRenewedOnce(t *testing.T) {
+func TestRefusedToken(t *testing.T) {
 	t.Parallel()
-	t.Run("and the call repeated", func(t *testing.T) {
+	t.Run("once", func(t *testing.T) {
 		t.Parallel()
 		f := serve(t, simulator.Config{})
 		client := f.client(t)
@@ -25,7 +25,7 @@ func TestRefusedTokenIsRenewedOnce(t *testing.T) {
 			t.Errorf("rooms of the repeated call: got %d, want 1", got)
 		}
 	})
-	t.Run("and not again", func(t *testing.T) {
+	t.Run("twice", func(t *testing.T) {
 		t.Parallel()
 		f := serve(t, simulator.Config{})
 		f.answer(simulator.Answer{Status: 401, Body: `{"error":"hush"}`})
@@ -33,10 +33,10 @@ func TestRefusedTokenIsRenewedOnce(t *testing.T) {
 		wantKind(t, mustFail(t, client, "call-1"), auvious.ErrAccount, 401)
 		f.wantCalls(t, 2, 2)
 		if got := client.TokenAge(); got != 0 {
-			t.Errorf("age of the refused token: got %v, want 0: it is dropped", got)
+			t.Errorf("age after the refusal: got %v, want 0", got)
 		}
 	})
-	t.Run("and its end is the call's", func(t *testing.T) {
+	t.Run("and no new one issued", func(t *testing.T) {
 		t.Parallel()
 		f := serve(t, simulator.Config{})
 		client := f.client(t)
@@ -49,8 +49,7 @@ func TestRefusedTokenIsRenewedOnce(t *testing.T) {
 	})
 }
 
-// TestRefusalOfAnOldToken: a refusal that comes late does not drop the token
-// that has taken the old one's place.
+// TestRefusalOfAnOldToken: a late refusal of the old token does not drop the new one.
 func TestRefusalOfAnOldToken(t *testing.T) {
 	t.Parallel()
 	f := serve(t, simulator.Config{})
@@ -73,8 +72,8 @@ func TestRefusalOfAnOldToken(t *testing.T) {
 		_, err := client.CreateRoom(t.Context(), roomRequest("late"))
 		ended <- err
 	}()
-	roomlinktest.Receive(t, asked, "the call that is refused late")
-	mustCreate(t, client, "early") // is refused, and gets a second token
+	roomlinktest.Receive(t, asked, "the late call")
+	mustCreate(t, client, "early") // fetches the second token
 	close(answer)
 	if err := roomlinktest.Receive(t, ended, "the end of the late call"); err != nil {
 		t.Errorf("the late call: got error %v, want none", err)
@@ -83,8 +82,8 @@ func TestRefusalOfAnOldToken(t *testing.T) {
 	f.wantCalls(t, 2, 5)
 }
 
-// TestOneFlight: however many ask at once, the token is fetched once.
-func TestOneFlight(t *testing.T) {
+// TestOneFetch: concurrent callers share one fetch.
+func TestOneFetch(t *testing.T) {
 	t.Parallel()
 	for name, lifetime := range map[string]time.Duration{"an hour": time.Hour, "no end": -1} {
 		t.Run(name, func(t *testing.T) {
@@ -114,8 +113,7 @@ func TestOneFlight(t *testing.T) {
 	}
 }
 
-// TestFailingTokenEndpoint: who asks shortly after a failure gets its error, and
-// the endpoint is left in peace.
+// TestFailingTokenEndpoint: shortly after a failed fetch, callers get its error without another fetch.
 func TestFailingTokenEndpoint(t *testing.T) {
 	t.Parallel()
 	f := serve(t, simulator.Config{Faults: simulator.Faults{TokenStatus: 503, RetryAfter: "7"}})
@@ -136,17 +134,17 @@ func TestFailingTokenEndpoint(t *testing.T) {
 			t.Errorf("RetryAfter: got %v, want 7s", failed.RetryAfter)
 		}
 	}
-	// One call, and one more for each second that a slow machine took.
-	if got, most := f.Stats().TokenCalls, 1+int(time.Since(began)/time.Second); got > most {
-		t.Errorf("token calls: got %d, want at most %d", got, most)
+	// One fetch, and one more for each second of a slow machine.
+	if got, limit := f.Stats().TokenCalls, 1+int(time.Since(began)/time.Second); got > limit {
+		t.Errorf("token calls: got %d, want at most %d", got, limit)
 	}
 	if got := f.Stats().RoomCalls; got != 0 {
 		t.Errorf("room calls without a token: got %d, want 0", got)
 	}
 }
 
-// TestTokenErrors: every failure of the token endpoint is the account's, and
-// nothing of the answer is quoted but the codes of RFC 6749.
+// TestTokenErrors: every failure of the token endpoint is of the kind ErrAccount. The error quotes only codes of
+// RFC 6749.
 func TestTokenErrors(t *testing.T) {
 	t.Parallel()
 	json := func(status int, body string) simulator.Answer { return simulator.Answer{Status: status, Body: body} }
@@ -158,14 +156,14 @@ func TestTokenErrors(t *testing.T) {
 	}{
 		{"invalid client", json(401, `{"error":"invalid_client","error_description":"hush"}`), 401, "invalid_client"},
 		{"invalid request", json(400, `{"error":"invalid_request"}`), 400, "invalid_request"},
-		{"unknown code", json(400, `{"error":"hush"}`), 400, "gave no token"},
-		{"500", json(500, `hush`), 500, "gave no token"},
-		{"429", json(429, ``), 429, "gave no token"},
+		{"unknown code", json(400, `{"error":"hush"}`), 400, "returned no token"},
+		{"500", json(500, `hush`), 500, "returned no token"},
+		{"429", json(429, ``), 429, "returned no token"},
 		{"error with 200", json(200, `{"error":"invalid_client"}`), 200, "invalid_client"},
-		{"no token in it", json(200, `{"token_type":"bearer"}`), 0, "no token could be fetched"},
-		{"not JSON", json(200, `<p>hush</p>`), 0, "no token could be fetched"},
-		{"empty", json(200, ``), 0, "no token could be fetched"},
-		{"a page", simulator.Answer{Status: 200, Body: "hush", Header: header("Content-Type", "text/html")}, 0, "no token"},
+		{"no token in the answer", json(200, `{"token_type":"bearer"}`), 0, "the token could not be fetched"},
+		{"not JSON", json(200, `<p>hush</p>`), 0, "the token could not be fetched"},
+		{"empty", json(200, ``), 0, "the token could not be fetched"},
+		{"a page", simulator.Answer{Status: 200, Body: "hush", Header: header("Content-Type", "text/html")}, 0, "could not be fetched"},
 		{"closed", simulator.Answer{Close: simulator.CloseAfterReading}, 0, "connection lost"},
 		{"reset", simulator.Answer{Close: simulator.CloseBeforeReading}, 0, "connection lost"},
 	} {
@@ -181,7 +179,7 @@ func TestTokenErrors(t *testing.T) {
 	}
 }
 
-// TestTokenAge grows with the token, and is 0 without one.
+// TestTokenAge: the age is 0 without a token and grows with a token.
 func TestTokenAge(t *testing.T) {
 	t.Parallel()
 	f := serve(t, simulator.Config{})
@@ -191,12 +189,12 @@ func TestTokenAge(t *testing.T) {
 	}
 	began := time.Now()
 	mustCreate(t, client, "call-1")
-	if got, most := client.TokenAge(), time.Since(began); got <= 0 || got > most {
-		t.Errorf("age after the first call: got %v, want more than 0 and at most %v", got, most)
+	if got, limit := client.TokenAge(), time.Since(began); got <= 0 || got > limit {
+		t.Errorf("age after the first call: got %v, want more than 0 and at most %v", got, limit)
 	}
 }
 
-// TestCloseWaits: nothing is under way after it, and it may be called twice.
+// TestCloseWaits: Close ends a running fetch. A second Close changes nothing.
 func TestCloseWaits(t *testing.T) {
 	t.Parallel()
 	f := serve(t, simulator.Config{})

@@ -17,14 +17,14 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// sent is a request as it came in.
+// sent is a request that the server received.
 type sent struct {
 	method, path string
 	header       http.Header
 	body         string
 }
 
-// record serves a facade and returns what it was sent, in that order.
+// record serves a facade. requests returns the requests that it received, in order.
 func record(tb testing.TB) (url string, requests func() []sent) {
 	tb.Helper()
 	var mu sync.Mutex
@@ -64,11 +64,11 @@ func TestRoomRequestOnTheWire(t *testing.T) {
 		TicketExpirationSeconds: &hour,
 		URLBase:                 "https://auvious.video",
 	}
-	least := auvious.RoomRequest{
+	minimal := auvious.RoomRequest{
 		ApplicationID: "app-1", Destination: "standalone", CustomerID: "contact-42", InteractionID: "call-1",
 	}
-	never := least
-	never.TicketExpirationSeconds = &zero
+	zeroed := minimal
+	zeroed.TicketExpirationSeconds = &zero
 	for _, test := range []struct {
 		name    string
 		request auvious.RoomRequest
@@ -77,9 +77,9 @@ func TestRoomRequestOnTheWire(t *testing.T) {
 		{"whole", whole, `{"applicationId":"app-1","cdestination":"standalone","customerId":"contact-42",` +
 			`"interactionId":"call <1> & \"two\"","organizationId":"org-1",` +
 			`"ticketExpirationSeconds":3600,"urlBase":"https://auvious.video"}`},
-		{"what is absent is left out", least, `{"applicationId":"app-1","cdestination":"standalone",` +
+		{"absent fields", minimal, `{"applicationId":"app-1","cdestination":"standalone",` +
 			`"customerId":"contact-42","interactionId":"call-1"}`},
-		{"an explicit 0 is passed on", never, `{"applicationId":"app-1","cdestination":"standalone",` +
+		{"an explicit 0", zeroed, `{"applicationId":"app-1","cdestination":"standalone",` +
 			`"customerId":"contact-42","interactionId":"call-1","ticketExpirationSeconds":0}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestTokenRequestOnTheWire(t *testing.T) {
 		t.Errorf("token call: got %s %s, want POST /security/oauth/token", token.method, token.path)
 	}
 	wantHeader(t, token.header, map[string]string{
-		"Authorization": "", // never Basic
+		"Authorization": "", // the credentials are in the body
 		"Content-Type":  "application/x-www-form-urlencoded",
 	})
 	want := url.Values{
@@ -130,12 +130,12 @@ func TestTokenRequestOnTheWire(t *testing.T) {
 	}
 }
 
-// TestBaseWithPath: the paths come after whatever the base has.
+// TestBaseWithPath: the client appends its paths to the path of the base.
 func TestBaseWithPath(t *testing.T) {
 	t.Parallel()
 	base, requests := record(t)
 	client := newClient(t, accounts.Rooms{URL: base + "/eu/"})
-	// The recorder answers every path but the token's with a room, which is no token.
+	// The recorder answers this path with a room instead of a token.
 	_, err := client.CreateRoom(t.Context(), roomRequest("call-1"))
 	wantKind(t, callError(t, err), auvious.ErrAccount, 0)
 	if got := requests()[0].path; got != "/eu/security/oauth/token" {
@@ -176,7 +176,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-func TestNewDoesNotTellThePassword(t *testing.T) {
+func TestNewHidesThePassword(t *testing.T) {
 	t.Parallel()
 	_, err := auvious.New(accounts.Rooms{URL: "https://user:hush@auvious.video"})
 	if err == nil {
@@ -185,12 +185,12 @@ func TestNewDoesNotTellThePassword(t *testing.T) {
 	wantNoSecret(t, err)
 }
 
-// TestCreateRoomCancelledBefore: what was never sent is the caller's own error.
+// TestCreateRoomCancelledBefore: CreateRoom returns the error of a context that ended before the call was sent.
 func TestCreateRoomCancelledBefore(t *testing.T) {
 	t.Parallel()
 	f := serve(t, simulator.Config{})
 	client := f.client(t)
-	mustCreate(t, client, "call-1") // so that it has a token
+	mustCreate(t, client, "call-1") // fetches the token
 
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -214,8 +214,7 @@ func TestCreateRoomCancelledBefore(t *testing.T) {
 	f.wantCalls(t, 1, 1)
 }
 
-// TestCreateRoomWithoutToken: a caller that gives up while the token is fetched
-// has sent nothing either.
+// TestCreateRoomWithoutToken: a caller that gives up during the fetch of the token has sent no call.
 func TestCreateRoomWithoutToken(t *testing.T) {
 	t.Parallel()
 	f := serve(t, simulator.Config{})
@@ -237,21 +236,21 @@ func TestCreateRoomWithoutToken(t *testing.T) {
 		t.Errorf("creating a room: got error %v, want %v", err, context.Canceled)
 	}
 
-	// The flight goes on, and serves whoever comes next.
+	// The fetch goes on and serves the next caller.
 	close(answer)
 	mustCreate(t, client, "call-2")
 	f.wantCalls(t, 1, 1)
 }
 
-// TestRoomRequestIsTheSeeds holds the field names to those of the seed's schema.
-func TestRoomRequestIsTheSeeds(t *testing.T) {
+// TestRoomRequestSchema: the simulator checks the request against the schema of the facade.
+func TestRoomRequestSchema(t *testing.T) {
 	t.Parallel()
 	f := serve(t, simulator.Config{})
 	seconds := int64(14400)
 	request := roomRequest("call-1")
 	request.OrganizationID, request.TicketExpirationSeconds = "org-1", &seconds
 	if _, err := f.client(t).CreateRoom(t.Context(), request); err != nil {
-		t.Fatalf("creating a room: got error %v, want none: the simulator takes nothing but the seed's request", err)
+		t.Fatalf("creating a room: got error %v, want none: the simulator checks the schema", err)
 	}
 	var got auvious.RoomRequest
 	if err := json.Unmarshal(f.Requests("call-1")[0].Body, &got); err != nil {
@@ -262,7 +261,7 @@ func TestRoomRequestIsTheSeeds(t *testing.T) {
 	}
 }
 
-// wantHeader compares some fields of a header; "" stands for an absent one.
+// wantHeader compares fields of a header; "" means absent.
 func wantHeader(tb testing.TB, header http.Header, want map[string]string) {
 	tb.Helper()
 	for name, value := range want {
