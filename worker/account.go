@@ -15,47 +15,44 @@ import (
 )
 
 const (
-	// pullWait is how long a pull waits for events. A stop waits for it too, so
-	// that nothing is delivered to nobody.
-	pullWait = time.Second
-	// pullMost bounds one pull.
-	pullMost = 128
-	// pullBackoff is how long a failed pull is followed by none.
-	pullBackoff = time.Second
-	// burstPart is which part of a second's calls may begin at once.
-	burstPart = 10
-	// aheadPart is how many more events are held than calls may run, as a part of
-	// those: they are looked up, or about to be acknowledged, while all calls run.
-	aheadPart = 8
-	// requestTimeout of one request to the broker.
+	// pullTimeout bounds a pull. A stop waits for the running pull, so that the broker delivers nothing to nobody.
+	pullTimeout = time.Second
+	// maxPull bounds the events of one pull.
+	maxPull = 128
+	// pullRetryDelay is the delay after a failed pull, and between two attempts to bind the consumer.
+	pullRetryDelay = time.Second
+	// burstDivisor divides an account's rate. The quotient is the number of calls that may begin at once.
+	burstDivisor = 10
+	// callsPerExtraSlot divides an account's concurrency: that many more events are held than calls may run. They are
+	// looked up or acknowledged while all calls run.
+	callsPerExtraSlot = 8
+	// requestTimeout bounds one request to the broker.
 	requestTimeout = 5 * time.Second
 )
 
-// account pulls and works on the events of one account.
+// account pulls the events of one account and works on them.
 type account struct {
 	Account
-	client  *store.Store
-	hearts  *hearts
-	breaker *breaker
-	clock   *wallClock
-	history *history
-	metrics accountMetrics
-	log     zerolog.Logger
+	store      *store.Store
+	breaker    *breaker
+	clock      wallClock
+	deliveries *deliveries
+	metrics    accountMetrics
+	log        zerolog.Logger
 
-	// slots holds a token for every event that may be taken on, and calls takes one
-	// for every call that runs or whose links are being stored.
+	// slots contains a token for each further event that may be held. calls contains one for each job that calls
+	// auvious or stores its links.
 	slots, calls chan struct{}
-	// limiter and allowed bound the calls a second; allowed are those that were
-	// granted and not used.
+	// limiter bounds the calls per second. allowed is the number of calls that it granted and that no event used yet.
 	limiter *rate.Limiter
 	allowed int
 	bound   atomic.Bool
 
-	// swept is when strays were last looked for.
+	// swept is the time of the last sweep.
 	swept time.Time
-	// stop ends the work of this account alone. It belongs to the worker's lock.
+	// stop ends the work of this account. The lock of the worker protects it.
 	stop func()
-	// quiet is closed when nothing is pulled any more.
+	// quiet is closed after the last pull.
 	quiet chan struct{}
 }
 
@@ -65,17 +62,16 @@ func newAccount(config Account, w *Worker) *account {
 		limit = rate.Limit(rooms.Rate)
 	}
 	a := &account{
-		Account: config,
-		client:  w.client,
-		hearts:  w.hearts,
-		clock:   newWallClock(),
-		history: newHistory(),
-		metrics: w.metrics.of(config.Name),
-		log:     w.config.Logger.With().Str("component", "worker").Str("account", config.Name).Logger(),
-		slots:   make(chan struct{}, rooms.Concurrency+rooms.Concurrency/aheadPart),
-		calls:   make(chan struct{}, rooms.Concurrency),
-		limiter: rate.NewLimiter(limit, max(1, int(rooms.Rate/burstPart))),
-		quiet:   make(chan struct{}),
+		Account:    config,
+		store:      w.config.Store,
+		clock:      wallClock{time.Now()},
+		deliveries: newDeliveries(),
+		metrics:    w.metrics.of(config.Name),
+		log:        w.config.Logger.With().Str("component", "worker").Str("account", config.Name).Logger(),
+		slots:      make(chan struct{}, rooms.Concurrency+rooms.Concurrency/callsPerExtraSlot),
+		calls:      make(chan struct{}, rooms.Concurrency),
+		limiter:    rate.NewLimiter(limit, max(1, int(rooms.Rate/burstDivisor))),
+		quiet:      make(chan struct{}),
 	}
 	a.stop = a.close // until it runs
 	a.breaker = newBreaker(a.log)
@@ -83,18 +79,22 @@ func newAccount(config Account, w *Worker) *account {
 	return a
 }
 
-// run pulls until ctx ends, and returns when all that it pulled is settled and
-// its facade is closed.
-func (a *account) run(ctx, held context.Context, crew *crew) {
+// run pulls until ctx ends. It returns after every pulled event is settled and the facade is closed. The jobs end
+// with held at the latest.
+func (a *account) run(ctx, held context.Context) {
 	defer a.close()
-	var working sync.WaitGroup
-	defer working.Wait()
+	alive, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var keepalive, jobs sync.WaitGroup
+	keepalive.Go(func() { a.deliveries.keepAlive(alive) })
+	defer keepalive.Wait()
+	defer stop()
+	defer jobs.Wait()
 	defer close(a.quiet)
 	consumer := a.bind(ctx)
 	for consumer != nil && ctx.Err() == nil {
 		a.breaker.await(ctx)
-		a.remind(time.Now())
-		if time.Since(a.swept) > sweepEvery {
+		a.renak(time.Now())
+		if time.Since(a.swept) > sweepInterval {
 			a.sweep(held)
 		}
 		count := a.allow(ctx, a.reserve(ctx, !a.breaker.IsClosed()))
@@ -102,45 +102,38 @@ func (a *account) run(ctx, held context.Context, crew *crew) {
 			return
 		}
 		err := a.pull(consumer, count, func(msg jetstream.Msg) {
-			a.allowed-- // without a rate nobody looks at it
-			working.Add(1)
-			crew.do(func() {
-				defer working.Done()
-				defer a.free(1)
-				a.handle(ctx, held, msg)
-			})
+			jobs.Go(func() { a.handle(ctx, held, msg) })
 		})
 		if err != nil {
 			a.log.Warn().Err(err).Msg("pull failed")
-			pause(ctx, pullBackoff)
+			pause(ctx, pullRetryDelay)
 			consumer = a.bind(ctx)
-			a.swept = time.Time{} // the broker may have been another one since
+			a.swept = time.Time{} // the broker may be another one now
 		}
 	}
 }
 
-// bind makes the account's consumer, and tries again until that works. It
-// returns nil if ctx ended before.
+// bind provisions the account's consumer, and tries until that succeeds. It returns nil if ctx ended before.
 func (a *account) bind(ctx context.Context) jetstream.Consumer {
 	a.bound.Store(false)
 	for failures := 1; ctx.Err() == nil; failures++ {
 		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
-		consumer, err := store.ProvisionConsumer(attempt, a.client.JetStream(), a.Name)
+		consumer, err := store.ProvisionConsumer(attempt, a.store.JetStream(), a.Name)
 		cancel()
 		if err == nil {
 			a.bound.Store(true)
 			return consumer
 		}
-		if failures&(failures-1) == 0 && ctx.Err() == nil { // ever more seldom
+		if failures&(failures-1) == 0 && ctx.Err() == nil { // the powers of two: less and less often
 			a.log.Warn().Err(err).Int("failures", failures).Msg("consumer not bound")
 		}
-		pause(ctx, pullBackoff)
+		pause(ctx, pullRetryDelay)
 	}
 	return nil
 }
 
-// reserve waits for free slots and takes them. A probe takes one, when all
-// others are free: while the breaker is not closed, calls go singly.
+// reserve waits for free slots and takes them. It returns their number; 0 if ctx ended before. A probe takes one slot
+// when all others are free, so its call is the only one.
 func (a *account) reserve(ctx context.Context, probe bool) int {
 	if probe {
 		for taken := range cap(a.slots) {
@@ -159,18 +152,17 @@ func (a *account) reserve(ctx context.Context, probe bool) int {
 	case <-ctx.Done():
 		return 0
 	}
-	for count := 1; count < pullMost; count++ {
+	for count := 1; count < maxPull; count++ {
 		select {
 		case <-a.slots:
 		default:
 			return count
 		}
 	}
-	return pullMost
+	return maxPull
 }
 
-// allow waits until a call may begin, and gives back the slots of those that may
-// not yet.
+// allow waits until a call may begin. It returns the number of calls that may begin, and frees the other slots.
 func (a *account) allow(ctx context.Context, count int) int {
 	if a.Auvious.Rate == 0 || count == 0 {
 		return count
@@ -190,71 +182,71 @@ func (a *account) allow(ctx context.Context, count int) int {
 	return granted
 }
 
-// close closes the facade, if it can be.
+// close closes the facade if it has a Close method.
 func (a *account) close() {
 	if facade, ok := a.Facade.(interface{ Close() }); ok {
 		facade.Close()
 	}
 }
 
+// free returns slots.
 func (a *account) free(count int) {
 	for range count {
 		a.slots <- struct{}{}
 	}
 }
 
-// pull asks for events and starts the work on each. It gives back the slots of
-// those that did not come.
+// pull asks for events and passes each to start. It frees the slots of events that did not come.
 func (a *account) pull(consumer jetstream.Consumer, count int, start func(jetstream.Msg)) error {
-	batch, err := consumer.Fetch(count, jetstream.FetchMaxWait(pullWait))
+	batch, err := consumer.Fetch(count, jetstream.FetchMaxWait(pullTimeout))
 	if err != nil {
 		a.free(count)
 		return err
 	}
 	for msg := range batch.Messages() {
 		count--
+		a.allowed-- // without a rate, nobody reads it
 		start(msg)
 	}
 	a.free(count)
 	return batch.Error()
 }
 
-// handle works on one event and settles it.
+// handle works on one delivery, settles it and frees its slot.
 func (a *account) handle(ctx, held context.Context, msg jetstream.Msg) {
-	release := a.hearts.hold(msg)
-	defer release()
+	defer a.free(1)
 	a.metrics.inFlight.Inc()
 	defer a.metrics.inFlight.Dec()
-
 	meta, err := msg.Metadata()
 	if err != nil {
-		a.log.Error().Err(err).Msg("delivery without metadata") // not of a consumer
+		a.log.Error().Err(err).Msg("delivery without metadata") // it came from no consumer
 		return
 	}
-	past := a.history.hold(meta.Sequence.Stream, meta.Timestamp, time.Now())
-	if past == nil {
-		a.metrics.settled.WithLabelValues("already_held").Inc()
-		return // whoever holds it settles it, for every delivery
+	j := &job{
+		msg: msg, meta: meta, subject: msg.Subject(), data: msg.Data(), began: time.Now(), stopping: ctx.Done(),
 	}
-	defer a.history.release(meta.Sequence.Stream, past)
-	job, err := a.open(msg, meta, past)
-	if err == nil {
+	if !a.deliveries.hold(j) {
+		a.metrics.settled.WithLabelValues("already_held").Inc()
+		return // the job that holds the event settles it, for every delivery
+	}
+	defer a.deliveries.release(j)
+	err = j.decode()
+	if err == nil && ctx.Err() != nil {
 		err = errHandedBack
-		if ctx.Err() == nil {
-			job.stopping = ctx.Done()
-			err = a.work(held, job)
-		}
-		if held.Err() != nil && err != nil && !final(err) {
-			err = errHandedBack // it was this process that cut the work off
-		}
+	}
+	if err == nil {
+		err = a.work(held, j)
+	}
+	if err != nil && held.Err() != nil && policyOf(err).when != atOnce {
+		err = errHandedBack // the stop of this process interrupted the work
 	}
 	if errors.Is(err, errHandedBack) {
-		<-a.quiet // or the pull that is under way would bring it to us again
+		<-a.quiet // the running pull would deliver the event to this process again
 	}
-	a.settle(job, err)
+	a.settle(j, err)
 }
 
-// pause waits, or until ctx ends.
+// pause waits for d or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

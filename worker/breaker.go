@@ -2,30 +2,25 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/rs/zerolog"
-
-	"roomlink/worker/auvious"
 )
 
 const (
-	// breakerThreshold is how many calls fail one after the other before a breaker
-	// opens. Retries cope with fewer.
+	// breakerThreshold is the number of failures in a row that opens a breaker. Retries cope with fewer.
 	breakerThreshold = 10
-	// breakerDelay is how long an open breaker waits before it lets a call probe.
+	// breakerDelay is the delay until an open breaker allows a probe.
 	breakerDelay = 3 * time.Second
 )
 
-// breaker is that of an account: closed, open, or half-open, when a single call
-// probes.
+// breaker is the circuit breaker of an account. While it is half-open, it allows a single call as a probe.
 type breaker struct {
 	circuitbreaker.CircuitBreaker[any]
 
-	// failure is how the last call failed that did; nil if none did.
+	// failure is the last failure; nil for none.
 	failure atomic.Pointer[error]
 }
 
@@ -50,9 +45,9 @@ func newBreaker(log zerolog.Logger) *breaker {
 	return b
 }
 
-// breakerValue is the state as a metric: 0 closed, 1 half-open, 2 open.
-func breakerValue(state circuitbreaker.State) float64 {
-	switch state {
+// value returns the state for the metric: 0 closed, 1 half-open, 2 open.
+func (b *breaker) value() float64 {
+	switch b.State() {
 	case circuitbreaker.OpenState:
 		return 2
 	case circuitbreaker.HalfOpenState:
@@ -62,7 +57,7 @@ func breakerValue(state circuitbreaker.State) float64 {
 	}
 }
 
-// await returns when the breaker would let a call through, or ctx ends.
+// await waits until the breaker allows a call or ctx ends.
 func (b *breaker) await(ctx context.Context) {
 	for b.IsOpen() && ctx.Err() == nil {
 		remaining := b.RemainingDelay()
@@ -73,22 +68,15 @@ func (b *breaker) await(ctx context.Context) {
 	}
 }
 
-// record tells the breaker how a call went. What says nothing of auvious' health
-// counts as a success, as auvious answered. A refused account opens the breaker
-// at once: the next event would fare no better.
-func (b *breaker) record(err error) {
-	refused := errors.Is(err, auvious.ErrAccount)
-	if !refused && !errors.Is(err, auvious.ErrNotDone) && !errors.Is(err, auvious.ErrUnknownOutcome) && !isContextError(err) {
+// record records the effect of a call that ended with err.
+func (b *breaker) record(effect effect, err error) {
+	if effect == success {
 		b.RecordSuccess()
 		return
 	}
 	b.failure.Store(&err)
 	b.RecordFailure()
-	if refused {
+	if effect == opens {
 		b.Open()
 	}
-}
-
-func isContextError(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

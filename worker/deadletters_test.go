@@ -259,7 +259,7 @@ func TestDeadLetterIsCleared(t *testing.T) {
 	h.wantSettled()
 	r.mustStop()
 	for _, test := range tests {
-		_, err := h.client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation(test.id), store.Leader)
+		_, err := h.store.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation(test.id), store.Leader)
 		if err != nil && !errors.Is(err, messages.ErrNotFound) {
 			t.Fatalf("reading the dead letter of %q: %v", test.id, err)
 		}
@@ -275,7 +275,7 @@ func TestUnreadableDeadLetter(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	subject := roomlinktest.Conversation("call-1").DeadLetterSubject()
-	if _, err := h.client.JetStream().Publish(roomlinktest.Context(t), subject, []byte("no letter")); err != nil {
+	if _, err := h.store.JetStream().Publish(roomlinktest.Context(t), subject, []byte("no letter")); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
 	acks := h.acks()
@@ -303,12 +303,12 @@ func TestReplay(t *testing.T) {
 	h.publish(roomlinktest.Started("call-1"))
 	h.deadLetter("call-1")
 	h.wantSettled()
-	letter, err := h.client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), store.Leader)
+	letter, err := h.store.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), store.Leader)
 	if err != nil {
 		t.Fatalf("reading the dead letter: %v", err)
 	}
 	close(healthy)
-	if outcome, err := h.client.Replay(roomlinktest.Context(t), letter); err != nil || outcome != store.Accepted {
+	if outcome, err := h.store.Replay(roomlinktest.Context(t), letter); err != nil || outcome != store.Accepted {
 		t.Fatalf("replaying: got %v and error %v, want %v", outcome, err, store.Accepted)
 	}
 	if got := h.links("call-1").Generation; got != 1 {
@@ -322,7 +322,7 @@ func TestReplay(t *testing.T) {
 // bury stores a dead letter.
 func (h *house) bury(id string, original []byte) {
 	h.tb.Helper()
-	roomlinktest.PublishDeadLetter(h.tb, h.client, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
+	roomlinktest.PublishDeadLetter(h.tb, h.store, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
 		Conversation: roomlinktest.Conversation(id), Reason: messages.ReasonRejected, Attempts: 1,
 		AcceptedAt: roomlinktest.Noon, LastAttemptAt: roomlinktest.Noon, Event: original,
 	}))

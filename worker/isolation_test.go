@@ -212,7 +212,7 @@ func of(name, id string) messages.Event[messages.Started] {
 // publishRawFor stores what is no event of ours, for an account.
 func (h *house) publishRawFor(name, token string, data []byte) {
 	h.tb.Helper()
-	if _, err := h.client.JetStream().Publish(roomlinktest.Context(h.tb), "roomlink.conversations."+name+"."+token, data); err != nil {
+	if _, err := h.store.JetStream().Publish(roomlinktest.Context(h.tb), "roomlink.conversations."+name+"."+token, data); err != nil {
 		h.tb.Fatalf("publishing on %q: %v", token, err)
 	}
 }
@@ -222,10 +222,10 @@ func (h *house) publishRawFor(name, token string, data []byte) {
 func (h *house) wantSettledFor(name string) {
 	h.tb.Helper()
 	h.await("an empty queue", func() bool {
-		stream, err := h.client.JetStream().Stream(roomlinktest.Context(h.tb), messages.ConversationsStream)
+		stream, err := h.store.JetStream().Stream(roomlinktest.Context(h.tb), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 0
 	})
-	consumer, err := h.client.JetStream().Consumer(roomlinktest.Context(h.tb), messages.ConversationsStream, store.ConsumerName(name))
+	consumer, err := h.store.JetStream().Consumer(roomlinktest.Context(h.tb), messages.ConversationsStream, store.ConsumerName(name))
 	if err != nil {
 		h.tb.Fatalf("reading the consumer of %q: %v", name, err)
 	}

@@ -46,7 +46,7 @@ func TestDeadLetterAfterLinks(t *testing.T) {
 			r.mustStop()
 			h.wantMessages(messages.LinksStream, 1)
 			h.wantMessages(messages.DeadLettersStream, 0)
-			state, err := h.client.State(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), time.Now())
+			state, err := h.store.State(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), time.Now())
 			if err != nil || state.Status != store.StatusReady {
 				t.Errorf("state: got %q and error %v, want %q", state.Status, err, store.StatusReady)
 			}
@@ -64,7 +64,7 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 	}
 	h := newHouse(t)
 	h.publish(roomlinktest.Started("call-1"))
-	consumer, err := store.ProvisionConsumer(roomlinktest.Context(t), h.client.JetStream(), account)
+	consumer, err := store.ProvisionConsumer(roomlinktest.Context(t), h.store.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}
@@ -76,22 +76,22 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatalf("reading what the broker says of the event: %v", err)
 	}
-	roomlinktest.PublishDeadLetter(t, h.client, messages.NewEvent(messages.At(time.Now()), messages.DeadLetter{
+	roomlinktest.PublishDeadLetter(t, h.store, messages.NewEvent(messages.At(time.Now()), messages.DeadLetter{
 		Conversation: roomlinktest.Conversation("call-1"), Reason: messages.ReasonRejected, Attempts: 1,
 		AcceptedAt: messages.At(meta.Timestamp), LastAttemptAt: messages.At(time.Now()), Event: msg.Data(),
 	}))
-	stored, err := h.client.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), store.Leader)
+	stored, err := h.store.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), store.Leader)
 	if err != nil {
 		t.Fatalf("reading the dead letter: %v", err)
 	}
-	if outcome, err := h.client.Replay(roomlinktest.Context(t), stored); err != nil && !errors.Is(err, store.ErrWaiting) {
+	if outcome, err := h.store.Replay(roomlinktest.Context(t), stored); err != nil && !errors.Is(err, store.ErrWaiting) {
 		t.Fatalf("replaying: got %v and error %v, want it done or refused", outcome, err)
 	}
 	if err := msg.TermWithReason(messages.ReasonRejected); err != nil {
 		t.Fatalf("taking the event out: %v", err)
 	}
 	h.await("the end of the delivery", func() bool { return h.consumer().NumAckPending == 0 })
-	state, err := h.client.State(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), time.Now())
+	state, err := h.store.State(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), time.Now())
 	if err != nil || state.Status == store.StatusUnknown {
 		t.Errorf("state: got %q and error %v, want the event waiting or its dead letter: one of the two is lost", state.Status, err)
 	}

@@ -226,7 +226,7 @@ func TestTwoWorkers(t *testing.T) {
 	var publishing sync.WaitGroup
 	for i := range events {
 		publishing.Go(func() {
-			if _, err := h.client.Publish(t.Context(), roomlinktest.Started(fmt.Sprintf("call-%d", i))); err != nil {
+			if _, err := h.store.Publish(t.Context(), roomlinktest.Started(fmt.Sprintf("call-%d", i))); err != nil {
 				t.Errorf("publishing: %v", err)
 			}
 		})
@@ -285,7 +285,7 @@ func TestAccountsAreApart(t *testing.T) {
 	close(release)
 	h.next(messages.LinksStream, "roomlink.links.stuck.call-1")
 	h.await("the one event that is nobody's", func() bool {
-		stream, err := h.client.JetStream().Stream(roomlinktest.Context(t), messages.ConversationsStream)
+		stream, err := h.store.JetStream().Stream(roomlinktest.Context(t), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 1
 	})
 }

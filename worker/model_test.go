@@ -203,7 +203,7 @@ func newWorld(tb testing.TB, rt *rapid.T, h *house, account string, p plan) *wor
 		// The broker has no limit of consumers, but a thousand take their time.
 		ctx, cancel := context.WithTimeout(context.Background(), modelEnd)
 		defer cancel()
-		err := h.client.JetStream().DeleteConsumer(ctx, messages.ConversationsStream, store.ConsumerName(account))
+		err := h.store.JetStream().DeleteConsumer(ctx, messages.ConversationsStream, store.ConsumerName(account))
 		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 			tb.Errorf("deleting a consumer: %v", err)
 		}
@@ -239,7 +239,7 @@ func (w *world) employ() *mortal {
 		giveUp = time.Nanosecond
 	}
 	made, err := worker.New(worker.Config{
-		Client: store.New(unreliable{js, w}), Grace: time.Nanosecond, Registerer: registry,
+		Store: store.New(unreliable{js, w}), Grace: time.Nanosecond, Registerer: registry,
 		Logger: zerolog.New(w).Level(zerolog.WarnLevel),
 		Accounts: []worker.Account{configured(w.account, facade(w.createRoom),
 			concurrency(w.plan.Concurrency), unknownRetries(w.plan.UnknownRetries),
@@ -342,7 +342,7 @@ func (w *world) do(d deed) {
 	var err error
 	switch d.What {
 	case "start":
-		_, err = w.house.client.Publish(ctx, w.event(d.Of))
+		_, err = w.house.store.Publish(ctx, w.event(d.Of))
 		w.accepted(d.Of, 1, err)
 	case "duplicate":
 		err = w.duplicate(ctx, d.Of)
@@ -384,7 +384,7 @@ func (w *world) duplicate(ctx context.Context, of int) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.house.client.JetStream().Publish(ctx, w.conversation(of).EventSubject(), data)
+	_, err = w.house.store.JetStream().Publish(ctx, w.conversation(of).EventSubject(), data)
 	if _, refused := errors.AsType[*jetstream.APIError](err); refused {
 		return nil // one waits already
 	}
@@ -393,11 +393,11 @@ func (w *world) duplicate(ctx context.Context, of int) error {
 }
 
 func (w *world) renew(ctx context.Context, of int) error {
-	known, err := w.house.client.Snapshot(ctx, w.conversation(of))
+	known, err := w.house.store.Snapshot(ctx, w.conversation(of))
 	if err != nil || known.Links == nil {
 		return err
 	}
-	outcome, err := w.house.client.PublishAfter(ctx, w.event(of), known)
+	outcome, err := w.house.store.PublishAfter(ctx, w.event(of), known)
 	if errors.Is(err, store.ErrWaiting) {
 		return nil
 	}
@@ -413,12 +413,12 @@ func (w *world) replay(ctx context.Context, of int) error {
 			return err
 		}
 	}
-	letter, err := w.house.client.DeadLetter(ctx, w.conversation(of), store.Leader)
+	letter, err := w.house.store.DeadLetter(ctx, w.conversation(of), store.Leader)
 	if errors.Is(err, messages.ErrNotFound) {
 		return nil
 	}
 	if err == nil {
-		_, err = w.house.client.Replay(ctx, letter)
+		_, err = w.house.store.Replay(ctx, letter)
 	}
 	if errors.Is(err, store.ErrWaiting) {
 		return nil
@@ -438,7 +438,7 @@ func (w *world) release() {
 func (w *world) await(ctx context.Context, subject string) error {
 	for {
 		w.release()
-		stream, err := w.house.client.JetStream().Stream(ctx, messages.ConversationsStream)
+		stream, err := w.house.store.JetStream().Stream(ctx, messages.ConversationsStream)
 		if err != nil {
 			return err
 		}
@@ -505,7 +505,7 @@ func (w *world) sum(metric string) int {
 func (w *world) problemOf(of int) string {
 	ctx, cancel := context.WithTimeout(context.Background(), modelEnd)
 	defer cancel()
-	latest, err := w.house.client.Snapshot(ctx, w.conversation(of))
+	latest, err := w.house.store.Snapshot(ctx, w.conversation(of))
 	if err != nil {
 		return err.Error()
 	}

@@ -160,7 +160,7 @@ func (h *house) stream(perSecond rate.Limit) (stop func() int) {
 		limiter, count := rate.NewLimiter(perSecond, 1), 0
 		defer func() { published <- count }()
 		for ; limiter.Wait(ctx) == nil; count++ {
-			if outcome, err := h.client.Publish(context.WithoutCancel(ctx), roomlinktest.Started(fmt.Sprintf("call-%d", count))); err != nil ||
+			if outcome, err := h.store.Publish(context.WithoutCancel(ctx), roomlinktest.Started(fmt.Sprintf("call-%d", count))); err != nil ||
 				outcome != store.Accepted {
 				h.tb.Errorf("publishing: got %v and error %v, want %v", outcome, err, store.Accepted)
 			}
@@ -180,7 +180,7 @@ func (h *house) wantDrained(events int) {
 	const atOnce = 2000 // what is waited for with the patience of one thing
 	for done := 0; done < events; done += atOnce {
 		h.await("links", func() bool {
-			stream, err := h.client.JetStream().Stream(roomlinktest.Context(h.tb), messages.LinksStream)
+			stream, err := h.store.JetStream().Stream(roomlinktest.Context(h.tb), messages.LinksStream)
 			return err == nil && stream.CachedInfo().State.Msgs >= uint64(done)
 		})
 	}

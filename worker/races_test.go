@@ -83,7 +83,7 @@ func TestLinksGoneInBetween(t *testing.T) {
 	h := newHouse(t)
 	h.publishLinks(roomlinktest.Links("call-1", 1), 0)
 	r := h.startWith(facade(func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
-		stream, err := h.client.JetStream().Stream(ctx, messages.LinksStream)
+		stream, err := h.store.JetStream().Stream(ctx, messages.LinksStream)
 		if err == nil {
 			err = stream.Purge(ctx)
 		}
@@ -106,7 +106,7 @@ func TestLinksGoneInBetween(t *testing.T) {
 // links of call-1.
 func (h *house) fillLinks() (f facade, empty func(), tried <-chan *nats.Msg) {
 	h.tb.Helper()
-	js := h.client.JetStream()
+	js := h.store.JetStream()
 	stream, err := js.Stream(roomlinktest.Context(h.tb), messages.LinksStream)
 	if err != nil {
 		h.tb.Fatalf("opening the stream of links: %v", err)
@@ -197,7 +197,7 @@ func TestLostPubAck(t *testing.T) {
 	h := newHouse(t)
 	js := &lossy{JetStream: roomlinktest.Connect(t, h.broker)}
 	js.left.Store(1)
-	r := h.start(worker.Config{Client: store.New(js), Accounts: []worker.Account{configured(account, makes())}})
+	r := h.start(worker.Config{Store: store.New(js), Accounts: []worker.Account{configured(account, makes())}})
 	acks := h.acks()
 	h.publish(roomlinktest.Started("call-1"))
 	wantAck(t, acks, ack{"+ACK", 1, 1})
@@ -239,7 +239,7 @@ func TestConsumerDeleted(t *testing.T) {
 	r := h.startWith(makes())
 	h.publish(roomlinktest.Started("call-1"))
 	h.wantSettled()
-	if err := h.client.JetStream().DeleteConsumer(
+	if err := h.store.JetStream().DeleteConsumer(
 		roomlinktest.Context(t), messages.ConversationsStream, store.ConsumerName(account),
 	); err != nil {
 		t.Fatalf("deleting the consumer: %v", err)

@@ -12,79 +12,70 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// settle ends a delivery. It is the only place that acknowledges anything.
+// settle ends a delivery. Only settle and its helpers in this file acknowledge an event.
 func (a *account) settle(j *job, err error) {
 	if err == nil {
-		// The links are stored. If this is lost, the next delivery finds them.
-		a.acked(j, j.msg.Ack())
+		// The links are stored. If the broker misses this, the job of the next delivery finds them.
+		a.logUnsent(j, j.msg.Ack())
 		return
 	}
 	if errors.Is(err, errHandedBack) {
-		// Another process, or the next start, goes on at once.
+		// Another process, or the next start of this one, gets the event at once.
 		a.metrics.settled.WithLabelValues("handed_back").Inc()
 		a.giveBack(j, 0)
 		return
 	}
-	age := time.Since(j.past.stored)
-	reason := deadReason(err, j.past.unknown, a.Auvious.UnknownRetries, age, a.Auvious.GiveUpAfter)
-	if reason != "" {
-		failed := a.bury(j, j.msg.Data(), reason, err)
-		// Also if it seems not to be stored: the acknowledgement may be lost.
-		failed = errors.Join(failed, a.unbury(j))
+	if reason := a.deadLetterReason(err, j.unknown, time.Since(j.storedAt)); reason != "" {
+		failed := a.deadLetter(j, reason, err)
 		if failed == nil {
-			// The dead letter is stored, and takes the event's place.
-			a.acked(j, j.msg.TermWithReason(reason))
+			// The dead letter is stored and replaces the event.
+			a.logUnsent(j, j.msg.TermWithReason(reason))
 			return
 		}
 		a.log.Error().Err(failed).Str("token", j.token).Msg("dead letter not stored")
 	}
-	// What could not be done now is done later; the broker keeps it until then.
+	// The broker keeps the event until the retry.
 	delay := retryDelay(err, j.meta.NumDelivered)
 	a.metrics.settled.WithLabelValues("retried").Inc()
 	a.log.Warn().Err(err).Str("interaction_id", j.event.Data.InteractionID).
-		Uint64("attempt", j.meta.NumDelivered).Int64("retry_in_ms", delay.Milliseconds()).Msg("event will be tried again")
+		Uint64("attempt", j.meta.NumDelivered).Int64("retry_in_ms", delay.Milliseconds()).Msg("event will be retried")
 	a.giveBack(j, delay)
 }
 
-// giveBack returns an event to the queue, for a delivery after a delay.
+// giveBack returns an event to the queue. The broker delivers it again after the delay.
 func (a *account) giveBack(j *job, delay time.Duration) {
-	j.past.delivery, j.past.reply, j.past.due = j.meta.NumDelivered, j.msg.Reply(), time.Now().Add(delay)
-	a.history.giveBack(j.meta.Sequence.Stream, j.past) // before it can come again
-	if delay == 0 {
-		a.acked(j, j.msg.Nak())
-		return
-	}
-	a.acked(j, j.msg.NakWithDelay(delay))
+	j.number, j.reply, j.due = j.meta.NumDelivered, j.msg.Reply(), time.Now().Add(delay)
+	a.deliveries.giveBack(j) // before the next delivery
+	a.logUnsent(j, j.msg.NakWithDelay(delay))
 }
 
-// remind gives events back once more whose delay the broker takes for longer than it
-// is, as the clock was set back.
-func (a *account) remind(now time.Time) {
+// renak repeats the NAK of waiting events after the clock was set back. The broker tells by the wall clock when an
+// event is due, and would deliver it late by the whole step. The NAK is written by hand, because a [jetstream.Msg]
+// refuses a second one.
+func (a *account) renak(now time.Time) {
 	since, yes := a.clock.setBack(now)
 	if !yes {
 		return
 	}
-	events := a.history.dueAfter(since)
-	a.log.Warn().Int("events", len(events)).Msg("clock was set back: events that wait for a retry are given back again")
-	nc := a.client.JetStream().Conn()
-	for _, p := range events {
-		nak := fmt.Appendf(nil, `-NAK {"delay": %d}`, max(p.due.Sub(now), 1).Nanoseconds())
-		if err := nc.Publish(p.reply, nak); err != nil {
-			a.log.Warn().Err(err).Msg("event not given back again")
+	waiting := a.deliveries.dueAfter(since)
+	a.log.Warn().Int("events", len(waiting)).Msg("clock was set back: renewing the delay of events that wait for a retry")
+	for _, known := range waiting {
+		nak := fmt.Appendf(nil, `-NAK {"delay": %d}`, max(known.due.Sub(now), 1).Nanoseconds())
+		if err := a.store.JetStream().Conn().Publish(known.reply, nak); err != nil {
+			a.log.Warn().Err(err).Msg("delay not renewed")
 		}
 	}
 }
 
-// acked logs an acknowledgement that did not leave. The broker then delivers the
-// event again by itself.
-func (a *account) acked(j *job, err error) {
+// logUnsent logs the error of an acknowledgement. The broker then delivers the event again by itself.
+func (a *account) logUnsent(j *job, err error) {
 	if err != nil {
-		a.log.Warn().Err(err).Str("token", j.token).Msg("event not settled")
+		a.log.Warn().Err(err).Str("token", j.token).Msg("acknowledgement not sent")
 	}
 }
 
-// bury stores the dead letter of an event.
-func (a *account) bury(j *job, data []byte, reason string, cause error) error {
+// deadLetter stores the dead letter of an event, and retracts it if the event has links meanwhile.
+func (a *account) deadLetter(j *job, reason string, cause error) error {
 	letter := messages.DeadLetter{
 		Conversation:  messages.Conversation{Account: a.Name, InteractionID: j.event.Data.InteractionID},
 		Reason:        reason,
@@ -92,57 +83,57 @@ func (a *account) bury(j *job, data []byte, reason string, cause error) error {
 		Attempts:      int(j.meta.NumDelivered),
 		AcceptedAt:    messages.At(j.meta.Timestamp),
 		LastAttemptAt: messages.At(time.Now()),
-		Event:         original(data),
+		Event:         originalEvent(j.data),
 	}
 	if letter.InteractionID == "" {
-		letter.InteractionID = idOf(j.token) // an event that cannot be read
+		letter.InteractionID = idOfToken(j.token) // of an unreadable event
 	}
 	if failed, ok := errors.AsType[*auvious.CallError](cause); ok {
 		letter.HTTPStatus = failed.Status
 	}
-	// Not the work's context: that may have ended, and this is to be stored.
-	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
-	defer cancel()
 	event := messages.NewEvent(letter.LastAttemptAt, letter)
 	event.TraceParent = j.event.TraceParent
-	if err := a.client.PublishDeadLetter(ctx, event, j.token); err != nil {
-		return err
+	// The context of the work may have ended. The dead letter must be stored all the same.
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	err := a.store.PublishDeadLetter(ctx, event, j.token)
+	if err == nil {
+		a.metrics.settled.WithLabelValues("dead_lettered").Inc()
+		a.metrics.deadLetters.WithLabelValues(reason).Inc()
+		a.log.Error().Err(cause).Str("interaction_id", letter.InteractionID).Str("reason", reason).
+			Int("attempt", letter.Attempts).Msg("event became a dead letter")
 	}
-	a.metrics.settled.WithLabelValues("dead_lettered").Inc()
-	a.metrics.deadLetters.WithLabelValues(reason).Inc()
-	a.log.Error().Err(cause).Str("interaction_id", letter.InteractionID).Str("reason", reason).
-		Int("attempt", letter.Attempts).Msg("event became a dead letter")
-	return nil
+	// Even after an error: the dead letter may be stored although its acknowledgement is lost.
+	return errors.Join(err, a.retractDeadLetter(j))
 }
 
-// idOf stands for the interaction id of an event that has none: its token, or
-// another one where that is no id.
-func idOf(token string) string {
+// idOfToken returns an interaction id for an event that has none: its token, or the token's hash if the token is no
+// interaction id.
+func idOfToken(token string) string {
 	if messages.ValidateInteractionID(token) != nil {
 		return messages.Token(token)
 	}
 	return token
 }
 
-// unbury takes back the dead letter of an event that another delivery brought to
-// its links meanwhile: the one that stored them may have looked for it before.
-func (a *account) unbury(j *job) error {
+// retractDeadLetter deletes the dead letter of an event if another delivery of the event led to links. That delivery
+// may have looked for a dead letter before this one stored it.
+func (a *account) retractDeadLetter(j *job) error {
 	if j.event.ID == "" {
-		return nil // it cannot be read
+		return nil // an unreadable event has no links
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	conversation, wanted := j.event.Data.Conversation, j.event.Data.Generation()
-	stored, err := a.stored(ctx, conversation)
-	if err != nil || stored == nil || stored.Data.Generation < wanted {
+	stored, err := a.storedLinks(ctx, j)
+	if err != nil || stored == nil || stored.Data.Generation < j.event.Data.Generation() {
 		return err
 	}
-	return a.clearDeadLetter(ctx, conversation, wanted)
+	return a.clearDeadLetter(ctx, j)
 }
 
-// original is a message as a dead letter holds it: its JSON, or a string if it is
+// originalEvent returns the original message as a dead letter contains it: its JSON, or a JSON string of it if it is
 // neither an object nor a string.
-func original(data []byte) json.RawMessage {
+func originalEvent(data []byte) json.RawMessage {
 	if trimmed := bytes.TrimSpace(data); json.Valid(data) && (trimmed[0] == '{' || trimmed[0] == '"') {
 		return data
 	}

@@ -162,7 +162,7 @@ func TestStopBeforeTheStart(t *testing.T) {
 	f, calls := signalled(makes())
 	pulling, stopped := make(chan struct{}), make(chan struct{})
 	first := h.start(worker.Config{
-		Client: store.New(beforePull{roomlinktest.Connect(t, h.broker), func() {
+		Store: store.New(beforePull{roomlinktest.Connect(t, h.broker), func() {
 			close(pulling)
 			<-stopped
 		}}),
@@ -223,7 +223,7 @@ func TestCrash(t *testing.T) {
 	roomlinktest.SkipIfShort(t, "it waits as long as the broker does for an acknowledgement")
 	h := newHouse(t)
 	h.publish(roomlinktest.Started("call-1"))
-	consumer, err := store.ProvisionConsumer(roomlinktest.Context(t), h.client.JetStream(), account)
+	consumer, err := store.ProvisionConsumer(roomlinktest.Context(t), h.store.JetStream(), account)
 	if err != nil {
 		t.Fatalf("providing the consumer: %v", err)
 	}

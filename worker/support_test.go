@@ -91,14 +91,14 @@ func signalled(next facade) (facade, <-chan auvious.RoomRequest) {
 type house struct {
 	tb     testing.TB
 	broker *broker.Broker
-	client *store.Store
+	store  *store.Store
 }
 
 // newHouse starts a broker for the test.
 func newHouse(tb testing.TB) *house {
 	tb.Helper()
 	b := roomlinktest.StartBroker(tb, account)
-	return &house{tb: tb, broker: b, client: roomlinktest.Client(tb, b)}
+	return &house{tb: tb, broker: b, store: roomlinktest.Client(tb, b)}
 }
 
 // running is a worker that runs.
@@ -118,8 +118,8 @@ func (h *house) start(config worker.Config) *running {
 	r := &running{
 		house: h, registry: prometheus.NewPedanticRegistry(), log: &roomlinktest.Logbook{}, ended: make(chan error, 1),
 	}
-	if config.Client == nil {
-		config.Client = roomlinktest.Client(h.tb, h.broker)
+	if config.Store == nil {
+		config.Store = roomlinktest.Client(h.tb, h.broker)
 	}
 	config.Logger = zerolog.New(r.log).Level(zerolog.TraceLevel)
 	config.Registerer = r.registry
@@ -213,13 +213,13 @@ func newClient(tb testing.TB, rooms accounts.Rooms) *auvious.Client {
 // publish stores an event, which must be accepted.
 func (h *house) publish(e messages.Event[messages.Started]) {
 	h.tb.Helper()
-	roomlinktest.Publish(h.tb, h.client, e)
+	roomlinktest.Publish(h.tb, h.store, e)
 }
 
 // publishRaw stores what may be no event of ours. Its subject ends in a token.
 func (h *house) publishRaw(token string, data []byte) {
 	h.tb.Helper()
-	if _, err := h.client.JetStream().Publish(roomlinktest.Context(h.tb), "roomlink.conversations."+account+"."+token, data); err != nil {
+	if _, err := h.store.JetStream().Publish(roomlinktest.Context(h.tb), "roomlink.conversations."+account+"."+token, data); err != nil {
 		h.tb.Fatalf("publishing on %q: %v", token, err)
 	}
 }
@@ -228,14 +228,14 @@ func (h *house) publishRaw(token string, data []byte) {
 // sequence.
 func (h *house) publishLinks(e messages.Event[messages.Links], after uint64) uint64 {
 	h.tb.Helper()
-	return roomlinktest.PublishLinks(h.tb, h.client, e, after)
+	return roomlinktest.PublishLinks(h.tb, h.store, e, after)
 }
 
 // next waits for the next message of a stream on a subject, and begins with the
 // last one that is there.
 func (h *house) next(stream, subject string) jetstream.Msg {
 	h.tb.Helper()
-	consumer, err := h.client.JetStream().OrderedConsumer(roomlinktest.Context(h.tb), stream, jetstream.OrderedConsumerConfig{
+	consumer, err := h.store.JetStream().OrderedConsumer(roomlinktest.Context(h.tb), stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverLastPolicy,
 	})
 	if err != nil {
@@ -257,7 +257,7 @@ func (h *house) links(id string) messages.Links {
 // storedLinks returns the links that are there, which must be some.
 func (h *house) storedLinks(id string) messages.Stored[messages.Links] {
 	h.tb.Helper()
-	stored, err := h.client.Links(roomlinktest.Context(h.tb), roomlinktest.Conversation(id), store.Leader)
+	stored, err := h.store.Links(roomlinktest.Context(h.tb), roomlinktest.Conversation(id), store.Leader)
 	if err != nil {
 		h.tb.Fatalf("reading the links of %q: %v", id, err)
 	}
@@ -310,7 +310,7 @@ func (h *house) acks() <-chan ack {
 func (h *house) acksIf(wanted func(ack) bool) <-chan ack {
 	h.tb.Helper()
 	seen := make(chan ack, 4096)
-	nc := h.client.JetStream().Conn()
+	nc := h.store.JetStream().Conn()
 	sub, err := nc.Subscribe("$JS.ACK."+messages.ConversationsStream+".>", func(msg *nats.Msg) {
 		// $JS.ACK.stream.consumer.delivery.sequence.… (NATS ADR-15)
 		parts := strings.Split(msg.Subject, ".")
@@ -343,7 +343,7 @@ func wantAck(tb testing.TB, acks <-chan ack, want ack) {
 func (h *house) wantSettled() {
 	h.tb.Helper()
 	h.await("an empty queue", func() bool {
-		stream, err := h.client.JetStream().Stream(roomlinktest.Context(h.tb), messages.ConversationsStream)
+		stream, err := h.store.JetStream().Stream(roomlinktest.Context(h.tb), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 0
 	})
 	if pending := h.consumer().NumAckPending; pending != 0 {
@@ -354,7 +354,7 @@ func (h *house) wantSettled() {
 // consumer is what the broker says of our account's consumer.
 func (h *house) consumer() *jetstream.ConsumerInfo {
 	h.tb.Helper()
-	consumer, err := h.client.JetStream().Consumer(roomlinktest.Context(h.tb), messages.ConversationsStream, store.ConsumerName(account))
+	consumer, err := h.store.JetStream().Consumer(roomlinktest.Context(h.tb), messages.ConversationsStream, store.ConsumerName(account))
 	if err != nil {
 		h.tb.Fatalf("reading the consumer: %v", err)
 	}
@@ -369,7 +369,7 @@ func (h *house) await(what string, holds func() bool) {
 		if ctx.Err() != nil {
 			h.tb.Fatalf("waiting for %s: got none, want one", what)
 		}
-		if err := h.client.JetStream().Conn().FlushWithContext(ctx); err != nil {
+		if err := h.store.JetStream().Conn().FlushWithContext(ctx); err != nil {
 			h.tb.Fatalf("waiting for %s: %v", what, err)
 		}
 	}
@@ -378,7 +378,7 @@ func (h *house) await(what string, holds func() bool) {
 // wantMessages compares how many messages a stream holds.
 func (h *house) wantMessages(stream string, want uint64) {
 	h.tb.Helper()
-	if got := roomlinktest.Stream(h.tb, h.client, stream).CachedInfo().State.Msgs; got != want {
+	if got := roomlinktest.Stream(h.tb, h.store, stream).CachedInfo().State.Msgs; got != want {
 		h.tb.Errorf("messages in stream %q: got %d, want %d", stream, got, want)
 	}
 }

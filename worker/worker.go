@@ -1,19 +1,16 @@
-// Package worker takes the events of conversations out of the queue, has a room
-// made for each, and stores its links.
+// Package worker takes the events of conversations from the queue, makes a room for each, and stores its links.
 //
 // # Guarantees
 //
-// An event is acknowledged only after its links, or its dead letter, are stored.
-// Before it calls auvious, a worker reads the links that are there: an event
-// that is delivered again finds its work done. Of two workers that raced, one
-// stores its links and the other finds them. So every event ends in one set of
-// links or one dead letter; only a crash between auvious' answer and the broker's
-// acknowledgement leaves a room that nobody uses, and those are counted.
+// The worker acknowledges an event only after its links, or its dead letter, are stored. Before it calls auvious, it
+// looks for stored links. So a second delivery of an event finds the work done. If two workers race, one stores its
+// links and the other finds them. Every event ends in one set of links or in one dead letter. A room without stored
+// links can remain, for example after a crash between auvious' answer and the broker's acknowledgement. The metric
+// roomlink_orphans_possible_total counts these rooms.
 //
-// An event is pulled only for a free slot and kept alive while it is held. Links that
-// cannot be stored are held until they can, or their ticket ends.
-// While auvious is down, or does not let an account in, that account's breaker is
-// open and nothing of it is pulled; other accounts go on.
+// The worker pulls an event only for a free slot, and keeps it alive while it holds it. It holds links that cannot be
+// stored until they can, or until their ticket ends. While auvious fails or refuses an account, the account's breaker
+// is open and the worker pulls none of its events. Other accounts are not affected.
 package worker
 
 import (
@@ -32,12 +29,11 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// Facade makes rooms.
+// Facade makes rooms. If it has a Close method, the worker calls it after the last call.
 type Facade interface {
-	// CreateRoom has one room made. Its errors are those of
-	// [auvious.Client.CreateRoom].
+	// CreateRoom makes one room. Its errors are those of [auvious.Client.CreateRoom].
 	CreateRoom(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error)
-	// TokenAge is how old the access token in use is; 0 if there is none.
+	// TokenAge returns the age of the current access token; 0 if there is none.
 	TokenAge() time.Duration
 }
 
@@ -50,46 +46,40 @@ type Account struct {
 	Facade Facade
 }
 
-// Config makes a [Worker].
+// Config configures a [Worker].
 type Config struct {
-	Client   *store.Store
+	Store    *store.Store
 	Accounts []Account
-	// Grace bounds the time for held events to finish after a stop.
+	// Grace bounds the time that held events may take to finish after a stop.
 	Grace  time.Duration
 	Logger zerolog.Logger
-	// Registerer takes the metrics; nil for none.
+	// Registerer registers the metrics; nil for none.
 	Registerer prometheus.Registerer
 }
 
-// Worker works on the events of its accounts. It is also a
-// [prometheus.Collector], of the age of its access tokens and the state of its
-// breakers.
+// Worker works on the events of its accounts. It is also the [prometheus.Collector] of the ages of its access tokens
+// and the states of its breakers.
 type Worker struct {
 	config  Config
-	client  *store.Store
-	hearts  *hearts
 	metrics *metrics
 
 	mu       sync.Mutex
 	accounts map[string]*account
-	// running is nil before [Worker.Run] and once it stops.
+	// running is nil before [Worker.Run] and after its stop.
 	running *running
 }
 
-// running is what the accounts of a worker run in.
+// running is the state of one [Worker.Run].
 type running struct {
-	// ctx ends the pulling, held the work on what was pulled.
-	ctx, held context.Context //nolint:containedctx // that of Run, for accounts that come later
-	crew      *crew
-	group     sync.WaitGroup
+	// ctx ends the pulls, and held ends the work on held events. Accounts that come later need them, too.
+	ctx, held context.Context //nolint:containedctx // see above
+	accounts  sync.WaitGroup
 }
 
-// New checks a configuration. It returns the errors of [Worker.SetAccounts].
+// New returns a worker. Its errors are those of [Worker.SetAccounts].
 func New(config Config) (*Worker, error) {
 	w := &Worker{
 		config:   config,
-		client:   config.Client,
-		hearts:   newHearts(),
 		metrics:  newMetrics(config.Registerer),
 		accounts: map[string]*account{},
 	}
@@ -102,11 +92,9 @@ func New(config Config) (*Worker, error) {
 	return w, nil
 }
 
-// SetAccounts replaces the accounts: new ones begin, those that are gone stop
-// pulling and finish what they hold, changed ones do both, and the others go on.
-// The facade of an account that stops is closed after its last call, if it has a
-// Close method. It returns an error, and changes nothing, for an account that is
-// named wrongly or twice, or has no facade.
+// SetAccounts replaces the accounts. It starts new accounts, stops removed ones, and does both for changed ones. An
+// account that stops finishes the events that it holds. SetAccounts returns an error, and changes nothing, if an
+// account has an invalid name, has no facade or occurs twice.
 func (w *Worker) SetAccounts(all []Account) error {
 	wanted := map[string]Account{}
 	for _, a := range all {
@@ -114,7 +102,7 @@ func (w *Worker) SetAccounts(all []Account) error {
 			return fmt.Errorf("account %q: %w", a.Name, err)
 		}
 		if _, twice := wanted[a.Name]; twice || a.Facade == nil {
-			return fmt.Errorf("account %q: want it once, and with a facade", a.Name)
+			return fmt.Errorf("account %q: want it once and with a facade", a.Name)
 		}
 		wanted[a.Name] = a
 	}
@@ -138,8 +126,7 @@ func (w *Worker) SetAccounts(all []Account) error {
 	return nil
 }
 
-// same reports whether two accounts are configured alike. Facades that cannot be
-// compared are other ones.
+// same reports whether two accounts are equal. Accounts whose facades cannot be compared are not equal.
 func same(a, b Account) bool {
 	for _, facade := range []Facade{a.Facade, b.Facade} {
 		if facade != nil && !reflect.ValueOf(facade).Comparable() {
@@ -149,7 +136,7 @@ func same(a, b Account) bool {
 	return a.Name == b.Name && a.Facade == b.Facade && reflect.DeepEqual(a.Auvious, b.Auvious)
 }
 
-// launch begins the work of an account, if the worker runs.
+// launch starts an account if the worker runs.
 func (w *Worker) launch(a *account) {
 	r := w.running
 	if r == nil {
@@ -157,16 +144,16 @@ func (w *Worker) launch(a *account) {
 	}
 	ctx, stop := context.WithCancel(r.ctx)
 	a.stop = stop
-	r.group.Go(func() {
+	r.accounts.Go(func() {
 		defer stop()
-		a.run(ctx, r.held, r.crew)
+		a.run(ctx, r.held)
 	})
 }
 
-// Run works until the context ends. Then it pulls no more, lets what it holds
-// finish within the grace time, hands back the rest, and returns nil.
+// Run works until the context ends. Then it stops pulling, lets held events finish within the grace time, hands the
+// others back, and returns nil.
 func (w *Worker) Run(ctx context.Context) error {
-	// What is held outlives ctx by the grace time.
+	// The work on held events outlives ctx by the grace time.
 	held, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	stopGrace := context.AfterFunc(ctx, func() {
@@ -175,10 +162,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	})
 	defer stopGrace()
 
-	beating, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
-	var hearts sync.WaitGroup
-	hearts.Go(func() { w.hearts.run(beating) })
-	r := &running{ctx: ctx, held: held, crew: newCrew()}
+	r := &running{ctx: ctx, held: held}
 	w.mu.Lock()
 	w.running = r
 	for _, a := range w.accounts {
@@ -190,21 +174,17 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.mu.Lock()
 	w.running = nil
 	w.mu.Unlock()
-	r.group.Wait()
-	r.crew.close()
-	stopBeating()
-	hearts.Wait()
+	r.accounts.Wait()
 	return nil
 }
 
-// Ready returns nil once the consumer of every account is bound, else an error
-// that names one that is not.
+// Ready returns nil if the consumers of all accounts are bound, else an error that names one that is not.
 func (w *Worker) Ready() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, a := range w.accounts {
 		if !a.bound.Load() {
-			return fmt.Errorf("the consumer %q is not bound", store.ConsumerName(a.Name))
+			return fmt.Errorf("consumer %q is not bound", store.ConsumerName(a.Name))
 		}
 	}
 	return nil
@@ -222,6 +202,6 @@ func (w *Worker) Collect(out chan<- prometheus.Metric) {
 	defer w.mu.Unlock()
 	for name, a := range w.accounts {
 		out <- prometheus.MustNewConstMetric(tokenAge, prometheus.GaugeValue, a.Facade.TokenAge().Seconds(), name)
-		out <- prometheus.MustNewConstMetric(breakerState, prometheus.GaugeValue, breakerValue(a.breaker.State()), name)
+		out <- prometheus.MustNewConstMetric(breakerState, prometheus.GaugeValue, a.breaker.value(), name)
 	}
 }

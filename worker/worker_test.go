@@ -37,7 +37,7 @@ func TestNewRefuses(t *testing.T) {
 		{"a name in capitals", []worker.Account{configured("Acme", makes())}, false},
 	} {
 		_, err := worker.New(worker.Config{
-			Client: h.client, Accounts: test.accounts, Registerer: prometheus.NewRegistry(),
+			Store: h.store, Accounts: test.accounts, Registerer: prometheus.NewRegistry(),
 		})
 		if good := err == nil; good != test.good {
 			t.Errorf("%s: got error %v, want good: %v", test.name, err, test.good)
@@ -49,7 +49,7 @@ func TestReady(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	idle, err := worker.New(worker.Config{
-		Client: h.client, Accounts: []worker.Account{configured(account, makes())},
+		Store: h.store, Accounts: []worker.Account{configured(account, makes())},
 	})
 	if err != nil {
 		t.Fatalf("making a worker: %v", err)
@@ -71,7 +71,7 @@ func TestRunOfAnEndedContext(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	w, err := worker.New(worker.Config{
-		Client: h.client, Accounts: []worker.Account{configured(account, makes())},
+		Store: h.store, Accounts: []worker.Account{configured(account, makes())},
 	})
 	if err != nil {
 		t.Fatalf("making a worker: %v", err)
@@ -254,7 +254,7 @@ func TestSetAccounts(t *testing.T) {
 	h.publish(roomlinktest.Started("call-4"))
 	h.links("call-4")
 	h.await("nothing but the event of the account that is gone", func() bool {
-		stream, err := h.client.JetStream().Stream(roomlinktest.Context(t), messages.ConversationsStream)
+		stream, err := h.store.JetStream().Stream(roomlinktest.Context(t), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 1
 	})
 	r.mustStop()

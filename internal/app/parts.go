@@ -177,7 +177,7 @@ func (a *App) AddWorker(grace time.Duration) error {
 	}
 	a.warnWithoutApplication(a.accounts.all())
 	w, err := worker.New(worker.Config{
-		Client: connection, Accounts: made, Grace: grace, Logger: a.log, Registerer: a.registry,
+		Store: connection, Accounts: made, Grace: grace, Logger: a.log, Registerer: a.registry,
 	})
 	if err != nil {
 		return err

@@ -203,7 +203,7 @@ func (s *system) work(client *store.Store, choice settings) {
 		s.tb.Fatalf("making a facade: %v", err)
 	}
 	if s.worker, err = worker.New(worker.Config{
-		Client: client, Logger: zerolog.New(s.log), Registerer: s.registry, Grace: time.Second,
+		Store: client, Logger: zerolog.New(s.log), Registerer: s.registry, Grace: time.Second,
 		Accounts: []worker.Account{{Account: own, Facade: facade}},
 	}); err != nil {
 		s.tb.Fatalf("making a worker: %v", err)

@@ -12,7 +12,7 @@ import (
 // them: nobody would be given them.
 func (h *house) astray(events ...messages.Event[messages.Started]) {
 	h.tb.Helper()
-	if _, err := store.ProvisionConsumer(roomlinktest.Context(h.tb), h.client.JetStream(), account); err != nil {
+	if _, err := store.ProvisionConsumer(roomlinktest.Context(h.tb), h.store.JetStream(), account); err != nil {
 		h.tb.Fatalf("providing the consumer: %v", err)
 	}
 	for _, e := range events {
