@@ -13,7 +13,7 @@ import (
 	"roomlink/messages"
 )
 
-// hashed is the token of an id that NATS does not take as it is.
+// hashed returns the token of an id that cannot be a token itself.
 func hashed(id string) string {
 	sum := sha256.Sum256([]byte(id))
 	return "~" + base64.RawURLEncoding.EncodeToString(sum[:])
@@ -45,8 +45,8 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// The token of an id is written in streams that live on, so it may never change.
-func TestTokenOfAKnownID(t *testing.T) {
+// Stored subjects contain tokens, so the token of an id must never change.
+func TestTokenNeverChanges(t *testing.T) {
 	const want = "~LnM23I66h-9HLfVow1SCq_JXXcPl6sDFxiuP-urCyTQ"
 	if got := messages.Token("a.b"); got != want {
 		t.Errorf(`token of "a.b": got %q, want %q`, got, want)
@@ -60,7 +60,7 @@ func TestValidateInteractionID(t *testing.T) {
 	}{
 		"uuid":               {"7f0c2f0e-66a1-4c59-9a25-0d8f1f3f2b11", true},
 		"dots":               {"a.b.c", true},
-		"spaces within":      {"a b", true},
+		"space":              {"a b", true},
 		"wildcards":          {"a>*", true},
 		"unicode":            {"διάλογος 17", true},
 		"one brace":          {"{id}", true},
@@ -71,14 +71,14 @@ func TestValidateInteractionID(t *testing.T) {
 		"257 bytes":          {strings.Repeat("x", 257), false},
 		"258 bytes of greek": {strings.Repeat("λ", 129), false},
 		"invalid UTF-8":      {"a\xff", false},
-		"half a rune":        {"λ"[:1], false},
+		"incomplete rune":    {"λ"[:1], false},
 		"NUL":                {"a\x00b", false},
 		"line end":           {"a\n", false},
 		"tab":                {"a\tb", false},
 		"delete":             {"a\x7f", false},
 		"C1 control":         {"a\u0085b", false},
 		"template":           {"{{interaction_id}}", false},
-		"template within":    {"x-{{ id }}-y", false},
+		"enclosed template":  {"x-{{ id }}-y", false},
 		"blank":              {"   ", false},
 		"blank, not ASCII":   {"\u00a0\u2003", false},
 		"tilde":              {"~abc", true},
@@ -95,23 +95,23 @@ func TestValidateAccount(t *testing.T) {
 		account string
 		good    bool
 	}{
-		"word":        {"acme", true},
-		"hyphens":     {"a-b-1", true},
-		"digit":       {"1", true},
-		"32 bytes":    {strings.Repeat("a", 32), true},
-		"empty":       {"", false},
-		"33 bytes":    {strings.Repeat("a", 33), false},
-		"upper case":  {"Acme", false},
-		"underscore":  {"a_b", false},
-		"dot":         {"a.b", false},
-		"space":       {"a b", false},
-		"wildcard":    {"*", false},
-		"everything":  {">", false},
-		"unicode":     {"άκμη", false},
-		"line end":    {"acme\n", false},
-		"bad UTF-8":   {"a\xff", false},
-		"slash":       {"a/b", false},
-		"many, wrong": {strings.Repeat("λ", 4000), false},
+		"word":       {"acme", true},
+		"hyphens":    {"a-b-1", true},
+		"digit":      {"1", true},
+		"32 bytes":   {strings.Repeat("a", 32), true},
+		"empty":      {"", false},
+		"33 bytes":   {strings.Repeat("a", 33), false},
+		"upper case": {"Acme", false},
+		"underscore": {"a_b", false},
+		"dot":        {"a.b", false},
+		"space":      {"a b", false},
+		"wildcard":   {"*", false},
+		"everything": {">", false},
+		"unicode":    {"άκμη", false},
+		"line end":   {"acme\n", false},
+		"bad UTF-8":  {"a\xff", false},
+		"slash":      {"a/b", false},
+		"long":       {strings.Repeat("λ", 4000), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := messages.ValidateAccount(test.account)
@@ -133,7 +133,7 @@ func wantValidity(t *testing.T, err error, good bool) {
 	}
 }
 
-func TestConversationNames(t *testing.T) {
+func TestConversationSubjects(t *testing.T) {
 	c := messages.Conversation{Account: "acme", InteractionID: "a-1"}
 	for _, test := range []struct{ what, got, want string }{
 		{"event subject", c.EventSubject(), "roomlink.conversations.acme.a-1"},
@@ -175,7 +175,7 @@ func FuzzToken(f *testing.F) {
 	f.Fuzz(func(t *testing.T, id string) {
 		token := messages.Token(id)
 		if !safe.MatchString(token) {
-			t.Fatalf("token of %q: got %q, want one that NATS takes", id, token)
+			t.Fatalf("token of %q: got %q, want a valid NATS token", id, token)
 		}
 		if token != id && token != hashed(id) {
 			t.Fatalf("token of %q: got %q, want the id or its hash", id, token)

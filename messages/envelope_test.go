@@ -17,7 +17,7 @@ import (
 	"roomlink/messages"
 )
 
-// contract lets a test treat the three types alike.
+// contract describes one message type, so that a test runs for all three.
 type contract struct {
 	eventType string
 	data      reflect.Type
@@ -39,12 +39,12 @@ func roundTrip[T messages.Data](data []byte) ([]byte, error) {
 	return e.Encode()
 }
 
-// fixtures returns the messages in testdata of one type, by the file's name.
+// fixtures returns the messages of one type in testdata, by file name.
 func fixtures(tb testing.TB, eventType string) map[string][]byte {
 	tb.Helper()
 	paths, err := filepath.Glob(filepath.Join("testdata", eventType+".*.json"))
 	if err != nil || len(paths) < 2 {
-		tb.Fatalf("fixtures of %q: got %d and error %v, want a full and a minimal one", eventType, len(paths), err)
+		tb.Fatalf("fixtures of %q: got %d and error %v, want a full one and a minimal one", eventType, len(paths), err)
 	}
 	found := map[string][]byte{}
 	for _, path := range paths {
@@ -55,7 +55,7 @@ func fixtures(tb testing.TB, eventType string) map[string][]byte {
 	return found
 }
 
-func TestFixturesDecodeAndEncodeAgain(t *testing.T) {
+func TestFixturesSurviveDecodingAndEncoding(t *testing.T) {
 	for _, c := range contracts {
 		for name, want := range fixtures(t, c.eventType) {
 			t.Run(name, func(t *testing.T) {
@@ -64,10 +64,10 @@ func TestFixturesDecodeAndEncodeAgain(t *testing.T) {
 					t.Fatalf("decoding and encoding: %v", err)
 				}
 				if !reflect.DeepEqual(parse(t, got), parse(t, want)) {
-					t.Errorf("parsed: got %s, want %s", got, want)
+					t.Errorf("message: got %s, want %s", got, want)
 				}
 				if bytes.Contains(got, []byte(`\u00`)) {
-					t.Errorf("bytes: got %s, want no escaped character", got)
+					t.Errorf("message: got %s, want no escaped character", got)
 				}
 			})
 		}
@@ -110,9 +110,9 @@ func marshal(t *testing.T, doc any) []byte {
 	return data
 }
 
-// mutation changes a good document into one that must be refused.
+// mutation turns a valid document into an invalid one.
 type mutation struct {
-	// schema says that the schema refuses it too.
+	// schema is true if the schema refuses the document, too.
 	schema bool
 	change func(doc, data map[string]any)
 }
@@ -125,12 +125,12 @@ func setData(name string, value any) mutation {
 	return mutation{true, func(_, data map[string]any) { data[name] = value }}
 }
 
-// named sets the interaction id in both places, so that only itself is wrong.
-func named(id string) mutation {
+// setID sets the interaction id in both places, so that only the id itself is wrong.
+func setID(id string) mutation {
 	return mutation{true, func(doc, data map[string]any) { doc["subject"], data["interactionId"] = id, id }}
 }
 
-// without leaves a field out.
+// without removes a field.
 func without(name string) mutation {
 	return mutation{true, func(doc, _ map[string]any) { delete(doc, name) }}
 }
@@ -139,46 +139,46 @@ func withoutData(name string) mutation {
 	return mutation{true, func(_, data map[string]any) { delete(data, name) }}
 }
 
-// contradiction is one that only a reader of two fields sees.
-func contradiction(m mutation) mutation {
+// unseen is a mutation that a schema cannot express, and only Decode refuses.
+func unseen(m mutation) mutation {
 	m.schema = false
 	return m
 }
 
-// mutations of every message.
+// mutations are the mutations of every type.
 var mutations = map[string]mutation{
 	"specversion":            set("specversion", "0.3"),
 	"no specversion":         without("specversion"),
 	"another type":           set("type", "roomlink.links.created.v2"),
 	"no type":                without("type"),
-	"source of nobody":       set("source", "roomlink/"),
+	"source without account": set("source", "roomlink/"),
 	"source without prefix":  set("source", roomlinktest.Account),
-	"another's source":       contradiction(set("source", "roomlink/other")),
+	"another's source":       unseen(set("source", "roomlink/other")),
 	"no source":              without("source"),
 	"empty id":               set("id", ""),
 	"no id":                  without("id"),
-	"another subject":        contradiction(set("subject", "other")),
+	"another subject":        unseen(set("subject", "other")),
 	"no subject":             without("subject"),
 	"empty time":             set("time", ""),
 	"no time":                without("time"),
 	"time in words":          set("time", "noon"),
 	"time without zone":      set("time", "2026-03-14T12:00:00"),
-	"year 10000 in UTC":      contradiction(set("time", "9999-12-31T23:59:59-01:00")),
+	"year 10000 in UTC":      unseen(set("time", "9999-12-31T23:59:59-01:00")),
 	"no data":                without("data"),
 	"data null":              set("data", nil),
 	"data a string":          set("data", "x"),
 	"bad account":            setData("account", "Acme"),
 	"no account":             withoutData("account"),
 	"no interaction id":      withoutData("interactionId"),
-	"empty interaction id":   named(""),
-	"template":               named("{{interaction_id}}"),
-	"control character":      named("a\nb"),
-	"long interaction id":    named(strings.Repeat("x", messages.MaxInteractionID+1)),
-	"blank interaction id":   contradiction(named("  ")),
-	"long in bytes, not yet": contradiction(named(strings.Repeat("λ", messages.MaxInteractionID/2+1))),
+	"empty interaction id":   setID(""),
+	"template":               setID("{{interaction_id}}"),
+	"control character":      setID("a\nb"),
+	"long interaction id":    setID(strings.Repeat("x", messages.MaxInteractionID+1)),
+	"blank interaction id":   unseen(setID("  ")),
+	"long only in bytes":     unseen(setID(strings.Repeat("λ", messages.MaxInteractionID/2+1))),
 }
 
-// mutationsOf are those of one type's own data.
+// mutationsOf are the mutations of one type's own data.
 var mutationsOf = map[string]map[string]mutation{
 	messages.TypeStarted: {
 		"no customer":      withoutData("customerId"),
@@ -209,7 +209,7 @@ var mutationsOf = map[string]map[string]mutation{
 	},
 }
 
-func TestDecodeRefusesWhatBreaksTheContract(t *testing.T) {
+func TestDecodeRefusesInvalidDocuments(t *testing.T) {
 	for _, c := range contracts {
 		schema := compileSchema(t, c.eventType)
 		wrong := maps.Clone(mutations)
@@ -226,7 +226,7 @@ func TestDecodeRefusesWhatBreaksTheContract(t *testing.T) {
 						t.Errorf("decoding: got error %v, want %v", err, messages.ErrInvalid)
 					}
 					if err := schema.Validate(doc); (err != nil) != wrong[what].schema {
-						t.Errorf("schema: got error %v, want one: %t", err, wrong[what].schema)
+						t.Errorf("schema: got error %v, want an error: %t", err, wrong[what].schema)
 					}
 				})
 			}
@@ -234,7 +234,7 @@ func TestDecodeRefusesWhatBreaksTheContract(t *testing.T) {
 	}
 }
 
-// wrongTypes gives every property of a schema a value of a type that none has.
+// wrongTypes sets every property of a schema to an array. No property is an array.
 func wrongTypes(t *testing.T, eventType string) map[string]mutation {
 	t.Helper()
 	wrong := map[string]mutation{}
@@ -248,7 +248,7 @@ func wrongTypes(t *testing.T, eventType string) map[string]mutation {
 	return wrong
 }
 
-func TestDecodeRefusesWhatIsNoDocument(t *testing.T) {
+func TestDecodeRefusesOtherText(t *testing.T) {
 	for _, c := range contracts {
 		for _, data := range []string{"", "null", "{}", "[]", `"x"`, "42", "{", "\xff", `{"data":{}}`} {
 			if _, err := c.roundTrip([]byte(data)); !errors.Is(err, messages.ErrInvalid) {
@@ -258,7 +258,7 @@ func TestDecodeRefusesWhatIsNoDocument(t *testing.T) {
 	}
 }
 
-func TestDecodeRefusesTheOtherTypes(t *testing.T) {
+func TestDecodeRefusesOtherTypes(t *testing.T) {
 	for _, c := range contracts {
 		for _, other := range contracts {
 			for name, data := range fixtures(t, other.eventType) {
@@ -271,7 +271,7 @@ func TestDecodeRefusesTheOtherTypes(t *testing.T) {
 	}
 }
 
-func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
+func TestEncodeRefusesInvalidData(t *testing.T) {
 	started, links, letter := roomlinktest.Started("a"), roomlinktest.Links("a", 1), roomlinktest.DeadLetter(t, "a")
 	started.Data.CustomerID = ""
 	links.Data.Generation = 0
@@ -290,9 +290,9 @@ func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
 	}
 }
 
-func TestNewEventHasAnIDOfItsOwn(t *testing.T) {
+func TestNewEventHasItsOwnID(t *testing.T) {
 	if a, b := roomlinktest.Started("a"), roomlinktest.Started("a"); a.ID == "" || a.ID == b.ID {
-		t.Errorf("ids: got %q and %q, want two", a.ID, b.ID)
+		t.Errorf("ids: got %q and %q, want two different ones", a.ID, b.ID)
 	}
 }
 
@@ -300,17 +300,17 @@ func TestMessageHasHeaders(t *testing.T) {
 	e := roomlinktest.Started("a")
 	msg, err := e.Message("some.subject")
 	if err != nil {
-		t.Fatalf("making a message: %v", err)
+		t.Fatalf("encoding a message: %v", err)
 	}
 	if got := msg.Header.Get("Content-Type"); got != messages.ContentType || msg.Subject != "some.subject" {
 		t.Errorf("message: got %q on %q, want %q on %q", got, msg.Subject, messages.ContentType, "some.subject")
 	}
-	if got, there := msg.Header[messages.TraceParentHeader]; there {
+	if got, ok := msg.Header[messages.TraceParentHeader]; ok {
 		t.Errorf("trace header without tracing: got %q, want none", got)
 	}
 	e.TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	if msg, err = e.Message("some.subject"); err != nil {
-		t.Fatalf("making a message: %v", err)
+		t.Fatalf("encoding a message: %v", err)
 	}
 	if got := msg.Header.Get("traceparent"); got != e.TraceParent {
 		t.Errorf("trace header: got %q, want %q", got, e.TraceParent)
@@ -320,7 +320,7 @@ func TestMessageHasHeaders(t *testing.T) {
 	}
 }
 
-func TestAnExplicitZeroIsKept(t *testing.T) {
+func TestExplicitZeroTicketExpirationIsKept(t *testing.T) {
 	zero := int64(0)
 	e := roomlinktest.Started("a")
 	e.Data.TicketExpirationSeconds = &zero
@@ -333,7 +333,7 @@ func TestAnExplicitZeroIsKept(t *testing.T) {
 	}
 }
 
-func TestDeadLetterHoldsItsEvent(t *testing.T) {
+func TestDeadLetterContainsItsEvent(t *testing.T) {
 	letter := roomlinktest.DeadLetter(t, "a").Data
 	original, err := letter.Started()
 	if err != nil || original.Data.InteractionID != "a" {
@@ -357,7 +357,7 @@ func TestGeneration(t *testing.T) {
 func TestLinksExpired(t *testing.T) {
 	links := roomlinktest.Links("a", 1).Data
 	if links.Expired(roomlinktest.Noon.Add(1e9 * time.Second)) {
-		t.Error("links of unknown expiry: got expired, want not")
+		t.Error("links of unknown expiry: got expired, want valid")
 	}
 	links.ExpiresAt = roomlinktest.Noon
 	for _, test := range []struct {
@@ -386,7 +386,7 @@ func TestTime(t *testing.T) {
 		}
 		var back messages.Time
 		if err := json.Unmarshal(marshal(t, at), &back); err != nil || !back.Equal(at.Time) {
-			t.Errorf("time %v there and back: got %v and error %v, want the same", test.at, back, err)
+			t.Errorf("decoding the JSON of %v: got %v and error %v, want the same time", test.at, back, err)
 		}
 	}
 }
@@ -395,8 +395,8 @@ func FuzzDecodeStarted(f *testing.F)    { fuzzDecode[messages.Started](f, messag
 func FuzzDecodeLinks(f *testing.F)      { fuzzDecode[messages.Links](f, messages.TypeLinks) }
 func FuzzDecodeDeadLetter(f *testing.F) { fuzzDecode[messages.DeadLetter](f, messages.TypeDeadLetter) }
 
-// fuzzDecode holds a decoder to this: it refuses with ErrInvalid, or what it
-// took can be encoded, keeps the schema, and then stays as it is.
+// fuzzDecode checks a decoder. It must refuse a message with ErrInvalid, or accept it.
+// An accepted message must encode, match the schema, and stay the same from then on.
 func fuzzDecode[T messages.Data](f *testing.F, eventType string) {
 	for _, data := range fixtures(f, eventType) {
 		f.Add(data)
@@ -412,11 +412,11 @@ func fuzzDecode[T messages.Data](f *testing.F, eventType string) {
 			return
 		}
 		if err := schema.Validate(instance(t, first)); err != nil {
-			t.Fatalf("schema: got %v for %s, want no error", err, first)
+			t.Fatalf("schema: got error %v for %s, want none", err, first)
 		}
 		second, err := roundTrip[T](first)
 		if err != nil || !bytes.Equal(first, second) {
-			t.Fatalf("encoded again: got %s and error %v, want %s", second, err, first)
+			t.Fatalf("encoding again: got %s and error %v, want %s", second, err, first)
 		}
 	})
 }

@@ -16,7 +16,7 @@ import (
 	"roomlink/messages"
 )
 
-// object is what the tests read of a schema.
+// object is the part of a schema that the tests read.
 type object struct {
 	Description string            `json:"description"`
 	Required    []string          `json:"required"`
@@ -56,7 +56,7 @@ func compileSchema(tb testing.TB, eventType string) *jsonschema.Schema {
 	return schema
 }
 
-// instance parses JSON as the schema library wants it.
+// instance parses JSON for the schema library.
 func instance(tb testing.TB, data []byte) any {
 	tb.Helper()
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
@@ -66,10 +66,10 @@ func instance(tb testing.TB, data []byte) any {
 	return doc
 }
 
-func TestThereIsOneSchemaForEachType(t *testing.T) {
+func TestEachTypeHasItsSchema(t *testing.T) {
 	files, err := fs.Glob(messages.Schemas, "*")
 	if err != nil {
-		t.Fatalf("listing: %v", err)
+		t.Fatalf("listing the schemas: %v", err)
 	}
 	var want []string
 	for _, c := range contracts {
@@ -81,19 +81,19 @@ func TestThereIsOneSchemaForEachType(t *testing.T) {
 	}
 }
 
-func TestFixturesKeepTheSchema(t *testing.T) {
+func TestFixturesMatchTheirSchema(t *testing.T) {
 	for _, c := range contracts {
 		schema := compileSchema(t, c.eventType)
 		for name, data := range fixtures(t, c.eventType) {
 			if err := schema.Validate(instance(t, data)); err != nil {
-				t.Errorf("%s: got %v, want no error", name, err)
+				t.Errorf("%s: got error %v, want none", name, err)
 			}
 		}
 	}
 }
 
-// The least that Encode takes, and values at the edge.
-func TestEncodedMessagesKeepTheSchema(t *testing.T) {
+// The messages are minimal ones and ones with extreme values.
+func TestEncodedMessagesMatchTheirSchema(t *testing.T) {
 	zero := int64(0)
 	full := roomlinktest.Renewal("διάλογος", 2)
 	full.TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -101,32 +101,32 @@ func TestEncodedMessagesKeepTheSchema(t *testing.T) {
 	full.Data.RoomOptions = messages.RoomOptions{"app", "standalone", "org", &zero, "https://video.example"}
 	text := roomlinktest.DeadLetter(t, "a")
 	text.Data.Event = json.RawMessage(`"no JSON"`)
-	keepsSchema(t, messages.TypeStarted, full)
-	keepsSchema(t, messages.TypeStarted, messages.NewEvent(roomlinktest.Noon, messages.Started{
+	matchesSchema(t, messages.TypeStarted, full)
+	matchesSchema(t, messages.TypeStarted, messages.NewEvent(roomlinktest.Noon, messages.Started{
 		Request: messages.Request{
 			Conversation: roomlinktest.Conversation(strings.Repeat("x", messages.MaxInteractionID)), CustomerID: "c",
 		},
 	}))
-	keepsSchema(t, messages.TypeLinks, roomlinktest.ExpiredLinks("a.b"))
-	keepsSchema(t, messages.TypeLinks, messages.NewEvent(roomlinktest.Noon, messages.Links{
+	matchesSchema(t, messages.TypeLinks, roomlinktest.ExpiredLinks("a.b"))
+	matchesSchema(t, messages.TypeLinks, messages.NewEvent(roomlinktest.Noon, messages.Links{
 		Request: messages.Request{Conversation: roomlinktest.Conversation("a")}, AgentURL: "a", TicketURL: "t", Generation: 1,
 	}))
-	keepsSchema(t, messages.TypeDeadLetter, roomlinktest.DeadLetter(t, "{id}"))
-	keepsSchema(t, messages.TypeDeadLetter, text)
-	keepsSchema(t, messages.TypeDeadLetter, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
+	matchesSchema(t, messages.TypeDeadLetter, roomlinktest.DeadLetter(t, "{id}"))
+	matchesSchema(t, messages.TypeDeadLetter, text)
+	matchesSchema(t, messages.TypeDeadLetter, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
 		Conversation: roomlinktest.Conversation("a"), Reason: "r", Event: json.RawMessage(`{}`),
 	}))
 }
 
-func keepsSchema[T messages.Data](t *testing.T, eventType string, e messages.Event[T]) {
+func matchesSchema[T messages.Data](t *testing.T, eventType string, e messages.Event[T]) {
 	t.Helper()
 	data := roomlinktest.Encode(t, e)
 	if err := compileSchema(t, eventType).Validate(instance(t, data)); err != nil {
-		t.Errorf("schema of %q: got %v for %s, want no error", eventType, err, data)
+		t.Errorf("schema of %q: got error %v for %s, want none", eventType, err, data)
 	}
 }
 
-func TestSchemasAgreeWithTheGoTypes(t *testing.T) {
+func TestSchemasMatchTheGoTypes(t *testing.T) {
 	for _, c := range contracts {
 		t.Run(c.eventType, func(t *testing.T) {
 			schema := readSchema(t, c.eventType)
@@ -150,7 +150,7 @@ func wantFields(t *testing.T, what string, schema object, always, optional []str
 		t.Errorf("fields of the %s: got %q, want %q", what, got, all)
 	}
 	if !schema.Additional {
-		t.Errorf("additional fields of the %s: got none, want any", what)
+		t.Errorf("additional fields of the %s: got refused, want allowed", what)
 	}
 	for name, property := range schema.Properties {
 		if !strings.HasSuffix(property.Description, ".") {
@@ -159,8 +159,8 @@ func wantFields(t *testing.T, what string, schema object, always, optional []str
 	}
 }
 
-// fieldsOf returns the JSON names of a struct's fields, those of embedded
-// structs with them.
+// fieldsOf returns the JSON names of a struct's fields, including those of embedded
+// structs.
 func fieldsOf(data reflect.Type) (always, optional []string) {
 	for _, field := range reflect.VisibleFields(data) {
 		if field.Anonymous {
@@ -176,8 +176,8 @@ func fieldsOf(data reflect.Type) (always, optional []string) {
 	return always, optional
 }
 
-// What Encode always writes is seen, and not only believed of the tags.
-func TestMinimalFixturesHoldWhatIsRequired(t *testing.T) {
+// A minimal fixture has exactly the required fields, a full one has all fields.
+func TestFixturesHaveTheFieldsOfTheirSchema(t *testing.T) {
 	for _, c := range contracts {
 		schema := readSchema(t, c.eventType)
 		files := fixtures(t, c.eventType)

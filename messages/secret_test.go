@@ -28,17 +28,17 @@ func TestSecretNeverPrints(t *testing.T) {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%#q", "%d", "%t", "%10.3s", "%-9v", "%c", "%U", "%e"} {
 			wantNoTicket(t, fmt.Sprintf("%T with %s", value, verb), fmt.Sprintf(verb, value))
 		}
-		wantNoTicket(t, fmt.Sprintf("%T printed", value), fmt.Sprint(value))
+		wantNoTicket(t, fmt.Sprintf("%T with Sprint", value), fmt.Sprint(value))
 	}
 }
 
-// wantNoTicket looks for the ticket, as it is and in hexadecimal.
+// wantNoTicket looks for the ticket, also in hexadecimal.
 func wantNoTicket(t *testing.T, what, text string) {
 	t.Helper()
 	flat := strings.ToLower(strings.ReplaceAll(text, " ", ""))
 	for _, form := range []string{"invented-ticket", fmt.Sprintf("%x", "invented-ticket"), "htt"} {
 		if form == "htt" && !strings.Contains(what, "Secret") {
-			continue // The other addresses of the links are no secrets.
+			continue // other URLs of the links are no secrets
 		}
 		if strings.Contains(flat, form) {
 			t.Errorf("%s: got %q, want no ticket", what, text)
@@ -58,7 +58,7 @@ func TestSecretInErrorsAndLogs(t *testing.T) {
 	}
 }
 
-func TestSecretReveals(t *testing.T) {
+func TestSecretRevealsItself(t *testing.T) {
 	if got := messages.Secret(ticket).Reveal(); got != ticket {
 		t.Errorf("Reveal: got %q, want %q", got, ticket)
 	}
@@ -71,12 +71,12 @@ func TestSecretReveals(t *testing.T) {
 		t.Errorf("from JSON: got %q and error %v, want %q", back.URL.Reveal(), err, ticket)
 	}
 	if got := fmt.Sprintf("%v%q%s", messages.Secret(""), messages.Secret(""), messages.Secret("")); got != "" {
-		t.Errorf("no secret: got %q, want nothing", got)
+		t.Errorf("empty secret: got %q, want nothing", got)
 	}
 }
 
-// An error about a message must not quote it.
-func TestDecodeErrorsHoldNoTicket(t *testing.T) {
+// An error about a message must not quote the message.
+func TestDecodeErrorsContainNoTicket(t *testing.T) {
 	whole := string(roomlinktest.Encode(t, roomlinktest.Links("a", 1)))
 	for _, broken := range []string{
 		whole[:len(whole)-1],

@@ -7,93 +7,119 @@ import (
 	"testing"
 
 	"roomlink/internal/roomlinktest"
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
-func wantTold(t *testing.T, told <-chan messages.Stored[messages.Links], id string, generation int) {
+func newStore(t *testing.T) *store.Store {
 	t.Helper()
-	links := roomlinktest.Receive(t, told, "links of "+id)
+	return roomlinktest.Store(t, roomlinktest.StartBroker(t, roomlinktest.Account))
+}
+
+func wantWatched(t *testing.T, watched <-chan messages.Stored[messages.Links], id string, generation int) {
+	t.Helper()
+	links := roomlinktest.Receive(t, watched, "links of "+id)
 	if links.Data.InteractionID != id || links.Data.Generation != generation {
-		t.Errorf("told: got %q, generation %d, want %q, generation %d",
+		t.Errorf("links: got %q, generation %d, want %q, generation %d",
 			links.Data.InteractionID, links.Data.Generation, id, generation)
 	}
 	if links.Sequence == 0 || links.StoredAt.IsZero() || links.Subject != roomlinktest.Conversation(id).LinksSubject() {
-		t.Errorf("told: got %q at %d, stored %v, want all of it", links.Subject, links.Sequence, links.StoredAt)
+		t.Errorf("place of the links: got subject %q, sequence %d and time %v, want all three",
+			links.Subject, links.Sequence, links.StoredAt)
 	}
 }
 
 func TestWatchFromTheStart(t *testing.T) {
-	client := roomlinktest.Client(t, roomlinktest.StartBroker(t, roomlinktest.Account))
-	first := roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
-	roomlinktest.PublishLinks(t, client, roomlinktest.Links("b", 1), 0)
-	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 2), first)
-	told := roomlinktest.Watch(t, client, messages.WatchOptions{})
-	wantTold(t, told, "b", 1)
-	wantTold(t, told, "a", 2)
-	roomlinktest.PublishLinks(t, client, roomlinktest.Links("c", 1), 0)
-	wantTold(t, told, "c", 1)
+	s := newStore(t)
+	first := roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
+	roomlinktest.PublishLinks(t, s, roomlinktest.Links("b", 1), 0)
+	roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 2), first)
+	watched := roomlinktest.Watch(t, s, messages.WatchOptions{})
+	wantWatched(t, watched, "b", 1)
+	wantWatched(t, watched, "a", 2)
+	roomlinktest.PublishLinks(t, s, roomlinktest.Links("c", 1), 0)
+	wantWatched(t, watched, "c", 1)
 }
 
 func TestWatchFromNow(t *testing.T) {
-	client := roomlinktest.Client(t, roomlinktest.StartBroker(t, roomlinktest.Account))
-	roomlinktest.PublishLinks(t, client, roomlinktest.Links("before", 1), 0)
-	begun := roomlinktest.ConsumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
-	told := roomlinktest.Watch(t, client, messages.WatchOptions{FromNow: true})
-	roomlinktest.Receive(t, begun, "the consumer that tells where the stream ends")
-	roomlinktest.PublishLinks(t, client, roomlinktest.Links("after", 1), 0)
-	wantTold(t, told, "after", 1)
+	s := newStore(t)
+	roomlinktest.PublishLinks(t, s, roomlinktest.Links("before", 1), 0)
+	created := roomlinktest.ConsumersCreated(t, s.JetStream().Conn(), messages.LinksStream)
+	watched := roomlinktest.Watch(t, s, messages.WatchOptions{FromNow: true})
+	roomlinktest.Receive(t, created, "the consumer that reports the end of the stream")
+	roomlinktest.PublishLinks(t, s, roomlinktest.Links("after", 1), 0)
+	wantWatched(t, watched, "after", 1)
 }
 
-func TestWatchPassesOverOthersAndTheUnreadable(t *testing.T) {
-	client := roomlinktest.Client(t, roomlinktest.StartBroker(t, roomlinktest.Account))
+func TestWatchSkipsOtherAccountsAndUnreadableLinks(t *testing.T) {
+	s := newStore(t)
 	other := roomlinktest.Links("a", 1)
 	other.Data.Account = "other"
-	roomlinktest.PublishLinks(t, client, other, 0)
-	if _, err := client.JetStream().Publish(roomlinktest.Context(t), roomlinktest.Conversation("x").LinksSubject(), []byte("{}")); err != nil {
-		t.Fatalf("publishing: %v", err)
-	}
-	roomlinktest.PublishLinks(t, client, roomlinktest.Links("b", 1), 0)
-	wantTold(t, roomlinktest.Watch(t, client, messages.WatchOptions{}), "b", 1)
+	roomlinktest.PublishLinks(t, s, other, 0)
+	roomlinktest.PublishUnreadable(t, s, roomlinktest.Conversation("x").LinksSubject())
+	roomlinktest.PublishLinks(t, s, roomlinktest.Links("b", 1), 0)
+	wantWatched(t, roomlinktest.Watch(t, s, messages.WatchOptions{}), "b", 1)
 }
 
-// The broker may forget a watch's consumer; what is stored before the client
-// has made another must be told too.
-func TestWatchSurvivesItsConsumer(t *testing.T) {
+// The broker may delete the consumer of a watch. The watch must not miss the links that
+// are stored before it has a new consumer.
+func TestWatchSurvivesTheLossOfItsConsumer(t *testing.T) {
 	roomlinktest.SkipIfShort(t, "it waits for missed heartbeats")
 	for _, options := range []messages.WatchOptions{{}, {FromNow: true}} {
 		t.Run(fmt.Sprintf("%+v", options), func(t *testing.T) {
-			client := roomlinktest.Client(t, roomlinktest.StartBroker(t, roomlinktest.Account))
-			begun := roomlinktest.ConsumersCreated(t, client.JetStream().Conn(), messages.LinksStream)
-			told := roomlinktest.Watch(t, client, options)
+			s := newStore(t)
+			created := roomlinktest.ConsumersCreated(t, s.JetStream().Conn(), messages.LinksStream)
+			watched := roomlinktest.Watch(t, s, options)
 			if options.FromNow {
-				roomlinktest.Receive(t, begun, "the consumer that tells where the stream ends")
+				roomlinktest.Receive(t, created, "the consumer that reports the end of the stream")
 			}
 			for generation := 1; generation <= 3; generation++ {
-				roomlinktest.Receive(t, begun, "the watch's consumer")
-				roomlinktest.DeleteConsumers(t, client.JetStream(), messages.LinksStream)
+				roomlinktest.Receive(t, created, "the watch's consumer")
+				roomlinktest.DeleteConsumers(t, s.JetStream(), messages.LinksStream)
 				id := fmt.Sprintf("a-%d", generation)
-				roomlinktest.PublishLinks(t, client, roomlinktest.Links(id, 1), 0)
-				wantTold(t, told, id, 1)
+				roomlinktest.PublishLinks(t, s, roomlinktest.Links(id, 1), 0)
+				wantWatched(t, watched, id, 1)
 			}
 		})
 	}
 }
 
-func TestWatchEnds(t *testing.T) {
-	client := roomlinktest.Client(t, roomlinktest.StartBroker(t, roomlinktest.Account))
-	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
+func TestWatchReturnsErrors(t *testing.T) {
+	s := newStore(t)
+	roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
+	subscriber, ctx := messages.NewSubscriber(s.JetStream()), roomlinktest.Context(t)
 	enough := errors.New("enough")
-	err := messages.NewSubscriber(client.JetStream()).Watch(roomlinktest.Context(t), roomlinktest.Account, messages.WatchOptions{},
+	err := subscriber.Watch(ctx, roomlinktest.Account, messages.WatchOptions{},
 		func(messages.Stored[messages.Links]) error { return enough })
 	if !errors.Is(err, enough) {
 		t.Errorf("stopping: got error %v, want %v", err, enough)
 	}
-	if err := messages.NewSubscriber(client.JetStream()).Watch(roomlinktest.Context(t), "A B", messages.WatchOptions{}, nil); !errors.Is(err, messages.ErrInvalid) {
-		t.Errorf("bad account: got error %v, want %v", err, messages.ErrInvalid)
+	if err := subscriber.Watch(ctx, "A B", messages.WatchOptions{}, nil); !errors.Is(err, messages.ErrInvalid) {
+		t.Errorf("impossible account: got error %v, want %v", err, messages.ErrInvalid)
 	}
-	cancelled, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := messages.NewSubscriber(client.JetStream()).Watch(cancelled, roomlinktest.Account, messages.WatchOptions{}, nil); !errors.Is(err, context.Canceled) {
+	err = subscriber.Watch(ctx, roomlinktest.Account, messages.WatchOptions{}, nil)
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: got error %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestSubscriberReadsLinks(t *testing.T) {
+	s := newStore(t)
+	want := roomlinktest.Links("a", 1)
+	sequence := roomlinktest.PublishLinks(t, s, want, 0)
+	roomlinktest.PublishUnreadable(t, s, roomlinktest.Conversation("x").LinksSubject())
+	subscriber := messages.NewSubscriber(s.JetStream())
+	got, err := subscriber.Links(t.Context(), roomlinktest.Conversation("a")) // a context without a deadline
+	if err != nil || got.ID != want.ID || got.Sequence != sequence {
+		t.Errorf("links: got %q at %d and error %v, want %q at %d", got.ID, got.Sequence, err, want.ID, sequence)
+	}
+	for id, want := range map[string]error{
+		"nothing stored": messages.ErrNotFound, "x": messages.ErrInvalid, "": messages.ErrInvalid,
+	} {
+		if _, err := subscriber.Links(roomlinktest.Context(t), roomlinktest.Conversation(id)); !errors.Is(err, want) {
+			t.Errorf("links of %q: got error %v, want %v", id, err, want)
+		}
 	}
 }

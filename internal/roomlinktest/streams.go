@@ -44,6 +44,14 @@ func PublishDeadLetter(tb testing.TB, s *store.Store, e messages.Event[messages.
 	}
 }
 
+// PublishUnreadable stores a message that breaks the contract.
+func PublishUnreadable(tb testing.TB, s *store.Store, subject string) {
+	tb.Helper()
+	if _, err := s.JetStream().Publish(Context(tb), subject, []byte("{}")); err != nil {
+		tb.Fatalf("publishing on %q: %v", subject, err)
+	}
+}
+
 // SettleNext pulls the next event of [Account], acknowledges it as a worker does, and
 // returns it.
 func SettleNext(tb testing.TB, s *store.Store) jetstream.Msg {
