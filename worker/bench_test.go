@@ -9,10 +9,9 @@ import (
 	"roomlink/messages"
 )
 
-// BenchmarkWorker is what a worker does for one event beside calling auvious:
-// pull, look up, publish, acknowledge.
+// BenchmarkWorker measures the work on one event without the call of auvious: pull, look up, publish, acknowledge.
 func BenchmarkWorker(b *testing.B) {
-	h := newHouse(b)
+	h := newHarness(b)
 	acks := h.acks()
 	began := time.Now()
 	events := make([]messages.Event[messages.Started], b.N)

@@ -15,30 +15,30 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// The breaker as the metric shows it.
+// The states of the breaker in the metric.
 const (
 	closed   = 0
 	halfOpen = 1
 	open     = 2
 )
 
-// leastDelay is how long an open breaker waits at least: 3 s less its jitter.
-const leastDelay = 2400 * time.Millisecond
+// minProbeDelay is the shortest delay of an open breaker: 3 s less the jitter.
+const minProbeDelay = 2400 * time.Millisecond
 
-// call is one that waits to be told how it ends.
+// call is a running call. The test decides how it ends.
 type call struct {
 	request auvious.RoomRequest
 	at      time.Time
 	end     chan<- error
 }
 
-// succeed has the call make its room.
+// succeed makes the room.
 func (c call) succeed() { c.end <- nil }
 
-// fail has the call fail as one that was not done.
+// fail ends the call with [auvious.ErrNotDone].
 func (c call) fail() { c.end <- &auvious.CallError{Kind: auvious.ErrNotDone, Detail: "invented"} }
 
-// controlled is a facade whose every call waits to be told how it ends.
+// controlled returns a facade that sends each call to the channel and waits for its end.
 func controlled() (facade, <-chan call) {
 	calls := make(chan call)
 	return func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
@@ -60,31 +60,31 @@ func controlled() (facade, <-chan call) {
 	}, calls
 }
 
-// awaitBreaker waits until the breaker of our account is in a state. Every change
-// is logged once the metric shows it.
+// awaitBreaker waits until the breaker of [account] is in a state. The worker logs every change after the metric shows
+// it.
 func (r *running) awaitBreaker(state float64) {
-	r.house.tb.Helper()
+	r.harness.tb.Helper()
 	for {
 		line := r.log.Next()
 		if r.metric("roomlink_breaker_state", "account", account) == state {
 			return
 		}
-		roomlinktest.Receive(r.house.tb, line, fmt.Sprintf("a breaker in state %v", state))
+		roomlinktest.Receive(r.harness.tb, line, fmt.Sprintf("a breaker in state %v", state))
 	}
 }
 
-// TestBreaker: it opens after ten failures in a row, nothing is called while it
-// is open, then one call probes, and when that goes well all the others follow.
+// TestBreaker: the breaker opens after ten failures in a row. While it is open, there are no calls. Then one call
+// probes. After a probe succeeds, the other calls follow.
 func TestBreaker(t *testing.T) {
 	t.Parallel()
 	roomlinktest.SkipIfShort(t, "it waits for a breaker to close")
 	const events, threshold = 25, 10
-	h := newHouse(t)
+	h := newHarness(t)
 	for i := range events {
 		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	f, calls := controlled()
-	// One at a time, so that no call is under way when it opens.
+	// One call at a time, so that no call runs when the breaker opens.
 	r := h.start(worker.Config{Accounts: []worker.Account{configured(account, f, concurrency(1))}})
 	var failed time.Time
 	for range threshold {
@@ -96,8 +96,8 @@ func TestBreaker(t *testing.T) {
 	for _, probeEnds := range []func(call){call.fail, call.succeed} {
 		r.awaitBreaker(open)
 		probe := roomlinktest.Receive(t, calls, "a probe")
-		if got := probe.at.Sub(failed); got < leastDelay {
-			t.Errorf("a probe: got it %v after the failure before, want at least %v", got, leastDelay)
+		if got := probe.at.Sub(failed); got < minProbeDelay {
+			t.Errorf("a probe: got it %v after the last failure, want at least %v", got, minProbeDelay)
 		}
 		r.wantMetric(halfOpen, "roomlink_breaker_state")
 		failed = time.Now()
@@ -114,12 +114,11 @@ func TestBreaker(t *testing.T) {
 	r.wantMetric(0, "roomlink_orphans_possible_total")
 }
 
-// TestBreakerProbesSingly: with many slots free and many events waiting, one
-// event is pulled to probe.
+// TestBreakerProbesSingly: the worker pulls one event for a probe, although many slots are free and many events wait.
 func TestBreakerProbesSingly(t *testing.T) {
 	t.Parallel()
 	const events, slots = 40, 4
-	h := newHouse(t)
+	h := newHarness(t)
 	for i := range events {
 		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
@@ -144,7 +143,7 @@ func TestBreakerProbesSingly(t *testing.T) {
 		t.Errorf("pulls beside the probe: got %d, want none", got)
 	}
 	if got := r.metric("roomlink_facade_calls_total"); got > 10+slots {
-		t.Errorf("calls until the breaker opened: got %v, want at most ten and the %d under way", got, slots)
+		t.Errorf("calls until the breaker opened: got %v, want at most ten and the %d that ran", got, slots)
 	}
 	probe.succeed()
 	r.awaitBreaker(closed)
@@ -154,8 +153,8 @@ func TestBreakerProbesSingly(t *testing.T) {
 	h.wantSettled()
 }
 
-// TestAccountRefused: credentials that auvious does not take are no event's
-// fault. The events wait, and are done once the credentials are right again.
+// TestAccountRefused: while auvious refuses the credentials, the events wait. They get their links after the
+// credentials are right again.
 func TestAccountRefused(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -171,7 +170,7 @@ func TestAccountRefused(t *testing.T) {
 			},
 		},
 		{
-			"no token is taken",
+			"every token refused",
 			func(s *simulator.Simulator) {
 				s.Script(func(simulator.Call) *simulator.Answer { return &simulator.Answer{Status: 401} })
 			},
@@ -181,16 +180,16 @@ func TestAccountRefused(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			const events = 5
-			h := newHouse(t)
+			h := newHarness(t)
 			s, client := serve(t, simulator.Config{})
 			test.spoil(s)
-			config := simulated(client)
+			config := simulatedAccount(client)
 			config.Auvious.Concurrency = 1
 			r := h.start(worker.Config{Accounts: []worker.Account{config}})
 			for i := range events {
 				h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 			}
-			r.awaitBreaker(open) // by the first event alone
+			r.awaitBreaker(open) // after one event
 			if got := s.Stats().TokenCalls; got > 2 {
 				t.Errorf("token calls until the breaker opened: got %d, want at most 2", got)
 			}
@@ -212,22 +211,22 @@ func TestAccountRefused(t *testing.T) {
 	}
 }
 
-// wantLine wants a line in the log with some parts.
+// wantLine checks that a line of the log contains all parts.
 func (r *running) wantLine(parts ...string) {
-	r.house.tb.Helper()
+	r.harness.tb.Helper()
 	for line := range strings.Lines(r.log.String()) {
 		if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
 			return
 		}
 	}
-	r.house.tb.Errorf("log: got no line with %q\n%s", parts, r.log)
+	r.harness.tb.Errorf("log: got no line with %q\n%s", parts, r.log)
 }
 
-// TestRefusedEventsKeepTheBreakerClosed: auvious answered, and is well.
-func TestRefusedEventsKeepTheBreakerClosed(t *testing.T) {
+// TestRejectionsKeepTheBreakerClosed: auvious works if it rejects requests.
+func TestRejectionsKeepTheBreakerClosed(t *testing.T) {
 	t.Parallel()
 	const events = 30
-	h := newHouse(t)
+	h := newHarness(t)
 	r := h.startWith(fails(auvious.ErrRejected))
 	for i := range events {
 		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))

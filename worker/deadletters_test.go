@@ -17,14 +17,14 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// TestDeadLetters has auvious fail in every way that ends in a dead letter.
+// TestDeadLetters: auvious fails in every way that leads to a dead letter.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		answer  simulator.Answer
 		account func(*worker.Account)
-		// What the dead letter says; status 0 for no answer.
+		// reason, detail and status are those of the dead letter. detail is part of the text.
 		reason string
 		detail string
 		status int
@@ -49,27 +49,27 @@ func TestDeadLetters(t *testing.T) {
 			detail: "auvious answered without usable links: agentUrl is not an absolute URL (HTTP status 200)",
 		},
 		{
-			name:   "unknown outcome, which is not tried again",
+			name:   "unknown outcome without retries",
 			answer: simulator.Answer{Room: true, Close: simulator.CloseAfterReading},
 			reason: messages.ReasonUnknownOutcome, calls: 1,
 			detail: "the call was sent but not answered",
 		},
 		{
-			name:    "unknown outcome, which is tried twice again",
+			name:    "unknown outcome with two retries",
 			answer:  simulator.Answer{Room: true, Close: simulator.CloseAfterReading},
 			account: func(a *worker.Account) { a.Auvious.UnknownRetries = 2 },
 			reason:  messages.ReasonUnknownOutcome, calls: 3,
 			detail: "the call was sent but not answered",
 		},
 		{
-			name:    "expired, after the one attempt that every event gets",
+			name:    "expired after the first attempt",
 			answer:  simulator.Answer{Status: 503},
 			account: func(a *worker.Account) { a.Auvious.GiveUpAfter = time.Nanosecond },
 			reason:  messages.ReasonExpired, status: 503, calls: 1,
 			detail: "auvious did not carry out the call: temporary failure (HTTP status 503)",
 		},
 		{
-			name:    "expired while the account is not let in",
+			name:    "expired while auvious refuses the account",
 			answer:  simulator.Answer{Status: 401},
 			account: func(a *worker.Account) { a.Auvious.GiveUpAfter = time.Nanosecond },
 			reason:  messages.ReasonExpired, status: 401, calls: 2,
@@ -85,10 +85,10 @@ func TestDeadLetters(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newHarness(t)
 			s, client := serve(t, simulator.Config{})
 			s.Script(func(simulator.Call) *simulator.Answer { return &test.answer })
-			config := simulated(client)
+			config := simulatedAccount(client)
 			if test.account != nil {
 				test.account(&config)
 			}
@@ -120,10 +120,10 @@ func TestDeadLetters(t *testing.T) {
 	}
 }
 
-// TestUnknownOutcomesAreCounted: each may have left a room.
+// TestUnknownOutcomesAreCounted: the worker counts every unknown outcome as a possible orphan room.
 func TestUnknownOutcomesAreCounted(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	r := h.start(worker.Config{Accounts: []worker.Account{
 		configured(account, fails(auvious.ErrUnknownOutcome), unknownRetries(1)),
 	}})
@@ -134,14 +134,14 @@ func TestUnknownOutcomesAreCounted(t *testing.T) {
 	h.wantSettled()
 	r.mustStop()
 	r.wantMetric(2, "roomlink_orphans_possible_total", "cause", "unknown_outcome")
-	r.wantMetric(2, "roomlink_orphans_possible_total") // a retry of our own is no redelivery
+	r.wantMetric(2, "roomlink_orphans_possible_total") // and none with the cause redelivery
 }
 
-// TestRetriedAndDone: what auvious did not do is done later.
-func TestRetriedAndDone(t *testing.T) {
+// TestRetry: the worker retries an event after a temporary failure.
+func TestRetry(t *testing.T) {
 	t.Parallel()
 	statuses := []int{408, 425, 429, 500, 503}
-	h := newHouse(t)
+	h := newHarness(t)
 	s, client := serve(t, simulator.Config{})
 	s.Script(func(call simulator.Call) *simulator.Answer {
 		status, err := strconv.Atoi(call.InteractionID)
@@ -151,7 +151,7 @@ func TestRetriedAndDone(t *testing.T) {
 		return &simulator.Answer{Status: status}
 	})
 	acks := h.acksIf(func(a ack) bool { return a.kind == "+ACK" })
-	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
+	r := h.start(worker.Config{Accounts: []worker.Account{simulatedAccount(client)}})
 	for _, status := range statuses {
 		h.publish(roomlinktest.Started(strconv.Itoa(status)))
 	}
@@ -172,7 +172,7 @@ func TestRetriedAndDone(t *testing.T) {
 	r.wantMetric(0, "roomlink_orphans_possible_total")
 }
 
-// TestBadEvents become dead letters and hold nothing up.
+// TestBadEvents: unreadable events become dead letters and do not delay other events.
 func TestBadEvents(t *testing.T) {
 	t.Parallel()
 	good := string(encoded(t, roomlinktest.Started("call-1")))
@@ -181,7 +181,7 @@ func TestBadEvents(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	tests := []struct {
 		name, token, data string
-		// What the dead letter says.
+		// id and detail are those of the dead letter. detail is part of the text.
 		id, detail string
 	}{
 		{"not JSON", "no-json", "\x00hush", "no-json", "not the JSON"},
@@ -194,20 +194,20 @@ func TestBadEvents(t *testing.T) {
 		{"an empty object", "object", "{}", "object", "specversion"},
 		{"another type", "type", string(encoded(t, roomlinktest.Links("type", 1))), "type", "want \"roomlink.conversation.started.v1\""},
 		{"another version", "version", strings.ReplaceAll(good, "started.v1", "started.v2"), "version", "type"},
-		{"no id of the event", "no-id", strings.Replace(good, `"id":"`, `"ID_":"`, 1), "no-id", "id is empty"},
-		{"of another conversation than its subject", "call-2", good, "call-1", "another conversation"},
-		{"of another account", "call-1", string(encoded(t, foreign)), "call-1", "another conversation"},
+		{"without an id", "no-id", strings.Replace(good, `"id":"`, `"ID_":"`, 1), "no-id", "id is empty"},
+		{"the subject of another conversation", "call-2", good, "call-1", "that of another conversation"},
+		{"the subject of another account", "call-1", string(encoded(t, foreign)), "call-1", "that of another conversation"},
 		{"a template for a token", "{{call_id}}", "{}", messages.Token("{{call_id}}"), "specversion"},
 		{"a token too long for an id", long, "{}", messages.Token(long), "specversion"},
 		{"a hashed token", messages.Token("a b"), "{}", messages.Token("a b"), "specversion"},
 	}
-	h := newHouse(t)
+	h := newHarness(t)
 	for _, test := range tests {
 		h.publishRaw(test.token, []byte(test.data))
 	}
 	h.publish(roomlinktest.Started("call-after"))
 	acks := h.acks()
-	f, calls := signalled(makes())
+	f, calls := recorded(makes())
 	r := h.start(worker.Config{Accounts: []worker.Account{configured(account, f, concurrency(1))}})
 	for i := range tests {
 		wantAck(t, acks, ack{"+TERM", 1, uint64(i + 1)})
@@ -216,7 +216,7 @@ func TestBadEvents(t *testing.T) {
 	h.wantSettled()
 	r.mustStop()
 	if len(calls) != 1 {
-		t.Errorf("calls: got %d, want 1: for the good event", len(calls))
+		t.Errorf("calls: got %d, want 1 for the good event", len(calls))
 	}
 	for _, test := range tests {
 		letter := h.deadLetterOn(test.token)
@@ -225,31 +225,31 @@ func TestBadEvents(t *testing.T) {
 			t.Errorf("%s: got %q after %d attempts with detail %q, want %q after 1 with %q",
 				test.name, letter.InteractionID, letter.Attempts, letter.Detail, test.id, test.detail)
 		}
-		if got, want := compact(t, letter.Event), compact(t, wholeOf(t, test.data)); got != want {
+		if got, want := compact(t, letter.Event), compact(t, preserved(t, test.data)); got != want {
 			t.Errorf("%s: got original %s, want %s", test.name, got, want)
 		}
 	}
 }
 
-// TestDeadLetterIsCleared by links of its generation or a later one.
+// TestDeadLetterIsCleared: links delete a dead letter of their generation or of an earlier one.
 func TestDeadLetterIsCleared(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		id     string
-		of     int // what the dead letter's event replaces
-		renews int // what the event replaces
+		dead   int // the generation that the dead event replaces
+		renews int // the generation that the event replaces
 		linked bool
 		stays  bool
 	}{
 		{id: "same-generation"},
 		{id: "earlier-generation", renews: 1},
-		{id: "later-generation", of: 1, stays: true},
+		{id: "later-generation", dead: 1, stays: true},
 		{id: "redelivery", linked: true},
-		{id: "redelivery-later-generation", of: 1, linked: true, stays: true},
+		{id: "redelivery-later-generation", dead: 1, linked: true, stays: true},
 	}
-	h := newHouse(t)
+	h := newHarness(t)
 	for _, test := range tests {
-		h.bury(test.id, encoded(t, roomlinktest.Renewal(test.id, test.of)))
+		h.storeDeadLetter(test.id, encoded(t, roomlinktest.Renewal(test.id, test.dead)))
 		if test.linked {
 			h.publishLinks(roomlinktest.Links(test.id, 1), 0)
 		}
@@ -264,18 +264,18 @@ func TestDeadLetterIsCleared(t *testing.T) {
 			t.Fatalf("reading the dead letter of %q: %v", test.id, err)
 		}
 		if stays := err == nil; stays != test.stays {
-			t.Errorf("dead letter of %q: got it there: %v, want %v", test.id, stays, test.stays)
+			t.Errorf("dead letter of %q: got it stored: %v, want %v", test.id, stays, test.stays)
 		}
 		h.storedLinks(test.id)
 	}
 }
 
-// TestUnreadableDeadLetter holds no event up whose links are stored.
+// TestUnreadableDeadLetter: an unreadable dead letter does not hold up the event.
 func TestUnreadableDeadLetter(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	subject := roomlinktest.Conversation("call-1").DeadLetterSubject()
-	if _, err := h.store.JetStream().Publish(roomlinktest.Context(t), subject, []byte("no letter")); err != nil {
+	if _, err := h.store.JetStream().Publish(roomlinktest.Context(t), subject, []byte("unreadable")); err != nil {
 		t.Fatalf("publishing: %v", err)
 	}
 	acks := h.acks()
@@ -287,10 +287,10 @@ func TestUnreadableDeadLetter(t *testing.T) {
 	r.wantMetric(1, "roomlink_facade_calls_total")
 }
 
-// TestReplay: a dead letter whose cause is gone ends in links.
+// TestReplay: after the failure has ended, the replay of a dead letter leads to links.
 func TestReplay(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	healthy := make(chan struct{})
 	r := h.startWith(facade(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
 		select {
@@ -319,8 +319,8 @@ func TestReplay(t *testing.T) {
 	h.wantMessages(messages.DeadLettersStream, 0)
 }
 
-// bury stores a dead letter.
-func (h *house) bury(id string, original []byte) {
+// storeDeadLetter stores the dead letter of an event.
+func (h *harness) storeDeadLetter(id string, original []byte) {
 	h.tb.Helper()
 	roomlinktest.PublishDeadLetter(h.tb, h.store, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
 		Conversation: roomlinktest.Conversation(id), Reason: messages.ReasonRejected, Attempts: 1,
@@ -345,17 +345,16 @@ func wantLetter(tb testing.TB, letter messages.DeadLetter, reason string, status
 	}
 }
 
-// wantTimes wants a dead letter's times to be in order, to the millisecond that
-// they are cut to.
+// wantTimes checks that the times of a dead letter are in order. They are truncated to milliseconds.
 func wantTimes(tb testing.TB, letter messages.DeadLetter, began time.Time) {
 	tb.Helper()
 	accepted, tried := letter.AcceptedAt.Time, letter.LastAttemptAt.Time
 	if accepted.Before(began.Add(-time.Millisecond)) || tried.Before(accepted) || tried.After(time.Now()) {
-		tb.Errorf("times: got accepted %v and tried %v, want both in this order and after %v", accepted, tried, began)
+		tb.Errorf("times: got accepted %v and tried %v, want them in this order and after %v", accepted, tried, began)
 	}
 }
 
-// wantOriginal wants a dead letter to hold an event whole.
+// wantOriginal checks that a dead letter contains the whole event.
 func wantOriginal(tb testing.TB, letter messages.DeadLetter, want messages.Event[messages.Started]) {
 	tb.Helper()
 	if got, want := compact(tb, letter.Event), string(encoded(tb, want)); got != want {
@@ -363,9 +362,8 @@ func wantOriginal(tb testing.TB, letter messages.DeadLetter, want messages.Event
 	}
 }
 
-// wholeOf is how a dead letter holds data: an object or a string as it is, and
-// all else as a string.
-func wholeOf(tb testing.TB, data string) json.RawMessage {
+// preserved returns data as a dead letter contains it: an object or a string unchanged, everything else as a string.
+func preserved(tb testing.TB, data string) json.RawMessage {
 	tb.Helper()
 	if json.Valid([]byte(data)) && (data[0] == '{' || data[0] == '"') {
 		return json.RawMessage(data)

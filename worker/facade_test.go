@@ -18,9 +18,8 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// front stands before a simulated auvious and returns a client of it. Room calls
-// are the handler's; if that is nil, and for all else, the simulator's.
-func front(tb testing.TB, config accounts.Rooms, room http.HandlerFunc) (*simulator.Simulator, *auvious.Client) {
+// serveWith starts a simulated auvious, and returns it with a client. If room is not nil, it answers the room calls.
+func serveWith(tb testing.TB, config accounts.Rooms, room http.HandlerFunc) (*simulator.Simulator, *auvious.Client) {
 	tb.Helper()
 	s, err := simulator.New(simulator.Config{})
 	if err != nil {
@@ -44,9 +43,9 @@ func front(tb testing.TB, config accounts.Rooms, room http.HandlerFunc) (*simula
 	return s, client
 }
 
-// TestLyingFacade has auvious answer what is no answer. Each ends in one dead
-// letter after one call, with a possible orphan where the outcome is not known.
-func TestLyingFacade(t *testing.T) {
+// TestBrokenAnswers: each broken answer leads to one dead letter after one call. If the outcome is unknown, the worker
+// counts a possible orphan room.
+func TestBrokenAnswers(t *testing.T) {
 	t.Parallel()
 	const url = "https://auvious.test/t/hush"
 	for _, test := range []struct {
@@ -72,7 +71,7 @@ func TestLyingFacade(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		}, messages.ReasonUnknownOutcome, 200, 1},
-		{"no HTTP", func(w http.ResponseWriter, r *http.Request) {
+		{"not HTTP", func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
@@ -81,16 +80,16 @@ func TestLyingFacade(t *testing.T) {
 			_, _ = io.WriteString(conn, "220 auvious ESMTP\r\n")
 			_ = conn.Close()
 		}, messages.ReasonUnknownOutcome, 0, 1},
-		{"truncated JSON", says(`{"agentUrl":"` + url + `","recordingUrl":"","ticketUrl":"` + url), messages.ReasonBadAnswer, 200, 0},
-		{"HTML", says("<!doctype html><title>Sign in</title>" + url), messages.ReasonBadAnswer, 200, 0},
-		{"wrong types", says(`{"agentUrl":["` + url + `"],"recordingUrl":0,"ticketUrl":{"url":"` + url + `"}}`), messages.ReasonBadAnswer, 200, 0},
-		{"100 MiB", says(`{"agentUrl":"` + strings.Repeat("hush", 25<<20) + `"}`), messages.ReasonBadAnswer, 200, 0},
+		{"truncated JSON", answers(`{"agentUrl":"` + url + `","recordingUrl":"","ticketUrl":"` + url), messages.ReasonBadAnswer, 200, 0},
+		{"HTML", answers("<!doctype html><title>Sign in</title>" + url), messages.ReasonBadAnswer, 200, 0},
+		{"wrong types", answers(`{"agentUrl":["` + url + `"],"recordingUrl":0,"ticketUrl":{"url":"` + url + `"}}`), messages.ReasonBadAnswer, 200, 0},
+		{"100 MiB", answers(`{"agentUrl":"` + strings.Repeat("hush", 25<<20) + `"}`), messages.ReasonBadAnswer, 200, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
-			_, client := front(t, accounts.Rooms{Timeout: time.Second}, test.answer)
-			r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
+			h := newHarness(t)
+			_, client := serveWith(t, accounts.Rooms{Timeout: time.Second}, test.answer)
+			r := h.start(worker.Config{Accounts: []worker.Account{simulatedAccount(client)}})
 			h.publish(roomlinktest.Started("call-1"))
 			letter := h.deadLetter("call-1")
 			h.wantSettled()
@@ -106,8 +105,8 @@ func TestLyingFacade(t *testing.T) {
 	}
 }
 
-// says is a handler that answers 200 with a body.
-func says(body string) http.HandlerFunc {
+// answers returns a handler that answers 200 with a body.
+func answers(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
@@ -115,11 +114,10 @@ func says(body string) http.HandlerFunc {
 	}
 }
 
-// TestRedirectingFacade: a redirect is not followed, least of all with the token.
-// The event waits until auvious answers itself again.
+// TestRedirectingFacade: the client does not follow a redirect. The worker retries the event.
 func TestRedirectingFacade(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	visits := make(chan string, 64)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		visits <- r.Method + " with " + r.Header.Get("Authorization")
@@ -135,7 +133,7 @@ func TestRedirectingFacade(t *testing.T) {
 			Status: statuses[call.Number-1], Header: http.Header{"Location": {elsewhere.URL + "/security/facades/room"}},
 		}
 	})
-	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
+	r := h.start(worker.Config{Accounts: []worker.Account{simulatedAccount(client)}})
 	h.publish(roomlinktest.Started("call-1"))
 	h.links("call-1")
 	h.wantSettled()
@@ -148,19 +146,19 @@ func TestRedirectingFacade(t *testing.T) {
 	r.wantMetric(0, "roomlink_orphans_possible_total")
 }
 
-// TestRefusedStorm: 64 calls are under way when auvious takes no token any more.
-// They ask for at most one more, the breaker opens, and no event is lost.
+// TestRefusedStorm: auvious refuses the token while 64 calls run. They fetch few new tokens, the breaker opens, and no
+// event is lost.
 func TestRefusedStorm(t *testing.T) {
 	t.Parallel()
-	const callers, mostTokens = 64, 3
-	h := newHouse(t)
+	const callers, maxTokens = 64, 3
+	h := newHarness(t)
 	s, client := serve(t, simulator.Config{})
 	asked, answer := make(chan struct{}, 2*callers), make(chan struct{})
 	s.Script(func(simulator.Call) *simulator.Answer {
 		asked <- struct{}{}
 		return &simulator.Answer{Status: http.StatusUnauthorized, Wait: answer}
 	})
-	config := simulated(client)
+	config := simulatedAccount(client)
 	config.Auvious.Concurrency = callers
 	r := h.start(worker.Config{Accounts: []worker.Account{config}})
 	for i := range callers {
@@ -171,8 +169,8 @@ func TestRefusedStorm(t *testing.T) {
 	}
 	close(answer)
 	r.awaitBreaker(open)
-	if got := s.Stats().TokenCalls; got > mostTokens {
-		t.Errorf("token calls: got %d, want at most %d", got, mostTokens)
+	if got := s.Stats().TokenCalls; got > maxTokens {
+		t.Errorf("token calls: got %d, want at most %d", got, maxTokens)
 	}
 	s.Script(nil)
 	for i := range callers {
@@ -181,19 +179,19 @@ func TestRefusedStorm(t *testing.T) {
 	h.wantSettled()
 	r.mustStop()
 	h.wantMessages(messages.DeadLettersStream, 0)
-	if stats := s.Stats(); stats.RoomsMade != callers || stats.TokenCalls > mostTokens+1 {
-		t.Errorf("got %d rooms with %d token calls, want %d with at most %d", stats.RoomsMade, stats.TokenCalls, callers, mostTokens+1)
+	if stats := s.Stats(); stats.RoomsMade != callers || stats.TokenCalls > maxTokens+1 {
+		t.Errorf("got %d rooms with %d token calls, want %d with at most %d", stats.RoomsMade, stats.TokenCalls, callers, maxTokens+1)
 	}
 }
 
-// TestTokenEndpointDown: while the token lives nobody needs the endpoint. Once it
-// does not, the events wait for the endpoint.
+// TestTokenEndpointDown: with a valid token, calls succeed without the token endpoint. Without one, the events wait for
+// the endpoint.
 func TestTokenEndpointDown(t *testing.T) {
 	t.Parallel()
 	const events = 20
-	h := newHouse(t)
+	h := newHarness(t)
 	s, client := serve(t, simulator.Config{})
-	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
+	r := h.start(worker.Config{Accounts: []worker.Account{simulatedAccount(client)}})
 	h.publish(roomlinktest.Started("first"))
 	h.links("first")
 	if err := s.SetFaults(simulator.Faults{TokenStatus: http.StatusServiceUnavailable}); err != nil {
@@ -207,7 +205,7 @@ func TestTokenEndpointDown(t *testing.T) {
 	}
 	r.wantMetric(0, "roomlink_facade_calls_total", "outcome", "account_refused")
 	if got := s.Stats().TokenCalls; got != 1 {
-		t.Errorf("token calls while the token lives: got %d, want 1", got)
+		t.Errorf("token calls with a valid token: got %d, want 1", got)
 	}
 
 	s.RevokeTokens()

@@ -19,24 +19,24 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// troubled is the account that has the trouble of these tests; [account] has none.
+// troubled is the account that fails in these tests. [account] works.
 const troubled = "troubled"
 
-// TestTroubleStaysInItsAccount: while an account can do nothing, events of another
-// one of the same worker get their links, and when the trouble ends its own do.
-func TestTroubleStaysInItsAccount(t *testing.T) {
+// TestAccountsAreIsolated: while an account fails, the events of another account of the same worker get their links.
+// After the failure has ended, so do its own.
+func TestAccountsAreIsolated(t *testing.T) {
 	t.Parallel()
 	const flood, others = 2000, 50
 	for _, test := range []struct {
 		name   string
 		events int
-		// spoil gives the trouble to an auvious, and returns what ends it.
+		// spoil makes an auvious fail. mend ends that.
 		spoil func(*testing.T, *simulator.Simulator) (mend func())
 	}{
 		{"outage", 30, func(t *testing.T, s *simulator.Simulator) func() {
 			return faulty(t, s, simulator.Faults{RoomStatus: http.StatusServiceUnavailable})
 		}},
-		{"a flood into calls that hang", flood, func(_ *testing.T, s *simulator.Simulator) func() {
+		{"many calls that hang", flood, func(_ *testing.T, s *simulator.Simulator) func() {
 			answer := make(chan struct{})
 			s.Script(func(simulator.Call) *simulator.Answer { return &simulator.Answer{Wait: answer} })
 			return func() { close(answer) }
@@ -53,18 +53,18 @@ func TestTroubleStaysInItsAccount(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
-			// What hangs here hangs until it is told otherwise.
-			s, client := front(t, accounts.Rooms{Timeout: time.Hour}, nil)
+			h := newHarness(t)
+			// Without a timeout, because mend ends the calls that hang.
+			s, client := serveWith(t, accounts.Rooms{Timeout: time.Hour}, nil)
 			mend := sync.OnceFunc(test.spoil(t, s))
-			t.Cleanup(mend) // or the server would wait for its calls
-			trouble := simulated(client)
+			t.Cleanup(mend) // or the server waits for its calls
+			trouble := simulatedAccount(client)
 			trouble.Name = troubled
 			r := h.start(worker.Config{Accounts: []worker.Account{trouble, configured(account, makes())}})
 			for i := range test.events {
 				h.publish(of(troubled, fmt.Sprintf("call-%d", i)))
 			}
-			r.awaitMetric("a call of the account in trouble", 1, func() float64 {
+			r.awaitMetric("a call of the failing account", 1, func() float64 {
 				return float64(s.Stats().TokenCalls)
 			})
 			for i := range others {
@@ -73,7 +73,7 @@ func TestTroubleStaysInItsAccount(t *testing.T) {
 			for i := range others {
 				h.links(fmt.Sprintf("call-%d", i))
 			}
-			// Nothing has moved there, and nothing of it is lost.
+			// The failing account has no links yet, and no dead letters.
 			h.wantMessages(messages.LinksStream, others)
 			h.wantMessages(messages.DeadLettersStream, 0)
 			mend()
@@ -90,12 +90,11 @@ func TestTroubleStaysInItsAccount(t *testing.T) {
 	}
 }
 
-// TestPoisonStaysInItsAccount: events that cannot be read, and those that auvious
-// refuses, hold up neither another account nor the good ones behind them.
-func TestPoisonStaysInItsAccount(t *testing.T) {
+// TestPoisonIsIsolated: unreadable and rejected events delay neither another account nor the good events behind them.
+func TestPoisonIsIsolated(t *testing.T) {
 	t.Parallel()
 	const poison, good = 200, 20
-	h := newHouse(t)
+	h := newHarness(t)
 	refuse := make(chan struct{})
 	choosy := facade(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
 		if request.CustomerID == "poison" {
@@ -106,7 +105,7 @@ func TestPoisonStaysInItsAccount(t *testing.T) {
 	})
 	for i := range poison {
 		if i%2 == 0 {
-			h.publishRawFor(troubled, fmt.Sprintf("poison-%d", i), []byte("\x00 no event"))
+			h.publishRawFor(troubled, fmt.Sprintf("poison-%d", i), []byte("\x00 unreadable"))
 			continue
 		}
 		event := of(troubled, fmt.Sprintf("poison-%d", i))
@@ -137,13 +136,13 @@ func TestPoisonStaysInItsAccount(t *testing.T) {
 	r.wantMetric(closed, "roomlink_breaker_state")
 }
 
-// TestRotatedSecret: auvious takes another secret from now on. The events wait,
-// and are done when the account is given the right one, without a dead letter.
+// TestRotatedSecret: auvious wants another secret. The events wait until the account gets it, and none becomes a dead
+// letter.
 func TestRotatedSecret(t *testing.T) {
 	t.Parallel()
 	roomlinktest.SkipIfShort(t, "it waits for a breaker to close")
 	const before, while = 10, 100
-	h := newHouse(t)
+	h := newHarness(t)
 	s, err := simulator.New(simulator.Config{})
 	if err != nil {
 		t.Fatalf("making a simulator: %v", err)
@@ -153,7 +152,7 @@ func TestRotatedSecret(t *testing.T) {
 		client := newClient(t, accounts.Rooms{
 			URL: url, ClientID: simulator.DefaultClientID, ClientSecret: secret.String(word),
 		})
-		return []worker.Account{simulated(client)}
+		return []worker.Account{simulatedAccount(client)}
 	}
 	r := h.start(worker.Config{Accounts: withSecret(simulator.DefaultClientSecret)})
 	for i := range before {
@@ -168,7 +167,7 @@ func TestRotatedSecret(t *testing.T) {
 	}
 	r.awaitBreaker(open)
 	probes := r.metric("roomlink_facade_calls_total", "outcome", "account_refused")
-	r.awaitMetric("a probe in vain", probes+1, func() float64 {
+	r.awaitMetric("a failed probe", probes+1, func() float64 {
 		return r.metric("roomlink_facade_calls_total", "outcome", "account_refused")
 	})
 	h.wantMessages(messages.ConversationsStream, while)
@@ -177,7 +176,7 @@ func TestRotatedSecret(t *testing.T) {
 	if err := r.SetAccounts(withSecret("rotated")); err != nil {
 		t.Fatalf("setting accounts: %v", err)
 	}
-	r.wantMetric(closed, "roomlink_breaker_state") // that of the account as it is now
+	r.wantMetric(closed, "roomlink_breaker_state") // of the changed account
 	for i := range while {
 		h.links(fmt.Sprintf("while-%d", i))
 	}
@@ -190,7 +189,7 @@ func TestRotatedSecret(t *testing.T) {
 	}
 }
 
-// faulty sets faults, and returns what ends them.
+// faulty sets faults. mend ends them.
 func faulty(tb testing.TB, s *simulator.Simulator, faults simulator.Faults) (mend func()) {
 	tb.Helper()
 	set := func(faults simulator.Faults) {
@@ -202,24 +201,23 @@ func faulty(tb testing.TB, s *simulator.Simulator, faults simulator.Faults) (men
 	return func() { set(simulator.Faults{}) }
 }
 
-// of is an event of another account.
+// of returns an event of an account.
 func of(name, id string) messages.Event[messages.Started] {
 	event := roomlinktest.Started(id)
 	event.Data.Account = name
 	return event
 }
 
-// publishRawFor stores what is no event of ours, for an account.
-func (h *house) publishRawFor(name, token string, data []byte) {
+// publishRawFor stores any data on the subject of an account and a token.
+func (h *harness) publishRawFor(name, token string, data []byte) {
 	h.tb.Helper()
 	if _, err := h.store.JetStream().Publish(roomlinktest.Context(h.tb), "roomlink.conversations."+name+"."+token, data); err != nil {
 		h.tb.Fatalf("publishing on %q: %v", token, err)
 	}
 }
 
-// wantSettledFor waits until the queue is empty and nothing of an account is
-// pending.
-func (h *house) wantSettledFor(name string) {
+// wantSettledFor waits until the queue is empty, and checks that no acknowledgement of an account is pending.
+func (h *harness) wantSettledFor(name string) {
 	h.tb.Helper()
 	h.await("an empty queue", func() bool {
 		stream, err := h.store.JetStream().Stream(roomlinktest.Context(h.tb), messages.ConversationsStream)
@@ -234,14 +232,14 @@ func (h *house) wantSettledFor(name string) {
 	}
 }
 
-// awaitMetric waits until a figure is large enough.
+// awaitMetric waits until a figure is at least want.
 func (r *running) awaitMetric(what string, want float64, figure func() float64) {
-	r.house.tb.Helper()
-	r.house.await(what, func() bool { return figure() >= want })
+	r.harness.tb.Helper()
+	r.harness.await(what, func() bool { return figure() >= want })
 }
 
-// listen serves a handler until the test ends, and returns its address.
-func (h *house) listen(handler http.Handler) (url string) {
+// listen serves a handler until the test ends. It returns the URL.
+func (h *harness) listen(handler http.Handler) (url string) {
 	h.tb.Helper()
 	server := httptest.NewServer(handler)
 	h.tb.Cleanup(server.Close)

@@ -14,29 +14,16 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// What the model found, told without chance.
+// These tests repeat histories that [TestModel] found.
 
-const (
-	// deadLettersAreTakenBack says that a worker that stored a dead letter looks for
-	// links of another delivery, and deletes its own then (settle.go).
-	deadLettersAreTakenBack = true
-	// replaysTellDeadEvents says that a replay refuses with [store.ErrWaiting] while
-	// the event waits that the dead letter is of (messages/deadletters.go).
-	replaysTellDeadEvents = true
-)
-
-// TestDeadLetterAfterLinks: while a call was under way, another delivery of its
-// event brought it to its links. However the call ends, the event has its links
-// and no dead letter beside them.
+// TestDeadLetterAfterLinks: another delivery of an event stores its links during the call. However the call ends, the
+// event has links and no dead letter.
 func TestDeadLetterAfterLinks(t *testing.T) {
 	t.Parallel()
-	if !deadLettersAreTakenBack {
-		t.Skip("dead letters are not taken back yet")
-	}
 	for _, kind := range []auvious.Kind{auvious.ErrRejected, auvious.ErrBadAnswer, auvious.ErrUnknownOutcome} {
 		t.Run(kind.Error(), func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newHarness(t)
 			r := h.startWith(facade(func(context.Context, auvious.RoomRequest) (auvious.Room, error) {
 				h.publishLinks(roomlinktest.Links("call-1", 1), 0)
 				return auvious.Room{}, &auvious.CallError{Kind: kind, Detail: "invented"}
@@ -54,19 +41,16 @@ func TestDeadLetterAfterLinks(t *testing.T) {
 	}
 }
 
-// TestReplayBeforeItsEventIsGone: a worker stores the dead letter, then takes the
-// event out. A replay in between must not take the waiting event for its own, or
-// nothing of the two is left.
-func TestReplayBeforeItsEventIsGone(t *testing.T) {
+// TestReplayOfAWaitingEvent: a worker stores a dead letter and then removes the event. A replay between the two must not
+// mistake the dead event for its own. Otherwise it deletes the dead letter, the worker removes the event, and nothing
+// is left.
+func TestReplayOfAWaitingEvent(t *testing.T) {
 	t.Parallel()
-	if !replaysTellDeadEvents {
-		t.Skip("a replay takes a dead event for its own yet")
-	}
-	h := newHouse(t)
+	h := newHarness(t)
 	h.publish(roomlinktest.Started("call-1"))
 	consumer, err := store.ProvisionConsumer(roomlinktest.Context(t), h.store.JetStream(), account)
 	if err != nil {
-		t.Fatalf("providing the consumer: %v", err)
+		t.Fatalf("provisioning the consumer: %v", err)
 	}
 	msg, err := consumer.Next(jetstream.FetchContext(roomlinktest.Context(t)))
 	if err != nil {
@@ -74,7 +58,7 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 	}
 	meta, err := msg.Metadata()
 	if err != nil {
-		t.Fatalf("reading what the broker says of the event: %v", err)
+		t.Fatalf("reading the metadata of the event: %v", err)
 	}
 	roomlinktest.PublishDeadLetter(t, h.store, messages.NewEvent(messages.At(time.Now()), messages.DeadLetter{
 		Conversation: roomlinktest.Conversation("call-1"), Reason: messages.ReasonRejected, Attempts: 1,
@@ -85,14 +69,14 @@ func TestReplayBeforeItsEventIsGone(t *testing.T) {
 		t.Fatalf("reading the dead letter: %v", err)
 	}
 	if outcome, err := h.store.Replay(roomlinktest.Context(t), stored); err != nil && !errors.Is(err, store.ErrWaiting) {
-		t.Fatalf("replaying: got %v and error %v, want it done or refused", outcome, err)
+		t.Fatalf("replaying: got %v and error %v, want an outcome or ErrWaiting", outcome, err)
 	}
 	if err := msg.TermWithReason(messages.ReasonRejected); err != nil {
-		t.Fatalf("taking the event out: %v", err)
+		t.Fatalf("removing the event: %v", err)
 	}
 	h.await("the end of the delivery", func() bool { return h.consumer().NumAckPending == 0 })
 	state, err := h.store.State(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), time.Now())
 	if err != nil || state.Status == store.StatusUnknown {
-		t.Errorf("state: got %q and error %v, want the event waiting or its dead letter: one of the two is lost", state.Status, err)
+		t.Errorf("state: got %q and error %v, want the event or its dead letter", state.Status, err)
 	}
 }

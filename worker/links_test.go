@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -16,12 +17,12 @@ import (
 	"roomlink/worker/auvious"
 )
 
-func TestLinksOfAConversation(t *testing.T) {
+func TestLinks(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	s, client := serve(t, simulator.Config{ApplicationID: "app-1"})
 	acks := h.acks()
-	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
+	r := h.start(worker.Config{Accounts: []worker.Account{simulatedAccount(client)}})
 	event := roomlinktest.Started("call-1")
 	event.TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	h.publish(event)
@@ -32,7 +33,7 @@ func TestLinksOfAConversation(t *testing.T) {
 	}
 	links := decode[messages.Links](t, msg)
 	if links.AgentURL == "" || links.TicketURL == "" || links.RecordingURL != "" {
-		t.Errorf("links: got %+v, want the simulator's, which has no recording", links)
+		t.Errorf("links: got %+v, want those of the simulator, without a recording", links)
 	}
 	if got := links.ExpiresAt.Sub(links.CreatedAt.Time); got != 4*time.Hour {
 		t.Errorf("lifetime of the ticket: got %v, want 4h", got)
@@ -66,16 +67,16 @@ func TestLinksOfAConversation(t *testing.T) {
 	}
 }
 
-// TestCallersOwnFields go to auvious in place of the account's, and travel with
-// the links, so that a renewal can use them.
-func TestCallersOwnFields(t *testing.T) {
+// TestCallersFields: the fields of the event replace those of the account in the call. The links contain them, so that a
+// renewal can use them.
+func TestCallersFields(t *testing.T) {
 	t.Parallel()
 	hour, zero := int64(3600), int64(0)
 	for _, test := range []struct {
 		name     string
 		options  messages.RoomOptions
 		request  string
-		lifetime time.Duration // 0: unknown
+		lifetime time.Duration // 0 for unknown
 	}{
 		{
 			"all",
@@ -95,7 +96,7 @@ func TestCallersOwnFields(t *testing.T) {
 			4 * time.Hour,
 		},
 		{
-			"an explicit 0, which only auvious understands",
+			"an explicit 0",
 			messages.RoomOptions{TicketExpirationSeconds: &zero},
 			`{"applicationId":"app-1","cdestination":"standalone","customerId":"contact-42","interactionId":"call-1",` +
 				`"organizationId":"org-1","ticketExpirationSeconds":0,"urlBase":"https://auvious.video"}`,
@@ -104,16 +105,16 @@ func TestCallersOwnFields(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newHarness(t)
 			s, client := serve(t, simulator.Config{})
-			h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
+			h.start(worker.Config{Accounts: []worker.Account{simulatedAccount(client)}})
 			event := roomlinktest.Started("call-1")
 			event.Data.RoomOptions = test.options
 			h.publish(event)
 			links := h.links("call-1")
 			wantRequest(t, s, "call-1", test.request)
 			if got, want := encode(t, links.RoomOptions), encode(t, test.options); got != want {
-				t.Errorf("the caller's own fields: got %s, want %s", got, want)
+				t.Errorf("the caller's fields: got %s, want %s", got, want)
 			}
 			switch {
 			case test.lifetime == 0 && !links.ExpiresAt.IsZero():
@@ -125,11 +126,37 @@ func TestCallersOwnFields(t *testing.T) {
 	}
 }
 
-// TestInteractionIDs of every shape arrive whole in the body, and as a token in
-// the subject.
+// TestWholeRequest: the links of an event, and the event in its dead letter, contain every field of its request.
+func TestWholeRequest(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	rejects := fails(auvious.ErrRejected)
+	h.startWith(facade(func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+		if request.InteractionID == "dead" {
+			return rejects(ctx, request)
+		}
+		return roomOf(request), nil
+	}))
+	for _, id := range []string{"linked", "dead"} {
+		event := roomlinktest.Started(id)
+		event.Data.Request = roomlinktest.FullRequest(t, id)
+		h.publish(event)
+	}
+	original, err := h.deadLetter("dead").Started()
+	if err != nil {
+		t.Fatalf("decoding the event of the dead letter: %v", err)
+	}
+	for id, got := range map[string]messages.Request{"linked": h.links("linked").Request, "dead": original.Data.Request} {
+		if want := roomlinktest.FullRequest(t, id); !reflect.DeepEqual(got, want) {
+			t.Errorf("request of %q: got %s, want %s", id, encode(t, got), encode(t, want))
+		}
+	}
+}
+
+// TestInteractionIDs: links contain the interaction id unchanged, whatever its characters.
 func TestInteractionIDs(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.startWith(makes())
 	for _, id := range []string{"call-1", "a.b *>", "Ünïcödé ✓", strings.Repeat("x", 256), "~"} {
 		h.publish(roomlinktest.Started(id))
@@ -140,26 +167,26 @@ func TestInteractionIDs(t *testing.T) {
 	h.wantSettled()
 }
 
-// TestWorkThatIsDone is found done: no call is made for it.
-func TestWorkThatIsDone(t *testing.T) {
+// TestStoredLinks: the worker makes no call for an event that has its links already.
+func TestStoredLinks(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		id     string
-		stored int // the generation of the links that are there
-		renews int // what the event replaces
+		stored int // the generation of the stored links
+		renews int // the generation that the event replaces
 	}{
 		{"a redelivery", 1, 0},
 		{"a redelivered renewal", 2, 1},
 		{"a late duplicate of the first after a renewal", 2, 0},
 		{"a late duplicate of a renewal after another", 3, 1},
 	}
-	h := newHouse(t)
+	h := newHarness(t)
 	for _, test := range tests {
 		h.publishLinks(roomlinktest.Links(test.id, test.stored), 0)
 		h.publish(roomlinktest.Renewal(test.id, test.renews))
 	}
 	acks := h.acks()
-	f, calls := signalled(makes())
+	f, calls := recorded(makes())
 	r := h.startWith(f)
 	for range tests {
 		if got := roomlinktest.Receive(t, acks, "an acknowledgement"); got.kind != "+ACK" || got.delivery != 1 {
@@ -173,7 +200,7 @@ func TestWorkThatIsDone(t *testing.T) {
 	}
 	for i, test := range tests {
 		if got := h.storedLinks(test.id).Sequence; got != uint64(i+1) {
-			t.Errorf("links of %q: got those at sequence %d, want those that were there at %d", test.id, got, i+1)
+			t.Errorf("links of %q: got those at sequence %d, want the stored ones at %d", test.id, got, i+1)
 		}
 	}
 	r.wantMetric(float64(len(tests)), "roomlink_events_settled_total", "outcome", "already_linked")
@@ -181,12 +208,12 @@ func TestWorkThatIsDone(t *testing.T) {
 	r.wantMetric(0, "roomlink_orphans_possible_total")
 }
 
-// TestRenewal makes the next generation, once.
+// TestRenewal: a renewal makes the next generation once.
 func TestRenewal(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	s, client := serve(t, simulator.Config{})
-	h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
+	h.start(worker.Config{Accounts: []worker.Account{simulatedAccount(client)}})
 	acks := h.acks()
 	for generation := 1; generation <= 3; generation++ {
 		h.publish(roomlinktest.Renewal("call-1", generation-1))
@@ -196,7 +223,7 @@ func TestRenewal(t *testing.T) {
 			t.Errorf("generation: got %d, want %d", got, generation)
 		}
 	}
-	// A second renewal of a generation, with an id that the broker does not know.
+	// A second renewal of a generation, published with a new message id.
 	again := roomlinktest.Renewal("call-1", 2)
 	data, err := again.Encode()
 	if err != nil {
@@ -212,16 +239,16 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
-// TestTwoWorkers share an account's events, and make one room for each.
+// TestTwoWorkers: two workers share the events of an account, and make one room for each.
 func TestTwoWorkers(t *testing.T) {
 	t.Parallel()
 	const events = 200
-	h := newHouse(t)
+	h := newHarness(t)
 	s, client := serve(t, simulator.Config{})
 	acks := h.acks()
 	workers := []*running{
-		h.start(worker.Config{Accounts: []worker.Account{simulated(client)}}),
-		h.start(worker.Config{Accounts: []worker.Account{simulated(client)}}),
+		h.start(worker.Config{Accounts: []worker.Account{simulatedAccount(client)}}),
+		h.start(worker.Config{Accounts: []worker.Account{simulatedAccount(client)}}),
 	}
 	var publishing sync.WaitGroup
 	for i := range events {
@@ -253,26 +280,26 @@ func TestTwoWorkers(t *testing.T) {
 	}
 }
 
-// TestAccountsAreApart: one whose facade stands still does not hold up another,
-// and a worker takes no events but its accounts'.
-func TestAccountsAreApart(t *testing.T) {
+// TestAccountsAreIndependent: an account with a blocked facade does not delay another one. The worker leaves the events
+// of other accounts in the queue.
+func TestAccountsAreIndependent(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	release := make(chan struct{})
-	stuck, calls := signalled(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+	blocked, calls := recorded(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
 		<-release
 		return roomOf(request), nil
 	})
 	h.start(worker.Config{Accounts: []worker.Account{
-		configured("stuck", stuck, concurrency(1)),
+		configured("blocked", blocked, concurrency(1)),
 		configured(account, makes()),
 	}})
-	for _, name := range []string{"stuck", "nobodys"} {
+	for _, name := range []string{"blocked", "unknown"} {
 		event := roomlinktest.Started("call-1")
 		event.Data.Account = name
 		h.publish(event)
 	}
-	roomlinktest.Receive(t, calls, "the call that stands still")
+	roomlinktest.Receive(t, calls, "the blocked call")
 	for i := range 20 {
 		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
@@ -280,21 +307,21 @@ func TestAccountsAreApart(t *testing.T) {
 		h.links(fmt.Sprintf("call-%d", i))
 	}
 	if got := len(calls); got != 0 {
-		t.Errorf("more calls of the other account: got %d, want none", got)
+		t.Errorf("more calls of the blocked account: got %d, want none", got)
 	}
 	close(release)
-	h.next(messages.LinksStream, "roomlink.links.stuck.call-1")
-	h.await("the one event that is nobody's", func() bool {
+	h.next(messages.LinksStream, "roomlink.links.blocked.call-1")
+	h.await("a queue with only the event of the unknown account", func() bool {
 		stream, err := h.store.JetStream().Stream(roomlinktest.Context(t), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 1
 	})
 }
 
-// TestConcurrency: never more calls at once than allowed, and as many as that.
+// TestConcurrency: the worker makes as many calls at once as allowed, and not more.
 func TestConcurrency(t *testing.T) {
 	t.Parallel()
-	const most, events = 3, 12
-	h := newHouse(t)
+	const limit, events = 3, 12
+	h := newHarness(t)
 	release := make(chan struct{})
 	entered := make(chan struct{}, events)
 	var mu sync.Mutex
@@ -314,24 +341,24 @@ func TestConcurrency(t *testing.T) {
 	for i := range events {
 		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
-	r := h.start(worker.Config{Accounts: []worker.Account{configured(account, f, concurrency(most))}})
-	for range most {
+	r := h.start(worker.Config{Accounts: []worker.Account{configured(account, f, concurrency(limit))}})
+	for range limit {
 		roomlinktest.Receive(t, entered, "a call")
 	}
-	if got := h.consumer().NumAckPending; got != most {
-		t.Errorf("events held: got %d, want %d: one is pulled for a free slot alone", got, most)
+	if got := h.consumer().NumAckPending; got != limit {
+		t.Errorf("held events: got %d, want %d", got, limit)
 	}
-	r.wantMetric(most, "roomlink_events_in_flight")
+	r.wantMetric(limit, "roomlink_events_in_flight")
 	close(release)
 	h.wantSettled()
 	r.mustStop()
-	if highest != most {
-		t.Errorf("calls at once: got %d, want %d", highest, most)
+	if highest != limit {
+		t.Errorf("calls at once: got %d, want %d", highest, limit)
 	}
 	r.wantMetric(0, "roomlink_events_in_flight")
 }
 
-// wantRequest compares the body of the only room call for a conversation.
+// wantRequest compares the body of the only room call of a conversation.
 func wantRequest(tb testing.TB, s *simulator.Simulator, id, want string) {
 	tb.Helper()
 	requests := s.Requests(id)

@@ -30,70 +30,66 @@ import (
 )
 
 const (
-	// modelLanes run at once, as most of their time is waiting.
+	// modelLanes is the number of histories that run at once. They mostly wait.
 	modelLanes = 6
-	// modelChecks is how many histories a lane tries, unless the flag rapid.checks
-	// says so.
+	// modelChecks is the number of histories of a lane, unless the flag rapid.checks sets it.
 	modelChecks = 18
-	// modelAckWait is shorter than the signs of life are apart: what is held longer
-	// is delivered to somebody else besides.
+	// modelAckWait is shorter than the interval of the keepalive. So the broker delivers a long-held event a second time.
 	modelAckWait = 300 * time.Millisecond
-	// modelSpeed is how many times faster the broker's delays pass.
+	// modelSpeed divides the delays of retries.
 	modelSpeed = 200
-	// modelTick is how often a history looks whether it may go on. Looking without a
-	// pause would take the processors from what it waits for.
+	// modelTick is the interval between two checks of a condition. Without it, the checks would occupy the processors.
 	modelTick = 5 * time.Millisecond
-	// modelEnd is how long what waits may wait after all trouble has ended.
-	modelEnd = 30 * time.Second
+	// modelTimeout bounds every wait.
+	modelTimeout = 30 * time.Second
 )
 
-// fate is how a call of the facade ends.
-type fate string
+// ending is how a call of the facade ends.
+type ending string
 
-// The fates of a call: every row of the table, and one that takes until somebody
-// lets it go on.
+// The endings of a call. A held call waits until the history releases it.
 const (
-	makesRoom     fate = "makes a room"
-	isRejected    fate = "rejected"
-	isBadAnswer   fate = "bad answer"
-	isNotDone     fate = "not done"
-	isNotLetIn    fate = "not let in"
-	losesAnswer   fate = "makes a room and loses the answer"
-	losesRequest  fate = "loses the request"
-	isHeld        fate = "is held, and makes a room"
-	isHeldInVain  fate = "is held, and rejected"
-	isHeldUnknown fate = "is held, and loses the answer"
+	makesRoom      ending = "makes a room"
+	isRejected     ending = "rejected"
+	isBadAnswer    ending = "bad answer"
+	isNotDone      ending = "not done"
+	refusesAccount ending = "refuses the account"
+	losesAnswer    ending = "makes a room and loses the answer"
+	losesRequest   ending = "loses the request"
+	isHeld         ending = "is held, then makes a room"
+	isHeldRejected ending = "is held, then rejected"
+	isHeldUnknown  ending = "is held, then makes a room and loses the answer"
 )
 
-// deed is a step of a history.
-type deed struct {
-	// What is started, duplicated, renewed, replayed, released, awaited or crashed.
-	What string
-	// Of is the conversation, or the worker that crashes.
+// step is a step of a history.
+type step struct {
+	// Name says what happens.
+	Name string
+	// Of is the number of the conversation, or of the worker that crashes.
 	Of int
 }
 
-// plan is a history before it happens.
+// plan is the plan of a history.
 type plan struct {
 	Concurrency    int
 	UnknownRetries int
-	// GivesUp at the first failure that could be tried again.
+	// GivesUp makes the give-up time so short that no failed call is retried.
 	GivesUp bool
-	// Fates of the calls for each conversation; those after them make rooms.
-	Fates [][]fate
-	// LostAcks and LostPubAcks say which of the first ones do not arrive: of
-	// events, and of what the workers store.
+	// Endings are those of the first calls for each conversation. Later calls make rooms.
+	Endings [][]ending
+	// LostAcks and LostPubAcks say which of the first acknowledgements are lost: those of events, and those of what the
+	// workers store.
 	LostAcks, LostPubAcks []bool
-	Deeds                 []deed
+	Steps                 []step
 }
 
-// plans are all histories. Those of which two calls or two workers meet are many.
+// plans generates plans. Concurrent calls and workers are frequent in them.
 var plans = rapid.Custom(func(t *rapid.T) plan {
-	fates := rapid.SampledFrom([]fate{
+	endings := rapid.SampledFrom([]ending{
 		makesRoom, makesRoom, isRejected, isBadAnswer, isNotDone, isNotDone, losesAnswer, losesAnswer, losesRequest,
-		isHeld, isHeld, isHeld, isHeldInVain, isHeldInVain, isHeldUnknown, isNotLetIn,
+		isHeld, isHeld, isHeld, isHeldRejected, isHeldRejected, isHeldUnknown, refusesAccount,
 	})
-	what := rapid.SampledFrom([]string{
+	names := rapid.SampledFrom([]string{
 		"start", "start", "start", "duplicate", "renew", "renew", "replay", "replay", "release", "await", "await", "await",
 		"hold on", "crash",
 	})
@@ -103,44 +99,42 @@ var plans = rapid.Custom(func(t *rapid.T) plan {
 		Concurrency:    rapid.IntRange(1, 4).Draw(t, "concurrency"),
 		UnknownRetries: rapid.IntRange(0, 2).Draw(t, "unknown retries"),
 		GivesUp:        rapid.IntRange(0, 3).Draw(t, "gives up") == 3,
-		Fates: rapid.SliceOfN(rapid.SliceOfN(fates, 0, 5), conversations, conversations).
-			Draw(t, "fates"),
+		Endings: rapid.SliceOfN(rapid.SliceOfN(endings, 0, 5), conversations, conversations).
+			Draw(t, "endings"),
 		LostAcks:    losses.Draw(t, "lost acks"),
 		LostPubAcks: losses.Draw(t, "lost pub acks"),
-		Deeds: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) deed {
-			return deed{what.Draw(t, "what"), rapid.IntRange(0, conversations-1).Draw(t, "of")}
-		}), 3, 14).Draw(t, "deeds"),
+		Steps: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
+			return step{names.Draw(t, "name"), rapid.IntRange(0, conversations-1).Draw(t, "of")}
+		}), 3, 14).Draw(t, "steps"),
 	}
 })
 
-// TestModel runs the real worker, twice, on the real broker through histories that
-// nobody would think of: calls that end in every way, crashes, lost
-// acknowledgements, duplicates, renewals and replays. Whatever happens, every
-// event that was accepted ends in exactly one set of links for its generation or
-// in one dead letter, and nothing waits for ever.
+// TestModel runs two real workers on the real broker through random histories: calls that end in every way, crashes, lost
+// acknowledgements, duplicates, renewals and replays. In every history, each accepted event ends in exactly one set of
+// links for its generation or in one dead letter, and no event waits for ever.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	roomlinktest.SkipIfShort(t, "it runs many histories")
 	boundChecks(t)
-	h := newHouse(t)
+	h := newHarness(t)
 	var number atomic.Int64
 	for lane := range modelLanes {
 		t.Run(fmt.Sprintf("lane %d", lane), func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(rt *rapid.T) {
 				p := plans.Draw(rt, "plan")
-				w := newWorld(t, rt, h, fmt.Sprintf("model-%d", number.Add(1)), p)
-				for _, d := range p.Deeds {
-					w.do(d)
+				hist := newHistory(t, rt, h, fmt.Sprintf("model-%d", number.Add(1)), p)
+				for _, s := range p.Steps {
+					hist.do(s)
 				}
-				w.end()
-				w.judge()
+				hist.finish()
+				hist.check()
 			})
 		})
 	}
 }
 
-// boundChecks sets what rapid's flags say, unless the command line does.
+// boundChecks sets the flags of rapid, unless the command line sets them.
 func boundChecks(t *testing.T) {
 	t.Helper()
 	given := map[string]bool{}
@@ -156,144 +150,144 @@ func boundChecks(t *testing.T) {
 	}
 }
 
-// world is a history while it happens.
-type world struct {
+// history is a history that runs.
+type history struct {
 	t       *rapid.T
-	house   *house
+	harness *harness
 	account string
 	plan    plan
-	workers [2]*mortal
-	// onEnd runs something when all histories have ended.
+	workers [2]*instance
+	// onEnd registers a function that runs after all histories.
 	onEnd      func(func())
 	registries []*prometheus.Registry
 
 	mu      sync.Mutex
 	journal []string
-	fates   [][]fate
-	// held is closed to let calls go on, and then another one.
+	endings [][]ending
+	// held is closed to release the held calls, and then replaced.
 	held chan struct{}
-	// rooms that were made for each conversation.
+	// rooms is the number of rooms of each conversation.
 	rooms map[string]int
-	// sets of links by their sequence, as they were stored.
+	// sets are the stored links by their sequence.
 	sets              map[uint64]messages.Event[messages.Links]
 	lostAcks, lostPub []bool
-	// wanted are the generations of each conversation whose events were accepted.
+	// wanted is the last generation of each conversation that an accepted event asked for.
 	wanted map[string]int
 }
 
-func newWorld(tb testing.TB, rt *rapid.T, h *house, account string, p plan) *world {
+func newHistory(tb testing.TB, rt *rapid.T, h *harness, account string, p plan) *history {
 	tb.Helper()
-	w := &world{
-		t: rt, house: h, account: account, plan: p, onEnd: tb.Cleanup,
+	hist := &history{
+		t: rt, harness: h, account: account, plan: p, onEnd: tb.Cleanup,
 		held: make(chan struct{}), rooms: map[string]int{}, sets: map[uint64]messages.Event[messages.Links]{},
 		lostAcks: p.LostAcks, lostPub: p.LostPubAcks, wanted: map[string]int{},
 	}
-	for _, fates := range p.Fates {
-		w.fates = append(w.fates, slices.Clone(fates))
+	for _, endings := range p.Endings {
+		hist.endings = append(hist.endings, slices.Clone(endings))
 	}
-	for i := range w.workers {
-		w.workers[i] = w.employ()
+	for i := range hist.workers {
+		hist.workers[i] = hist.startWorker()
 	}
 	rt.Cleanup(func() {
-		w.release()
-		for _, m := range w.workers {
+		hist.release()
+		for _, m := range hist.workers {
 			m.conn.Close()
 			m.stop()
 		}
-		// The broker has no limit of consumers, but a thousand take their time.
-		ctx, cancel := context.WithTimeout(context.Background(), modelEnd)
+		// A thousand consumers would slow the broker down.
+		ctx, cancel := context.WithTimeout(context.Background(), modelTimeout)
 		defer cancel()
 		err := h.store.JetStream().DeleteConsumer(ctx, messages.ConversationsStream, store.ConsumerName(account))
 		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 			tb.Errorf("deleting a consumer: %v", err)
 		}
 	})
-	return w
+	return hist
 }
 
-var _ io.Writer = (*world)(nil)
+var _ io.Writer = (*history)(nil)
 
-// mortal is a worker with a connection that can be torn off.
-type mortal struct {
+// instance is a running worker. A crash closes its connection.
+type instance struct {
 	conn *nats.Conn
 	stop context.CancelFunc
 }
 
-// employ starts a worker.
-func (w *world) employ() *mortal {
-	js, err := w.house.broker.Connect("model")
+// startWorker starts a worker.
+func (hist *history) startWorker() *instance {
+	js, err := hist.harness.broker.Connect("model")
 	for range 3 {
 		if err == nil {
 			break
 		}
-		// A server that is busy may send its first PING into the greeting.
-		js, err = w.house.broker.Connect("model")
+		// A busy server may send its first PING during the handshake.
+		js, err = hist.harness.broker.Connect("model")
 	}
 	if err != nil {
-		w.t.Fatalf("connecting: %v", err)
+		hist.t.Fatalf("connecting: %v", err)
 	}
 	registry := prometheus.NewRegistry()
-	w.registries = append(w.registries, registry)
+	hist.registries = append(hist.registries, registry)
 	giveUp := time.Hour
-	if w.plan.GivesUp {
+	if hist.plan.GivesUp {
 		giveUp = time.Nanosecond
 	}
 	made, err := worker.New(worker.Config{
-		Store: store.New(unreliable{js, w}), Grace: time.Nanosecond, Registerer: registry,
-		Logger: zerolog.New(w).Level(zerolog.WarnLevel),
-		Accounts: []worker.Account{configured(w.account, facade(w.createRoom),
-			concurrency(w.plan.Concurrency), unknownRetries(w.plan.UnknownRetries),
+		Store: store.New(unreliable{js, hist}), Grace: time.Nanosecond, Registerer: registry,
+		Logger: zerolog.New(hist).Level(zerolog.WarnLevel),
+		Accounts: []worker.Account{configured(hist.account, facade(hist.createRoom),
+			concurrency(hist.plan.Concurrency), unknownRetries(hist.plan.UnknownRetries),
 			func(rooms *accounts.Rooms) { rooms.GiveUpAfter = giveUp })},
 	})
 	if err != nil {
-		w.t.Fatalf("making a worker: %v", err)
+		hist.t.Fatalf("making a worker: %v", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- made.Run(ctx) }()
-	w.onEnd(func() {
+	hist.onEnd(func() {
 		stop()
 		<-done
 		js.Conn().Close()
 	})
-	return &mortal{js.Conn(), stop}
+	return &instance{js.Conn(), stop}
 }
 
-// Write implements [io.Writer], for what the workers log.
-func (w *world) Write(line []byte) (int, error) {
-	w.notef("%s", bytes.TrimSpace(line))
+// Write implements [io.Writer] for the log of the workers.
+func (hist *history) Write(line []byte) (int, error) {
+	hist.notef("%s", bytes.TrimSpace(line))
 	return len(line), nil
 }
 
-// notef writes down what happened.
-func (w *world) notef(format string, v ...any) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.journal = append(w.journal, fmt.Sprintf(format, v...))
+// notef adds a line to the journal.
+func (hist *history) notef(format string, v ...any) {
+	hist.mu.Lock()
+	defer hist.mu.Unlock()
+	hist.journal = append(hist.journal, fmt.Sprintf(format, v...))
 }
 
 // createRoom is the facade.
-func (w *world) createRoom(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
-	how, held := w.nextFate(request.InteractionID)
-	w.notef("call for %s: %s", request.InteractionID, how)
+func (hist *history) createRoom(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+	how, held := hist.nextEnding(request.InteractionID)
+	hist.notef("call for %s: %s", request.InteractionID, how)
 	switch how {
-	case isHeld, isHeldInVain, isHeldUnknown:
+	case isHeld, isHeldRejected, isHeldUnknown:
 		select {
 		case <-held:
 		case <-ctx.Done():
-			w.made(request.InteractionID) // it was sent, and nobody hears of it
+			hist.made(request.InteractionID) // the call was sent, and its answer is lost
 			return auvious.Room{}, &auvious.CallError{Kind: auvious.ErrUnknownOutcome}
 		}
-		w.notef("call for %s goes on: %s", request.InteractionID, how)
+		hist.notef("call for %s released: %s", request.InteractionID, how)
 	default:
 	}
-	kind, fails := map[fate]auvious.Kind{
-		isRejected: auvious.ErrRejected, isHeldInVain: auvious.ErrRejected, isBadAnswer: auvious.ErrBadAnswer,
-		isNotDone: auvious.ErrNotDone, isNotLetIn: auvious.ErrAccount, losesAnswer: auvious.ErrUnknownOutcome,
+	kind, fails := map[ending]auvious.Kind{
+		isRejected: auvious.ErrRejected, isHeldRejected: auvious.ErrRejected, isBadAnswer: auvious.ErrBadAnswer,
+		isNotDone: auvious.ErrNotDone, refusesAccount: auvious.ErrAccount, losesAnswer: auvious.ErrUnknownOutcome,
 		isHeldUnknown: auvious.ErrUnknownOutcome, losesRequest: auvious.ErrUnknownOutcome,
 	}[how]
 	if !fails || how == losesAnswer || how == isHeldUnknown {
-		w.made(request.InteractionID)
+		hist.made(request.InteractionID)
 	}
 	if fails {
 		return auvious.Room{}, &auvious.CallError{Kind: kind, Detail: "invented"}
@@ -301,124 +295,118 @@ func (w *world) createRoom(ctx context.Context, request auvious.RoomRequest) (au
 	return roomOf(request), nil
 }
 
-func (w *world) nextFate(id string) (fate, <-chan struct{}) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for i := range w.fates {
-		if id == w.id(i) && len(w.fates[i]) > 0 {
-			how := w.fates[i][0]
-			w.fates[i] = w.fates[i][1:]
-			return how, w.held
+func (hist *history) nextEnding(id string) (ending, <-chan struct{}) {
+	hist.mu.Lock()
+	defer hist.mu.Unlock()
+	for i := range hist.endings {
+		if id == hist.id(i) && len(hist.endings[i]) > 0 {
+			how := hist.endings[i][0]
+			hist.endings[i] = hist.endings[i][1:]
+			return how, hist.held
 		}
 	}
 	return makesRoom, nil
 }
 
-func (w *world) made(id string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.rooms[id]++
+func (hist *history) made(id string) {
+	hist.mu.Lock()
+	defer hist.mu.Unlock()
+	hist.rooms[id]++
 }
 
-// id of a conversation.
-func (w *world) id(of int) string { return fmt.Sprintf("call-%d", of) }
+// id returns the interaction id of a conversation.
+func (hist *history) id(of int) string { return fmt.Sprintf("call-%d", of) }
 
-func (w *world) conversation(of int) messages.Conversation {
-	return messages.Conversation{Account: w.account, InteractionID: w.id(of)}
+func (hist *history) conversation(of int) messages.Conversation {
+	return messages.Conversation{Account: hist.account, InteractionID: hist.id(of)}
 }
 
-// event that starts a conversation.
-func (w *world) event(of int) messages.Event[messages.Started] {
-	event := roomlinktest.Started(w.id(of))
-	event.Data.Account = w.account
+// event returns the first event of a conversation.
+func (hist *history) event(of int) messages.Event[messages.Started] {
+	event := roomlinktest.Started(hist.id(of))
+	event.Data.Account = hist.account
 	return event
 }
 
-// do does a deed. What the broker refuses is not done.
-func (w *world) do(d deed) {
-	ctx, cancel := context.WithTimeout(context.Background(), modelEnd)
+// do runs a step. The broker may refuse it.
+func (hist *history) do(s step) {
+	ctx, cancel := context.WithTimeout(context.Background(), modelTimeout)
 	defer cancel()
-	w.notef("%s %d", d.What, d.Of)
+	hist.notef("%s %d", s.Name, s.Of)
 	var err error
-	switch d.What {
+	switch s.Name {
 	case "start":
-		_, err = w.house.store.Publish(ctx, w.event(d.Of))
-		w.accepted(d.Of, 1, err)
+		_, err = hist.harness.store.Publish(ctx, hist.event(s.Of))
+		hist.accepted(s.Of, 1, err)
 	case "duplicate":
-		err = w.duplicate(ctx, d.Of)
+		err = hist.duplicate(ctx, s.Of)
 	case "renew":
-		err = w.renew(ctx, d.Of)
+		err = hist.renew(ctx, s.Of)
 	case "replay":
-		err = w.replay(ctx, d.Of)
+		err = hist.replay(ctx, s.Of)
 	case "release":
-		w.release()
+		hist.release()
 	case "await":
-		w.release()
-		err = w.await(ctx, w.conversation(d.Of).EventSubject())
-	case "hold on": // as long as the broker holds on to a delivery
+		hist.release()
+		err = hist.await(ctx, hist.conversation(s.Of).EventSubject())
+	case "hold on": // longer than the ack wait
 		pauseFor(modelAckWait + modelAckWait/2)
 	case "crash":
-		i := d.Of % len(w.workers)
-		w.workers[i].conn.Close()
-		w.workers[i].stop()
-		w.workers[i] = w.employ()
+		i := s.Of % len(hist.workers)
+		hist.workers[i].conn.Close()
+		hist.workers[i].stop()
+		hist.workers[i] = hist.startWorker()
 	}
 	if err != nil {
-		w.t.Fatalf("%s %d: %v\n%s", d.What, d.Of, err, w.story())
+		hist.t.Fatalf("%s %d: %v\n%s", s.Name, s.Of, err, hist.story())
 	}
 }
 
-// pauseFor lets time pass: it is what the history is about.
+// pauseFor waits. Delays are part of a history.
 func pauseFor(d time.Duration) { <-time.After(d) }
 
-func (w *world) accepted(of, generation int, err error) {
+func (hist *history) accepted(of, generation int, err error) {
 	if err == nil {
-		w.wanted[w.id(of)] = max(w.wanted[w.id(of)], generation)
+		hist.wanted[hist.id(of)] = max(hist.wanted[hist.id(of)], generation)
 	}
 }
 
-// duplicate publishes the first event of a conversation with an id that the broker
-// does not know, as one that comes after the duplicate window.
-func (w *world) duplicate(ctx context.Context, of int) error {
-	data, err := w.event(of).Encode()
+// duplicate publishes the first event of a conversation again with a new message id, as after the duplicate window.
+func (hist *history) duplicate(ctx context.Context, of int) error {
+	data, err := hist.event(of).Encode()
 	if err != nil {
 		return err
 	}
-	_, err = w.house.store.JetStream().Publish(ctx, w.conversation(of).EventSubject(), data)
+	_, err = hist.harness.store.JetStream().Publish(ctx, hist.conversation(of).EventSubject(), data)
 	if _, refused := errors.AsType[*jetstream.APIError](err); refused {
-		return nil // one waits already
+		return nil // an event waits already
 	}
-	w.accepted(of, 1, err)
+	hist.accepted(of, 1, err)
 	return err
 }
 
-func (w *world) renew(ctx context.Context, of int) error {
-	known, err := w.house.store.Snapshot(ctx, w.conversation(of))
+func (hist *history) renew(ctx context.Context, of int) error {
+	known, err := hist.harness.store.Snapshot(ctx, hist.conversation(of))
 	if err != nil || known.Links == nil {
 		return err
 	}
-	outcome, err := w.house.store.PublishAfter(ctx, w.event(of), known)
+	outcome, err := hist.harness.store.PublishAfter(ctx, hist.event(of), known)
 	if errors.Is(err, store.ErrWaiting) {
 		return nil
 	}
-	if outcome == store.Accepted { // a duplicate may be of another generation that waits
-		w.accepted(of, known.Generation()+1, err)
+	if outcome == store.Accepted { // a duplicate may be that of a waiting event of another generation
+		hist.accepted(of, known.Generation()+1, err)
 	}
 	return err
 }
 
-func (w *world) replay(ctx context.Context, of int) error {
-	if !replaysTellDeadEvents {
-		if err := w.await(ctx, w.conversation(of).EventSubject()); err != nil {
-			return err
-		}
-	}
-	letter, err := w.house.store.DeadLetter(ctx, w.conversation(of), store.Leader)
+func (hist *history) replay(ctx context.Context, of int) error {
+	letter, err := hist.harness.store.DeadLetter(ctx, hist.conversation(of), store.Leader)
 	if errors.Is(err, messages.ErrNotFound) {
 		return nil
 	}
 	if err == nil {
-		_, err = w.house.store.Replay(ctx, letter)
+		_, err = hist.harness.store.Replay(ctx, letter)
 	}
 	if errors.Is(err, store.ErrWaiting) {
 		return nil
@@ -426,25 +414,25 @@ func (w *world) replay(ctx context.Context, of int) error {
 	return err
 }
 
-// release lets all calls go on that are held.
-func (w *world) release() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	close(w.held)
-	w.held = make(chan struct{})
+// release releases all held calls.
+func (hist *history) release() {
+	hist.mu.Lock()
+	defer hist.mu.Unlock()
+	close(hist.held)
+	hist.held = make(chan struct{})
 }
 
-// await waits until no event waits on a subject, and holds up no call meanwhile.
-func (w *world) await(ctx context.Context, subject string) error {
+// await waits until no event waits on a subject. It releases held calls meanwhile.
+func (hist *history) await(ctx context.Context, subject string) error {
 	for {
-		w.release()
-		stream, err := w.house.store.JetStream().Stream(ctx, messages.ConversationsStream)
+		hist.release()
+		stream, err := hist.harness.store.JetStream().Stream(ctx, messages.ConversationsStream)
 		if err != nil {
 			return err
 		}
 		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
 		if err != nil {
-			return fmt.Errorf("waiting for an event that waits for ever: %w", err)
+			return fmt.Errorf("waiting for the end of an event: %w", err)
 		}
 		if len(info.State.Subjects) == 0 {
 			return nil
@@ -453,104 +441,104 @@ func (w *world) await(ctx context.Context, subject string) error {
 	}
 }
 
-// end ends all trouble, and waits until nothing waits any more.
-func (w *world) end() {
-	w.mu.Lock()
-	w.fates, w.lostAcks, w.lostPub = nil, nil, nil
-	w.mu.Unlock()
-	w.notef("all is well")
-	ctx, cancel := context.WithTimeout(context.Background(), modelEnd)
+// finish ends all failures, and waits until no event waits.
+func (hist *history) finish() {
+	hist.mu.Lock()
+	hist.endings, hist.lostAcks, hist.lostPub = nil, nil, nil
+	hist.mu.Unlock()
+	hist.notef("no more failures")
+	ctx, cancel := context.WithTimeout(context.Background(), modelTimeout)
 	defer cancel()
-	if err := w.await(ctx, "roomlink.conversations."+w.account+".*"); err != nil {
-		w.t.Fatalf("%v\n%s", err, w.story())
+	if err := hist.await(ctx, "roomlink.conversations."+hist.account+".*"); err != nil {
+		hist.t.Fatalf("%v\n%s", err, hist.story())
 	}
-	// An event that was delivered twice may be done with once, and in work still.
-	for w.sum("roomlink_events_in_flight") > 0 {
-		w.release()
+	// The second job of an event that was delivered twice may still run.
+	for hist.sum("roomlink_events_in_flight") > 0 {
+		hist.release()
 		pauseFor(modelTick)
 		if ctx.Err() != nil {
-			w.t.Fatalf("waiting for work that goes on for ever: %v\n%s", ctx.Err(), w.story())
+			hist.t.Fatalf("waiting for the end of all jobs: %v\n%s", ctx.Err(), hist.story())
 		}
 	}
 }
 
-// judge holds the history to the promise.
-func (w *world) judge() {
-	for of := range w.plan.Fates {
-		if problem := w.problemOf(of); problem != "" {
-			w.t.Errorf("%s: %s\n%s", w.id(of), problem, w.story())
+// check compares the result of the history with the guarantees of the worker.
+func (hist *history) check() {
+	for of := range hist.plan.Endings {
+		if problem := hist.problemOf(of); problem != "" {
+			hist.t.Errorf("%s: %s\n%s", hist.id(of), problem, hist.story())
 		}
 	}
 	rooms := 0
-	for _, made := range w.rooms {
+	for _, made := range hist.rooms {
 		rooms += made
 	}
-	if orphans := w.sum("roomlink_orphans_possible_total"); rooms-len(w.sets) > orphans {
-		w.t.Errorf("got %d rooms and %d sets of links with %d possible orphans, want no room that is not counted\n%s",
-			rooms, len(w.sets), orphans, w.story())
+	if orphans := hist.sum("roomlink_orphans_possible_total"); rooms-len(hist.sets) > orphans {
+		hist.t.Errorf("got %d rooms and %d sets of links with %d possible orphans, want no room that is not counted\n%s",
+			rooms, len(hist.sets), orphans, hist.story())
 	}
 }
 
-// sum adds a metric up over all workers, those that crashed included.
-func (w *world) sum(metric string) int {
+// sum returns the sum of a metric over all workers, including the crashed ones.
+func (hist *history) sum(metric string) int {
 	sum := 0.0
-	for _, registry := range w.registries {
-		r := running{house: w.house, registry: registry}
+	for _, registry := range hist.registries {
+		r := running{harness: hist.harness, registry: registry}
 		sum += r.metric(metric)
 	}
 	return int(sum)
 }
 
-// problemOf says what is wrong with a conversation; "" if nothing.
-func (w *world) problemOf(of int) string {
-	ctx, cancel := context.WithTimeout(context.Background(), modelEnd)
+// problemOf describes what is wrong with a conversation; "" if nothing is.
+func (hist *history) problemOf(of int) string {
+	ctx, cancel := context.WithTimeout(context.Background(), modelTimeout)
 	defer cancel()
-	latest, err := w.house.store.Snapshot(ctx, w.conversation(of))
+	latest, err := hist.harness.store.Snapshot(ctx, hist.conversation(of))
 	if err != nil {
 		return err.Error()
 	}
-	buried := 0
+	dead := 0
 	if latest.DeadLetter != nil {
 		original, err := latest.DeadLetter.Data.Started()
 		if err != nil {
 			return err.Error()
 		}
-		buried = original.Data.Generation()
+		dead = original.Data.Generation()
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	hist.mu.Lock()
+	defer hist.mu.Unlock()
 	sets := map[int]int{}
-	for _, set := range w.sets {
-		if set.Data.InteractionID == w.id(of) {
+	for _, set := range hist.sets {
+		if set.Data.InteractionID == hist.id(of) {
 			sets[set.Data.Generation]++
 		}
 	}
-	wanted := w.wanted[w.id(of)]
+	wanted := hist.wanted[hist.id(of)]
 	for generation, count := range sets {
 		if count > 1 || generation > wanted {
 			return fmt.Sprintf("got %d sets of links for generation %d, want at most 1, and none after %d", count, generation, wanted)
 		}
 	}
 	switch {
-	case max(latest.Generation(), buried) != wanted:
-		return fmt.Sprintf("got links of generation %d and a dead letter of %d, want one of the two of %d", latest.Generation(), buried, wanted)
-	case buried > 0 && buried <= latest.Generation() && deadLettersAreTakenBack:
-		return fmt.Sprintf("got a dead letter of generation %d beside links of %d, want none", buried, latest.Generation())
+	case max(latest.Generation(), dead) != wanted:
+		return fmt.Sprintf("got links of generation %d and a dead letter of %d, want one of the two of %d", latest.Generation(), dead, wanted)
+	case dead > 0 && dead <= latest.Generation():
+		return fmt.Sprintf("got a dead letter of generation %d beside links of %d, want none", dead, latest.Generation())
 	}
 	return ""
 }
 
-// story is what happened, for whoever has to understand it.
-func (w *world) story() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return strings.Join(w.journal, "\n")
+// story returns the journal.
+func (hist *history) story() string {
+	hist.mu.Lock()
+	defer hist.mu.Unlock()
+	return strings.Join(hist.journal, "\n")
 }
 
-// loses reports whether the next acknowledgement of a list does not arrive.
-func (w *world) loses(list *[]bool) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// loses takes the next value of a list. It reports whether the acknowledgement is lost.
+func (hist *history) loses(list *[]bool) bool {
+	hist.mu.Lock()
+	defer hist.mu.Unlock()
 	if len(*list) == 0 {
 		return false
 	}
@@ -559,11 +547,10 @@ func (w *world) loses(list *[]bool) bool {
 	return lost
 }
 
-// unreliable is a worker's connection. It loses acknowledgements, lets time pass
-// faster, and keeps a record of what was stored.
+// unreliable is the connection of a worker. It loses acknowledgements, shortens delays and records what is stored.
 type unreliable struct {
 	jetstream.JetStream
-	world *world
+	history *history
 }
 
 // PublishMsg implements [jetstream.JetStream].
@@ -572,14 +559,14 @@ func (u unreliable) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetst
 	if err != nil {
 		return ack, err
 	}
-	u.world.notef("stored on %s at %d", msg.Subject, ack.Sequence)
+	u.history.notef("stored on %s at %d", msg.Subject, ack.Sequence)
 	if links, err := messages.Decode[messages.Links](msg.Data); err == nil {
-		u.world.mu.Lock()
-		u.world.sets[ack.Sequence] = links
-		u.world.mu.Unlock()
+		u.history.mu.Lock()
+		u.history.sets[ack.Sequence] = links
+		u.history.mu.Unlock()
 	}
-	if u.world.loses(&u.world.lostPub) {
-		u.world.notef("the acknowledgement of %s at %d is lost", msg.Subject, ack.Sequence)
+	if u.history.loses(&u.history.lostPub) {
+		u.history.notef("the acknowledgement of %s at %d is lost", msg.Subject, ack.Sequence)
 		return nil, nats.ErrTimeout
 	}
 	return ack, nil
@@ -591,23 +578,23 @@ func (u unreliable) CreateOrUpdateConsumer(
 ) (jetstream.Consumer, error) {
 	config.AckWait = modelAckWait
 	consumer, err := u.JetStream.CreateOrUpdateConsumer(ctx, stream, config)
-	return unreliableConsumer{consumer, u.world}, err
+	return unreliableConsumer{consumer, u.history}, err
 }
 
 type unreliableConsumer struct {
 	jetstream.Consumer
-	world *world
+	history *history
 }
 
 // Fetch implements [jetstream.Consumer].
 func (u unreliableConsumer) Fetch(count int, opts ...jetstream.FetchOpt) (jetstream.MessageBatch, error) {
 	batch, err := u.Consumer.Fetch(count, opts...)
-	return unreliableBatch{batch, u.world}, err
+	return unreliableBatch{batch, u.history}, err
 }
 
 type unreliableBatch struct {
 	jetstream.MessageBatch
-	world *world
+	history *history
 }
 
 // Messages implements [jetstream.MessageBatch].
@@ -616,7 +603,7 @@ func (u unreliableBatch) Messages() <-chan jetstream.Msg {
 	go func() {
 		defer close(out)
 		for msg := range u.MessageBatch.Messages() {
-			out <- unreliableMsg{msg, u.world}
+			out <- unreliableMsg{msg, u.history}
 		}
 	}()
 	return out
@@ -624,7 +611,7 @@ func (u unreliableBatch) Messages() <-chan jetstream.Msg {
 
 type unreliableMsg struct {
 	jetstream.Msg
-	world *world
+	history *history
 }
 
 // Ack implements [jetstream.Msg].
@@ -644,8 +631,8 @@ func (u unreliableMsg) TermWithReason(reason string) error {
 }
 
 func (u unreliableMsg) settle(how string, send func() error) error {
-	lost := u.world.loses(&u.world.lostAcks)
-	u.world.notef("%s of %s, lost: %v", how, u.Subject(), lost)
+	lost := u.history.loses(&u.history.lostAcks)
+	u.history.notef("%s of %s, lost: %v", how, u.Subject(), lost)
 	if lost {
 		return nil
 	}

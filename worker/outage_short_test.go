@@ -4,5 +4,5 @@ package worker_test
 
 import "time"
 
-// outageLasts is short, for every change. With the tag soak it is two minutes.
-const outageLasts = 9 * time.Second
+// outageDuration is short. With the build tag soak it is two minutes.
+const outageDuration = 9 * time.Second

@@ -4,5 +4,5 @@ package worker_test
 
 import "time"
 
-// outageLasts as long as those that happen.
-const outageLasts = 2 * time.Minute
+// outageDuration is that of a real outage.
+const outageDuration = 2 * time.Minute

@@ -21,10 +21,10 @@ import (
 	"roomlink/worker"
 )
 
-// counted counts the room calls that are under way before it hands them on.
+// counted is a handler that counts the running room calls of next.
 type counted struct {
 	next http.Handler
-	// called gets a value with every room call.
+	// called receives a value with every room call, unless it is full.
 	called chan struct{}
 
 	mu           sync.Mutex
@@ -51,8 +51,8 @@ func (c *counted) add(n int) {
 	c.highest = max(c.highest, c.now)
 }
 
-// begin forgets the highest count and the calls so far.
-func (c *counted) begin() {
+// reset forgets the highest count and the calls so far.
+func (c *counted) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.highest = c.now
@@ -61,27 +61,26 @@ func (c *counted) begin() {
 	}
 }
 
-// most is the highest count since then.
-func (c *counted) most() int {
+// maxCalls returns the highest count since the last reset.
+func (c *counted) maxCalls() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.highest
 }
 
-// TestOutage has auvious answer 503 for a while, with 200 events a second coming
-// in before, meanwhile and until it is found well. Nothing becomes a dead letter, auvious is asked
-// little meanwhile, a probe finds it well soon, and then all slots are in use until
-// the queue is empty.
+// TestOutage: auvious answers 503 for a while. 200 events per second arrive before, during and after the outage, until
+// the breaker closes. No event becomes a dead letter. During the outage there are few calls. After it, a probe succeeds
+// soon, and all slots are in use until the queue is empty.
 //
-// It runs alone, or there would not be 200 events a second.
+// The test runs alone. Otherwise it would not reach 200 events per second.
 func TestOutage(t *testing.T) {
-	roomlinktest.SkipIfShort(t, "it has an outage last for seconds")
+	roomlinktest.SkipIfShort(t, "it waits for a long outage")
 	const (
 		perSecond   = 200
 		concurrency = 64
 		threshold   = 10 // failures that open the breaker
 	)
-	h := newHouse(t)
+	h := newHarness(t)
 	s, err := simulator.New(simulator.Config{Latency: simulator.Constant(100 * time.Millisecond), KeepRequests: -1})
 	if err != nil {
 		t.Fatalf("making a simulator: %v", err)
@@ -92,30 +91,30 @@ func TestOutage(t *testing.T) {
 	client := newClient(t, accounts.Rooms{
 		URL: server.URL, ClientID: simulator.DefaultClientID, ClientSecret: secret.String(simulator.DefaultClientSecret),
 	})
-	config := simulated(client)
+	config := simulatedAccount(client)
 	config.Auvious.Concurrency = concurrency
 	r := h.start(worker.Config{Accounts: []worker.Account{config}})
 	stop := h.stream(perSecond)
 
-	for range 3 { // all is well
+	for range 3 { // before the outage
 		roomlinktest.Receive(t, calls.called, "a call")
 	}
 	mend := faulty(t, s, simulator.Faults{RoomStatus: http.StatusServiceUnavailable})
 	r.awaitBreaker(open)
-	outage := time.NewTimer(outageLasts)
+	outage := time.NewTimer(outageDuration)
 	t.Cleanup(func() { outage.Stop() })
 	<-outage.C
 	refused := s.Stats().RoomStatuses[http.StatusServiceUnavailable]
 	h.wantMessages(messages.DeadLettersStream, 0)
-	calls.begin()
-	// The first call finds auvious well, and all others wait until all slots are in use.
+	calls.reset()
+	// The first call succeeds. All others wait until all slots are in use.
 	var probed atomic.Bool
-	everyone := make(chan struct{})
+	allBusy := make(chan struct{})
 	s.Script(func(simulator.Call) *simulator.Answer {
 		if probed.CompareAndSwap(false, true) {
 			return nil
 		}
-		return &simulator.Answer{Wait: everyone}
+		return &simulator.Answer{Wait: allBusy}
 	})
 	mend()
 	mended := time.Now()
@@ -124,23 +123,22 @@ func TestOutage(t *testing.T) {
 	backlog := h.consumer()
 	r.awaitBreaker(closed)
 	events := stop()
-	h.await("all slots in use", func() bool { return calls.most() == concurrency })
-	close(everyone)
+	h.await("all slots in use", func() bool { return calls.maxCalls() == concurrency })
+	close(allBusy)
 	h.wantDrained(events)
 	drained := time.Since(mended)
 	r.mustStop()
 
-	// Those until it opened and those under way then; after that one for each delay,
-	// and one for the turn of the outage.
-	probes := int(outageLasts/leastDelay) + 1
-	if most := threshold + concurrency + probes; refused > most {
-		t.Errorf("calls in %v of outage: got %d, want at most %d", outageLasts, refused, most)
+	// The calls until the breaker opened, the calls that ran then, and one probe for each delay.
+	probes := int(outageDuration/minProbeDelay) + 1
+	if limit := threshold + concurrency + probes; refused > limit {
+		t.Errorf("calls in %v of outage: got %d, want at most %d", outageDuration, refused, limit)
 	}
 	if got := r.metric("roomlink_facade_calls_total", "outcome", "not_done"); got < threshold+1 {
-		t.Errorf("calls that failed: got %v, want the %d that open the breaker and a probe: within seconds", got, threshold)
+		t.Errorf("calls that failed: got %v, want the %d that open the breaker, and a probe", got, threshold)
 	}
-	if got := calls.most(); got != concurrency {
-		t.Errorf("calls at once after the outage: got %d, want no more than slots: %d", got, concurrency)
+	if got := calls.maxCalls(); got != concurrency {
+		t.Errorf("calls at once after the outage: got %d, want as many as slots: %d", got, concurrency)
 	}
 	h.wantMessages(messages.LinksStream, uint64(events))
 	h.wantMessages(messages.DeadLettersStream, 0)
@@ -149,11 +147,11 @@ func TestOutage(t *testing.T) {
 	}
 	r.wantMetric(0, "roomlink_orphans_possible_total")
 	t.Logf("%v of outage at %d events a second: %d calls meanwhile, a probe %v after its end with %d events waiting, "+
-		"%d events done %v after it", outageLasts, perSecond, refused, waited, backlog.NumPending, events, drained)
+		"%d events done %v after it", outageDuration, perSecond, refused, waited, backlog.NumPending, events, drained)
 }
 
-// stream publishes events until it is stopped, which returns how many.
-func (h *house) stream(perSecond rate.Limit) (stop func() int) {
+// stream publishes events at a rate. stop ends that and returns their number.
+func (h *harness) stream(perSecond rate.Limit) (stop func() int) {
 	ctx, cancel := context.WithCancel(h.tb.Context())
 	published := make(chan int, 1)
 	go func() {
@@ -174,10 +172,10 @@ func (h *house) stream(perSecond rate.Limit) (stop func() int) {
 	return stop
 }
 
-// wantDrained waits until all events have their links, however many there are.
-func (h *house) wantDrained(events int) {
+// wantDrained waits until all events have their links.
+func (h *harness) wantDrained(events int) {
 	h.tb.Helper()
-	const atOnce = 2000 // what is waited for with the patience of one thing
+	const atOnce = 2000 // one timeout for as many events
 	for done := 0; done < events; done += atOnce {
 		h.await("links", func() bool {
 			stream, err := h.store.JetStream().Stream(roomlinktest.Context(h.tb), messages.LinksStream)

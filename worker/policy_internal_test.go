@@ -70,7 +70,8 @@ func TestPolicies(t *testing.T) {
 func TestDeadLetterReason(t *testing.T) {
 	t.Parallel()
 	a := &account{}
-	a.Auvious.GiveUpAfter, a.Auvious.UnknownRetries = 15*time.Minute, 3
+	const giveUp = 15 * time.Minute
+	a.Auvious.GiveUpAfter, a.Auvious.UnknownRetries = giveUp, 3
 	for _, test := range []struct {
 		name    string
 		err     error
@@ -80,24 +81,24 @@ func TestDeadLetterReason(t *testing.T) {
 	}{
 		{"bad event", fmt.Errorf("%w: no JSON", errBadEvent), 0, 0, messages.ReasonBadEvent},
 		{"rejected", callError(auvious.ErrRejected), 0, 0, messages.ReasonRejected},
-		{"rejected late", callError(auvious.ErrRejected), 0, a.Auvious.GiveUpAfter, messages.ReasonRejected},
+		{"rejected late", callError(auvious.ErrRejected), 0, giveUp, messages.ReasonRejected},
 		{"bad answer", callError(auvious.ErrBadAnswer), 0, 0, messages.ReasonBadAnswer},
-		{"bad answer late", callError(auvious.ErrBadAnswer), 0, a.Auvious.GiveUpAfter, messages.ReasonBadAnswer},
-		{"not done", callError(auvious.ErrNotDone), 0, a.Auvious.GiveUpAfter - 1, ""},
-		{"not done late", callError(auvious.ErrNotDone), 0, a.Auvious.GiveUpAfter, messages.ReasonExpired},
-		{"account", callError(auvious.ErrAccount), 0, a.Auvious.GiveUpAfter - 1, ""},
-		{"account late", callError(auvious.ErrAccount), 0, a.Auvious.GiveUpAfter, messages.ReasonExpired},
+		{"bad answer late", callError(auvious.ErrBadAnswer), 0, giveUp, messages.ReasonBadAnswer},
+		{"not done", callError(auvious.ErrNotDone), 0, giveUp - 1, ""},
+		{"not done late", callError(auvious.ErrNotDone), 0, giveUp, messages.ReasonExpired},
+		{"account", callError(auvious.ErrAccount), 0, giveUp - 1, ""},
+		{"account late", callError(auvious.ErrAccount), 0, giveUp, messages.ReasonExpired},
 		{"unknown once", callError(auvious.ErrUnknownOutcome), 1, 0, ""},
 		{"unknown as often as allowed", callError(auvious.ErrUnknownOutcome), 3, 0, ""},
 		{"unknown more often", callError(auvious.ErrUnknownOutcome), 4, 0, messages.ReasonUnknownOutcome},
-		{"unknown late", callError(auvious.ErrUnknownOutcome), 1, a.Auvious.GiveUpAfter, messages.ReasonExpired},
+		{"unknown late", callError(auvious.ErrUnknownOutcome), 1, giveUp, messages.ReasonExpired},
 		{"not done after many unknown", callError(auvious.ErrNotDone), 4, 0, ""},
 		{"postponed", postponedError{time.Second}, 0, 0, ""},
-		{"postponed late", postponedError{time.Second}, 9, a.Auvious.GiveUpAfter, ""},
-		{"handed back late", errHandedBack, 9, a.Auvious.GiveUpAfter, ""},
+		{"postponed late", postponedError{time.Second}, 9, giveUp, ""},
+		{"handed back late", errHandedBack, 9, giveUp, ""},
 		{"broker", store.ErrSuperseded, 0, 0, ""},
-		{"broker late", errors.New("no responders"), 9, a.Auvious.GiveUpAfter, ""},
-		{"context", context.DeadlineExceeded, 0, a.Auvious.GiveUpAfter, ""},
+		{"broker late", errors.New("no responders"), 9, giveUp, ""},
+		{"context", context.DeadlineExceeded, 0, giveUp, ""},
 		{"wrapped", fmt.Errorf("calling: %w", callError(auvious.ErrRejected)), 0, 0, messages.ReasonRejected},
 	} {
 		if got := a.deadLetterReason(test.err, test.unknown, test.age); got != test.want {

@@ -17,8 +17,8 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// TestRacedLinks: links of this generation that were stored while auvious was
-// called stay, and the room that was made besides is counted.
+// TestRacedLinks: another worker stores links of this or a later generation during the call. Those links stay, and the
+// worker counts its own room as a possible orphan.
 func TestRacedLinks(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -31,7 +31,7 @@ func TestRacedLinks(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newHarness(t)
 			before := uint64(0)
 			if test.renews > 0 {
 				before = h.publishLinks(roomlinktest.Links("call-1", test.renews), 0)
@@ -49,7 +49,7 @@ func TestRacedLinks(t *testing.T) {
 			h.wantSettled()
 			r.mustStop()
 			if got := h.storedLinks("call-1").ID; got != foreign.ID {
-				t.Errorf("links: got %q, want those that were faster: %q", got, foreign.ID)
+				t.Errorf("links: got %q, want those of the faster worker: %q", got, foreign.ID)
 			}
 			r.wantMetric(1, "roomlink_orphans_possible_total", "cause", "raced")
 			r.wantMetric(1, "roomlink_orphans_possible_total")
@@ -57,10 +57,10 @@ func TestRacedLinks(t *testing.T) {
 	}
 }
 
-// TestOlderLinksInBetween give way to ours.
-func TestOlderLinksInBetween(t *testing.T) {
+// TestOlderLinksMeanwhile: the worker replaces links of an earlier generation that were stored during the call.
+func TestOlderLinksMeanwhile(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	r := h.startWith(facade(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
 		h.publishLinks(roomlinktest.Links("call-1", 1), 0)
 		return roomOf(request), nil
@@ -76,11 +76,10 @@ func TestOlderLinksInBetween(t *testing.T) {
 	r.wantMetric(1, "roomlink_facade_calls_total")
 }
 
-// TestLinksGoneInBetween: those that were there may be purged, or reach their
-// age.
-func TestLinksGoneInBetween(t *testing.T) {
+// TestLinksGoneMeanwhile: the worker stores its links although the old links were deleted during the call.
+func TestLinksGoneMeanwhile(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.publishLinks(roomlinktest.Links("call-1", 1), 0)
 	r := h.startWith(facade(func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
 		stream, err := h.store.JetStream().Stream(ctx, messages.LinksStream)
@@ -101,10 +100,9 @@ func TestLinksGoneInBetween(t *testing.T) {
 	r.wantMetric(1, "roomlink_facade_calls_total")
 }
 
-// fillLinks returns a facade that makes a room, and leaves no room for its links in
-// their stream. It also returns what empties the stream, and every attempt to store the
-// links of call-1.
-func (h *house) fillLinks() (f facade, empty func(), tried <-chan *nats.Msg) {
+// fillLinks returns a facade that makes a room and makes the stream of links full. empty makes space again, and tried
+// receives every attempt to store the links of call-1.
+func (h *harness) fillLinks() (f facade, empty func(), tried <-chan *nats.Msg) {
 	h.tb.Helper()
 	js := h.store.JetStream()
 	stream, err := js.Stream(roomlinktest.Context(h.tb), messages.LinksStream)
@@ -129,12 +127,11 @@ func (h *house) fillLinks() (f facade, empty func(), tried <-chan *nats.Msg) {
 	}, func() { update(usual) }, attempts
 }
 
-// TestLinksWaitForTheirStream: links that cannot be stored are held until they can,
-// and no room is made again.
-func TestLinksWaitForTheirStream(t *testing.T) {
+// TestLinksWaitForTheStream: the worker holds links until it can store them, and makes no second room.
+func TestLinksWaitForTheStream(t *testing.T) {
 	t.Parallel()
 	const attempts = 4
-	h := newHouse(t)
+	h := newHarness(t)
 	f, empty, tried := h.fillLinks()
 	r := h.startWith(f)
 	h.publish(roomlinktest.Started("call-1"))
@@ -148,15 +145,14 @@ func TestLinksWaitForTheirStream(t *testing.T) {
 	r.wantMetric(1, "roomlink_facade_calls_total")
 	r.wantMetric(0, "roomlink_orphans_possible_total")
 	if got := strings.Count(r.log.String(), "links not stored yet"); got != 1 {
-		t.Errorf("lines in the log about the links: got %d, want 1", got)
+		t.Errorf("log lines about the links: got %d, want 1", got)
 	}
 }
 
-// TestStopWhileLinksWait: links that cannot be stored until a stop are lost, and
-// counted, and their event is handed back.
+// TestStopWhileLinksWait: a stop loses links that cannot be stored. The worker counts them and hands the event back.
 func TestStopWhileLinksWait(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	acks := h.acks()
 	f, empty, tried := h.fillLinks()
 	first := h.start(worker.Config{Grace: time.Nanosecond, Accounts: []worker.Account{configured(account, f)}})
@@ -172,8 +168,7 @@ func TestStopWhileLinksWait(t *testing.T) {
 	h.storedLinks("call-1")
 }
 
-// lossy loses the broker's acknowledgements of links: the first ones of those
-// that it stores.
+// lossy is a connection that loses the broker's acknowledgements of the first left messages.
 type lossy struct {
 	jetstream.JetStream
 	left atomic.Int32
@@ -190,11 +185,11 @@ func (l *lossy) PublishMsg(
 	return ack, err
 }
 
-// TestLostPubAck: links whose acknowledgement got lost are recognised as ours,
-// and no room is made again.
+// TestLostPubAck: the acknowledgement of stored links is lost. The worker finds that they are its own, and makes no
+// second room.
 func TestLostPubAck(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	js := &lossy{JetStream: roomlinktest.Connect(t, h.broker)}
 	js.left.Store(1)
 	r := h.start(worker.Config{Store: store.New(js), Accounts: []worker.Account{configured(account, makes())}})
@@ -211,11 +206,11 @@ func TestLostPubAck(t *testing.T) {
 	r.wantMetric(0, "roomlink_orphans_possible_total")
 }
 
-// TestLostAck: an event whose acknowledgement got lost is delivered again, and
-// finds its work done. Here it comes once more with an id of its own.
+// TestLostAck: an event comes again after its links are stored, as after a lost acknowledgement. The worker makes no
+// call for it. Here the event is published again with a new message id.
 func TestLostAck(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	r := h.startWith(makes())
 	acks := h.acks()
 	for delivery := range 2 {
@@ -232,10 +227,10 @@ func TestLostAck(t *testing.T) {
 	r.wantMetric(1, "roomlink_events_settled_total", "outcome", "already_linked")
 }
 
-// TestConsumerDeleted: an administrator's slip does not stop the account.
+// TestConsumerDeleted: the worker provisions a deleted consumer again.
 func TestConsumerDeleted(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	r := h.startWith(makes())
 	h.publish(roomlinktest.Started("call-1"))
 	h.wantSettled()

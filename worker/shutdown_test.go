@@ -8,7 +8,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/store"
 	"roomlink/messages"
@@ -16,12 +15,11 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// TestHeartbeat: an event that is held longer than the broker waits for a sign of
-// life is delivered once.
-func TestHeartbeat(t *testing.T) {
+// TestKeepalive: the broker delivers an event once, although a job holds it longer than the ack wait.
+func TestKeepalive(t *testing.T) {
 	t.Parallel()
-	roomlinktest.SkipIfShort(t, "it waits as long as the broker does for an acknowledgement")
-	h := newHouse(t)
+	roomlinktest.SkipIfShort(t, "it waits for the ack wait of the broker")
+	h := newHarness(t)
 	beats := h.acksIf(func(a ack) bool { return a.kind == "+WPI" })
 	acks := h.acks()
 	f, calls := controlled()
@@ -40,12 +38,11 @@ func TestHeartbeat(t *testing.T) {
 	r.wantMetric(1, "roomlink_facade_calls_total")
 }
 
-// TestDeliveredAgainWhileHeld: an event that the broker delivers again to whoever
-// holds it, as after a step of the clock, is worked on once, and settled by the
-// first delivery.
+// TestDeliveredAgainWhileHeld: the broker delivers a held event again to the same worker, as after a step of the clock.
+// The worker works on it once, and settles it by the first delivery.
 func TestDeliveredAgainWhileHeld(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	acks := h.acksIf(func(a ack) bool { return a.kind == "+ACK" })
 	f, calls := controlled()
 	r := h.startWith(f)
@@ -53,7 +50,7 @@ func TestDeliveredAgainWhileHeld(t *testing.T) {
 	c := roomlinktest.Receive(t, calls, "the call")
 	nak := fmt.Sprintf("$JS.ACK.%s.%s.1.1.1.0.0", messages.ConversationsStream, store.ConsumerName(account))
 	if err := roomlinktest.Connect(t, h.broker).Conn().Publish(nak, []byte("-NAK")); err != nil {
-		t.Fatalf("giving the event back behind the worker's back: %v", err)
+		t.Fatalf("publishing a NAK in place of the worker: %v", err)
 	}
 	h.await("the second delivery", func() bool {
 		return r.metric("roomlink_events_settled_total", "outcome", "already_held") == 1
@@ -65,7 +62,7 @@ func TestDeliveredAgainWhileHeld(t *testing.T) {
 	r.wantMetric(1, "roomlink_facade_calls_total")
 }
 
-// TestStopWithinGrace: a call that is under way finishes, and is settled.
+// TestStopWithinGrace: a running call ends within the grace time, and the worker settles its event.
 func TestStopWithinGrace(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -73,13 +70,13 @@ func TestStopWithinGrace(t *testing.T) {
 		end  func(call)
 		want ack
 	}{
-		{"well", call.succeed, ack{"+ACK", 1, 1}},
-		{"refused", func(c call) { c.end <- &auvious.CallError{Kind: auvious.ErrRejected} }, ack{"+TERM", 1, 1}},
+		{"created", call.succeed, ack{"+ACK", 1, 1}},
+		{"rejected", func(c call) { c.end <- &auvious.CallError{Kind: auvious.ErrRejected} }, ack{"+TERM", 1, 1}},
 		{"not done", call.fail, ack{"-NAK", 1, 1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newHarness(t)
 			acks := h.acks()
 			f, calls := controlled()
 			r := h.startWith(f)
@@ -95,45 +92,43 @@ func TestStopWithinGrace(t *testing.T) {
 	}
 }
 
-// TestStopBeforeACall: what waits for a call to end, so that its own can begin, is
-// handed back at once by a stop, while the calls that run finish.
+// TestStopBeforeACall: a stop hands an event that waits for its call back at once. The running calls end later.
 func TestStopBeforeACall(t *testing.T) {
 	t.Parallel()
-	const concurrency = 8 // and one event is held beyond that
-	h := newHouse(t)
+	const limit = 8 // and one more event is held
+	h := newHarness(t)
 	handedBack := h.acksIf(func(a ack) bool { return a.kind == "-NAK" })
 	acks := h.acksIf(func(a ack) bool { return a.kind == "+ACK" })
 	f, calls := controlled()
-	r := h.start(worker.Config{Accounts: []worker.Account{configured(account, f, func(rooms *accounts.Rooms) { rooms.Concurrency = concurrency })}})
+	r := h.start(worker.Config{Accounts: []worker.Account{configured(account, f, concurrency(limit))}})
 	var running []call
-	for i := range concurrency {
+	for i := range limit {
 		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 		running = append(running, roomlinktest.Receive(t, calls, "a call"))
 	}
 	h.publish(roomlinktest.Started("call-ahead"))
-	h.await("the event beyond the calls", func() bool { return r.metric("roomlink_events_in_flight") == concurrency+1 })
+	h.await("one more event than calls", func() bool { return r.metric("roomlink_events_in_flight") == limit+1 })
 	r.stop()
-	roomlinktest.Receive(t, handedBack, "the event that is handed back")
+	roomlinktest.Receive(t, handedBack, "the NAK of the waiting event")
 	for _, c := range running {
 		c.succeed()
 		roomlinktest.Receive(t, acks, "an acknowledgement")
 	}
 	r.mustStop()
-	r.wantMetric(concurrency, "roomlink_facade_calls_total")
+	r.wantMetric(limit, "roomlink_facade_calls_total")
 }
 
-// TestStopAfterGrace: what does not finish is handed back at once, and another
-// worker gets it.
+// TestStopAfterGrace: after the grace time, the worker hands an event back at once, and another worker gets it.
 func TestStopAfterGrace(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	acks := h.acks()
 	f, calls := controlled()
 	first := h.start(worker.Config{
 		Grace: time.Nanosecond, Accounts: []worker.Account{configured(account, f)},
 	})
 	h.publish(roomlinktest.Started("call-1"))
-	roomlinktest.Receive(t, calls, "the call") // which ends with its context
+	roomlinktest.Receive(t, calls, "the call") // it ends with its context
 	first.stop()
 	wantAck(t, acks, ack{"-NAK", 1, 1})
 	first.mustStop()
@@ -150,16 +145,16 @@ func TestStopAfterGrace(t *testing.T) {
 	second.wantMetric(1, "roomlink_orphans_possible_total", "cause", "redelivery")
 }
 
-// TestStopBeforeTheStart: what arrives after the stop is handed back untouched.
-func TestStopBeforeTheStart(t *testing.T) {
+// TestStopDuringAPull: the worker hands back events that arrive after the stop, without a call.
+func TestStopDuringAPull(t *testing.T) {
 	t.Parallel()
 	const events = 3
-	h := newHouse(t)
+	h := newHarness(t)
 	for i := range events {
 		h.publish(roomlinktest.Started(fmt.Sprintf("call-%d", i)))
 	}
 	acks := h.acks()
-	f, calls := signalled(makes())
+	f, calls := recorded(makes())
 	pulling, stopped := make(chan struct{}), make(chan struct{})
 	first := h.start(worker.Config{
 		Store: store.New(beforePull{roomlinktest.Connect(t, h.broker), func() {
@@ -191,7 +186,7 @@ func TestStopBeforeTheStart(t *testing.T) {
 	}
 }
 
-// beforePull runs something before every pull.
+// beforePull is a connection that calls do before every pull.
 type beforePull struct {
 	jetstream.JetStream
 	do func()
@@ -216,16 +211,16 @@ func (p pullConsumer) Fetch(count int, opts ...jetstream.FetchOpt) (jetstream.Me
 	return p.Consumer.Fetch(count, opts...)
 }
 
-// TestCrash: what a worker held when it vanished is delivered again, and the room
-// that it may have made is counted.
+// TestCrash: the broker delivers an event again after its worker crashed. The second worker counts the room that the
+// first may have made as a possible orphan.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	roomlinktest.SkipIfShort(t, "it waits as long as the broker does for an acknowledgement")
-	h := newHouse(t)
+	roomlinktest.SkipIfShort(t, "it waits for the ack wait of the broker")
+	h := newHarness(t)
 	h.publish(roomlinktest.Started("call-1"))
 	consumer, err := store.ProvisionConsumer(roomlinktest.Context(t), h.store.JetStream(), account)
 	if err != nil {
-		t.Fatalf("providing the consumer: %v", err)
+		t.Fatalf("provisioning the consumer: %v", err)
 	}
 	if _, err := consumer.Next(jetstream.FetchContext(roomlinktest.Context(t))); err != nil {
 		t.Fatalf("pulling an event: %v", err)

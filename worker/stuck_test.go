@@ -8,12 +8,12 @@ import (
 	"roomlink/messages"
 )
 
-// astray publishes events and has the broker count them as acknowledged, and keep
-// them: nobody would be given them.
-func (h *house) astray(events ...messages.Event[messages.Started]) {
+// stick publishes events and makes them stuck: the consumer counts them as acknowledged, but they are still stored. It
+// also publishes one good event.
+func (h *harness) stick(events ...messages.Event[messages.Started]) {
 	h.tb.Helper()
 	if _, err := store.ProvisionConsumer(roomlinktest.Context(h.tb), h.store.JetStream(), account); err != nil {
-		h.tb.Fatalf("providing the consumer: %v", err)
+		h.tb.Fatalf("provisioning the consumer: %v", err)
 	}
 	for _, e := range events {
 		h.publish(e)
@@ -29,24 +29,24 @@ func (h *house) astray(events ...messages.Event[messages.Started]) {
 		h.tb.Fatalf("resetting the consumer: %v", err)
 	}
 	if pending := h.consumer().NumPending; pending != 1 {
-		h.tb.Fatalf("events that are still to come: got %d, want 1", pending)
+		h.tb.Fatalf("events that the consumer will deliver: got %d, want 1", pending)
 	}
 }
 
-func TestStrays(t *testing.T) {
+func TestStuckEvents(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.publishLinks(roomlinktest.Links("linked", 1), 0)
-	h.astray(roomlinktest.Started("linked"), roomlinktest.Started("lost"))
-	h.publishRaw("unreadable", []byte("no event"))
-	f, calls := signalled(makes())
+	h.stick(roomlinktest.Started("linked"), roomlinktest.Started("lost"))
+	h.publishRaw("unreadable", []byte("unreadable"))
+	f, calls := recorded(makes())
 	r := h.startWith(f)
 	called := map[string]bool{}
 	for range 2 {
 		called[roomlinktest.Receive(t, calls, "a call").InteractionID] = true
 	}
 	if !called["lost"] || !called["last"] {
-		t.Errorf("calls: got %v, want those of the lost event and of the last", called)
+		t.Errorf("calls: got %v, want those of lost and last", called)
 	}
 	h.links("lost")
 	h.links("last")

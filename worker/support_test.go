@@ -29,8 +29,7 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// TestMain runs more tests at once than there are processors, since they wait for
-// a broker more than they compute.
+// TestMain runs more tests at once than there are processors, because the tests mostly wait for a broker.
 func TestMain(m *testing.M) {
 	const atOnce = 8
 	flag.Parse()
@@ -40,10 +39,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// account is the one that the tests speak of.
+// account is the account of most tests.
 const account = roomlinktest.Account
 
-// facade is a fake one: a function that makes rooms.
+// facade is a fake facade: a function that makes rooms.
 type facade func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error)
 
 var _ worker.Facade = facade(nil)
@@ -56,7 +55,7 @@ func (f facade) CreateRoom(ctx context.Context, request auvious.RoomRequest) (au
 // TokenAge implements [worker.Facade].
 func (facade) TokenAge() time.Duration { return time.Minute }
 
-// roomOf is the room that a fake facade makes.
+// roomOf returns the room that a fake facade makes.
 func roomOf(request auvious.RoomRequest) auvious.Room {
 	return auvious.Room{
 		AgentURL:  "https://auvious.test/agent/" + request.InteractionID,
@@ -64,22 +63,22 @@ func roomOf(request auvious.RoomRequest) auvious.Room {
 	}
 }
 
-// makes is a facade that always makes a room.
+// makes returns a facade that makes a room on every call.
 func makes() facade {
 	return func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
 		return roomOf(request), nil
 	}
 }
 
-// fails is a facade that fails every call with an error of a kind.
+// fails returns a facade that fails every call with an error of a kind.
 func fails(kind auvious.Kind) facade {
 	return func(context.Context, auvious.RoomRequest) (auvious.Room, error) {
 		return auvious.Room{}, &auvious.CallError{Kind: kind, Detail: "invented"}
 	}
 }
 
-// signalled tells of every call before it makes it.
-func signalled(next facade) (facade, <-chan auvious.RoomRequest) {
+// recorded returns a facade that sends each request to the channel before it calls next.
+func recorded(next facade) (facade, <-chan auvious.RoomRequest) {
 	calls := make(chan auvious.RoomRequest, 1024)
 	return func(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error) {
 		calls <- request
@@ -87,36 +86,36 @@ func signalled(next facade) (facade, <-chan auvious.RoomRequest) {
 	}, calls
 }
 
-// house is a broker with what the tests see of it.
-type house struct {
+// harness is a broker and the test's own connection to it.
+type harness struct {
 	tb     testing.TB
 	broker *broker.Broker
 	store  *store.Store
 }
 
-// newHouse starts a broker for the test.
-func newHouse(tb testing.TB) *house {
+// newHarness starts a broker. It ends with the test.
+func newHarness(tb testing.TB) *harness {
 	tb.Helper()
 	b := roomlinktest.StartBroker(tb, account)
-	return &house{tb: tb, broker: b, store: roomlinktest.Client(tb, b)}
+	return &harness{tb: tb, broker: b, store: roomlinktest.Client(tb, b)}
 }
 
-// running is a worker that runs.
+// running is a running worker with its metrics and its log.
 type running struct {
 	*worker.Worker
-	house    *house
+	harness  *harness
 	registry *prometheus.Registry
 	log      *roomlinktest.Logbook
 	stop     context.CancelFunc
 	ended    chan error
 }
 
-// start runs a worker, on a connection of its own unless the configuration has
-// one, until it is stopped or the test ends.
-func (h *house) start(config worker.Config) *running {
+// start runs a worker until it is stopped or the test ends. The worker has a connection of its own unless the
+// configuration has one.
+func (h *harness) start(config worker.Config) *running {
 	h.tb.Helper()
 	r := &running{
-		house: h, registry: prometheus.NewPedanticRegistry(), log: &roomlinktest.Logbook{}, ended: make(chan error, 1),
+		harness: h, registry: prometheus.NewPedanticRegistry(), log: &roomlinktest.Logbook{}, ended: make(chan error, 1),
 	}
 	if config.Store == nil {
 		config.Store = roomlinktest.Client(h.tb, h.broker)
@@ -135,24 +134,24 @@ func (h *house) start(config worker.Config) *running {
 	return r
 }
 
-// startWith runs a worker of our account in front of a facade.
-func (h *house) startWith(f worker.Facade) *running {
+// startWith runs a worker of [account] with a facade.
+func (h *harness) startWith(f worker.Facade) *running {
 	h.tb.Helper()
 	return h.start(worker.Config{Accounts: []worker.Account{configured(account, f)}})
 }
 
-// mustStop stops the worker, which must return nil. It may be called twice.
+// mustStop stops the worker and checks that Run returns nil. It may be called twice.
 func (r *running) mustStop() {
-	r.house.tb.Helper()
+	r.harness.tb.Helper()
 	r.stop()
-	err := roomlinktest.Receive(r.house.tb, r.ended, "the end of the worker")
+	err := roomlinktest.Receive(r.harness.tb, r.ended, "the end of the worker")
 	if err != nil {
-		r.house.tb.Errorf("Run: got error %v, want none", err)
+		r.harness.tb.Errorf("Run: got error %v, want none", err)
 	}
 	r.ended <- err
 }
 
-// serve starts a simulated auvious and returns it with a client of it.
+// serve starts a simulated auvious, and returns it with a client.
 func serve(tb testing.TB, config simulator.Config) (*simulator.Simulator, *auvious.Client) {
 	tb.Helper()
 	s, err := simulator.New(config)
@@ -168,8 +167,8 @@ func serve(tb testing.TB, config simulator.Config) (*simulator.Simulator, *auvio
 	})
 }
 
-// simulated is our account as the simulator takes it.
-func simulated(f worker.Facade) worker.Account {
+// simulatedAccount returns the configuration of [account] that the simulator accepts.
+func simulatedAccount(f worker.Facade) worker.Account {
 	a := configured(account, f, func(rooms *accounts.Rooms) {
 		rooms.OrganizationID, rooms.URLBase = "org-1", "https://auvious.video"
 	})
@@ -177,8 +176,8 @@ func simulated(f worker.Facade) worker.Account {
 	return a
 }
 
-// configured returns an account with the default settings, but no retries after an
-// unknown outcome, and changed by the edits.
+// configured returns an account with the default settings and the changes of the edits. The default is no retry after
+// an unknown outcome.
 func configured(name string, f worker.Facade, edits ...func(*accounts.Rooms)) worker.Account {
 	a := worker.Account{Account: accounts.Default(name), Facade: f}
 	a.Auvious.UnknownRetries = 0
@@ -188,15 +187,17 @@ func configured(name string, f worker.Facade, edits ...func(*accounts.Rooms)) wo
 	return a
 }
 
+// concurrency returns an edit for [configured].
 func concurrency(calls int) func(*accounts.Rooms) {
 	return func(rooms *accounts.Rooms) { rooms.Concurrency = calls }
 }
 
+// unknownRetries returns an edit for [configured].
 func unknownRetries(retries int) func(*accounts.Rooms) {
 	return func(rooms *accounts.Rooms) { rooms.UnknownRetries = retries }
 }
 
-// newClient returns a client with the default settings for those that are zero.
+// newClient returns a client. Settings that are zero have their default.
 func newClient(tb testing.TB, rooms accounts.Rooms) *auvious.Client {
 	tb.Helper()
 	def := accounts.Default(account).Auvious.Rooms
@@ -210,30 +211,28 @@ func newClient(tb testing.TB, rooms accounts.Rooms) *auvious.Client {
 	return client
 }
 
-// publish stores an event, which must be accepted.
-func (h *house) publish(e messages.Event[messages.Started]) {
+// publish stores an event.
+func (h *harness) publish(e messages.Event[messages.Started]) {
 	h.tb.Helper()
 	roomlinktest.Publish(h.tb, h.store, e)
 }
 
-// publishRaw stores what may be no event of ours. Its subject ends in a token.
-func (h *house) publishRaw(token string, data []byte) {
+// publishRaw stores any data on the subject of a token.
+func (h *harness) publishRaw(token string, data []byte) {
 	h.tb.Helper()
 	if _, err := h.store.JetStream().Publish(roomlinktest.Context(h.tb), "roomlink.conversations."+account+"."+token, data); err != nil {
 		h.tb.Fatalf("publishing on %q: %v", token, err)
 	}
 }
 
-// publishLinks stores links after those that are there, and returns their
-// sequence.
-func (h *house) publishLinks(e messages.Event[messages.Links], after uint64) uint64 {
+// publishLinks stores links in place of those with the sequence after. It returns their sequence.
+func (h *harness) publishLinks(e messages.Event[messages.Links], after uint64) uint64 {
 	h.tb.Helper()
 	return roomlinktest.PublishLinks(h.tb, h.store, e, after)
 }
 
-// next waits for the next message of a stream on a subject, and begins with the
-// last one that is there.
-func (h *house) next(stream, subject string) jetstream.Msg {
+// next returns the last message on a subject, or waits for the first one.
+func (h *harness) next(stream, subject string) jetstream.Msg {
 	h.tb.Helper()
 	consumer, err := h.store.JetStream().OrderedConsumer(roomlinktest.Context(h.tb), stream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverLastPolicy,
@@ -249,13 +248,13 @@ func (h *house) next(stream, subject string) jetstream.Msg {
 }
 
 // links waits for the links of a conversation.
-func (h *house) links(id string) messages.Links {
+func (h *harness) links(id string) messages.Links {
 	h.tb.Helper()
 	return decode[messages.Links](h.tb, h.next(messages.LinksStream, roomlinktest.Conversation(id).LinksSubject()))
 }
 
-// storedLinks returns the links that are there, which must be some.
-func (h *house) storedLinks(id string) messages.Stored[messages.Links] {
+// storedLinks returns the stored links of a conversation.
+func (h *harness) storedLinks(id string) messages.Stored[messages.Links] {
 	h.tb.Helper()
 	stored, err := h.store.Links(roomlinktest.Context(h.tb), roomlinktest.Conversation(id), store.Leader)
 	if err != nil {
@@ -265,13 +264,13 @@ func (h *house) storedLinks(id string) messages.Stored[messages.Links] {
 }
 
 // deadLetter waits for the dead letter of a conversation.
-func (h *house) deadLetter(id string) messages.DeadLetter {
+func (h *harness) deadLetter(id string) messages.DeadLetter {
 	h.tb.Helper()
 	return h.deadLetterOn(messages.Token(roomlinktest.Conversation(id).InteractionID))
 }
 
-// deadLetterOn waits for the dead letter whose subject ends in a token.
-func (h *house) deadLetterOn(token string) messages.DeadLetter {
+// deadLetterOn waits for the dead letter on the subject of a token.
+func (h *harness) deadLetterOn(token string) messages.DeadLetter {
 	h.tb.Helper()
 	return decode[messages.DeadLetter](h.tb, h.next(messages.DeadLettersStream, "roomlink.deadletters."+account+"."+token))
 }
@@ -285,29 +284,29 @@ func decode[T messages.Data](tb testing.TB, msg jetstream.Msg) T {
 	return e.Data
 }
 
-// ack is an acknowledgement as it goes over the wire.
+// ack is an acknowledgement on the wire.
 type ack struct {
 	// kind is +ACK, -NAK, +TERM or +WPI.
 	kind string
-	// delivery counts the deliveries of the event, from 1.
+	// delivery is the number of the event's delivery, from 1.
 	delivery uint64
-	// sequence of the event in its stream.
+	// sequence is the event's sequence in its stream.
 	sequence uint64
 }
 
-// String is the acknowledgement in one line.
+// String implements [fmt.Stringer].
 func (a ack) String() string {
 	return fmt.Sprintf("%s of delivery %d of event %d", a.kind, a.delivery, a.sequence)
 }
 
-// acks returns what is acknowledged from now on, signs of life left out.
-func (h *house) acks() <-chan ack {
+// acks returns the acknowledgements from now on, without +WPI.
+func (h *harness) acks() <-chan ack {
 	h.tb.Helper()
 	return h.acksIf(func(a ack) bool { return a.kind != "+WPI" })
 }
 
-// acksIf returns the acknowledgements from now on that are wanted.
-func (h *house) acksIf(wanted func(ack) bool) <-chan ack {
+// acksIf returns the acknowledgements from now on for which wanted returns true.
+func (h *harness) acksIf(wanted func(ack) bool) <-chan ack {
 	h.tb.Helper()
 	seen := make(chan ack, 4096)
 	nc := h.store.JetStream().Conn()
@@ -339,8 +338,8 @@ func wantAck(tb testing.TB, acks <-chan ack, want ack) {
 	}
 }
 
-// wantSettled waits until no event is in the queue, and nothing is pending.
-func (h *house) wantSettled() {
+// wantSettled waits until the queue is empty, and checks that no acknowledgement is pending.
+func (h *harness) wantSettled() {
 	h.tb.Helper()
 	h.await("an empty queue", func() bool {
 		stream, err := h.store.JetStream().Stream(roomlinktest.Context(h.tb), messages.ConversationsStream)
@@ -351,8 +350,8 @@ func (h *house) wantSettled() {
 	}
 }
 
-// consumer is what the broker says of our account's consumer.
-func (h *house) consumer() *jetstream.ConsumerInfo {
+// consumer returns the state of the consumer of [account].
+func (h *harness) consumer() *jetstream.ConsumerInfo {
 	h.tb.Helper()
 	consumer, err := h.store.JetStream().Consumer(roomlinktest.Context(h.tb), messages.ConversationsStream, store.ConsumerName(account))
 	if err != nil {
@@ -361,9 +360,8 @@ func (h *house) consumer() *jetstream.ConsumerInfo {
 	return consumer.CachedInfo()
 }
 
-// await asks the broker, or whoever else takes its time to answer, until a
-// condition holds.
-func (h *house) await(what string, holds func() bool) {
+// await waits until a condition holds. It makes a round trip to the broker between two checks.
+func (h *harness) await(what string, holds func() bool) {
 	h.tb.Helper()
 	for ctx := roomlinktest.Context(h.tb); !holds(); {
 		if ctx.Err() != nil {
@@ -375,25 +373,24 @@ func (h *house) await(what string, holds func() bool) {
 	}
 }
 
-// wantMessages compares how many messages a stream holds.
-func (h *house) wantMessages(stream string, want uint64) {
+// wantMessages compares the number of messages in a stream.
+func (h *harness) wantMessages(stream string, want uint64) {
 	h.tb.Helper()
 	if got := roomlinktest.Stream(h.tb, h.store, stream).CachedInfo().State.Msgs; got != want {
 		h.tb.Errorf("messages in stream %q: got %d, want %d", stream, got, want)
 	}
 }
 
-// metric is the sum of a metric over the series that have these labels, given as
-// name and value in turn.
+// metric returns the sum of a metric over the series with these labels: names and values in turn.
 func (r *running) metric(name string, labels ...string) float64 {
-	r.house.tb.Helper()
-	return roomlinktest.SumMetric(r.house.tb, r.registry, name, labels...)
+	r.harness.tb.Helper()
+	return roomlinktest.SumMetric(r.harness.tb, r.registry, name, labels...)
 }
 
 // wantMetric compares a metric.
 func (r *running) wantMetric(want float64, name string, labels ...string) {
-	r.house.tb.Helper()
+	r.harness.tb.Helper()
 	if got := r.metric(name, labels...); got != want {
-		r.house.tb.Errorf("metric %s%v: got %v, want %v", name, labels, got, want)
+		r.harness.tb.Errorf("metric %s%v: got %v, want %v", name, labels, got, want)
 	}
 }

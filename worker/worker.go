@@ -50,7 +50,7 @@ type Account struct {
 type Config struct {
 	Store    *store.Store
 	Accounts []Account
-	// Grace bounds the time that held events may take to finish after a stop.
+	// Grace bounds the time for held events to finish after a stop.
 	Grace  time.Duration
 	Logger zerolog.Logger
 	// Registerer registers the metrics; nil for none.
@@ -94,7 +94,7 @@ func New(config Config) (*Worker, error) {
 
 // SetAccounts replaces the accounts. It starts new accounts, stops removed ones, and does both for changed ones. An
 // account that stops finishes the events that it holds. SetAccounts returns an error, and changes nothing, if an
-// account has an invalid name, has no facade or occurs twice.
+// account has an invalid setting, has no facade or occurs twice.
 func (w *Worker) SetAccounts(all []Account) error {
 	wanted := map[string]Account{}
 	for _, a := range all {

@@ -20,7 +20,7 @@ import (
 
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	good := configured(account, makes())
 	for _, test := range []struct {
 		name     string
@@ -33,7 +33,7 @@ func TestNewRefuses(t *testing.T) {
 		{"the same twice", []worker.Account{good, good}, false},
 		{"no facade", []worker.Account{configured(account, nil)}, false},
 		{"no name", []worker.Account{configured("", makes())}, false},
-		{"a name that is no token", []worker.Account{configured("a.b", makes())}, false},
+		{"a name with a dot", []worker.Account{configured("a.b", makes())}, false},
 		{"a name in capitals", []worker.Account{configured("Acme", makes())}, false},
 	} {
 		_, err := worker.New(worker.Config{
@@ -47,7 +47,7 @@ func TestNewRefuses(t *testing.T) {
 
 func TestReady(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	idle, err := worker.New(worker.Config{
 		Store: h.store, Accounts: []worker.Account{configured(account, makes())},
 	})
@@ -66,10 +66,10 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestRunOfAnEndedContext stops at once when its context has ended already.
-func TestRunOfAnEndedContext(t *testing.T) {
+// TestRunWithEndedContext: Run returns at once.
+func TestRunWithEndedContext(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	w, err := worker.New(worker.Config{
 		Store: h.store, Accounts: []worker.Account{configured(account, makes())},
 	})
@@ -83,9 +83,8 @@ func TestRunOfAnEndedContext(t *testing.T) {
 	}
 }
 
-// TestTold is about what a worker tells of its work: in metrics, in logs and in
-// dead letters.
-func TestTold(t *testing.T) {
+// TestReports checks the metrics, the log lines and the dead letters. None of them contains a secret.
+func TestReports(t *testing.T) {
 	t.Parallel()
 	r, h := everyOutcome(t)
 	wantMetricNames(t, r)
@@ -94,11 +93,11 @@ func TestTold(t *testing.T) {
 	if err != nil {
 		t.Fatalf("gathering metrics: %v", err)
 	}
-	told := map[string]string{"logs": r.log.String(), "metrics": fmt.Sprint(families)}
+	texts := map[string]string{"logs": r.log.String(), "metrics": fmt.Sprint(families)}
 	for _, id := range []string{"rejected", "cut-off", "bad-answer"} {
-		told["dead letter "+id] = encode(t, h.deadLetter(id))
+		texts["dead letter "+id] = encode(t, h.deadLetter(id))
 	}
-	for where, text := range told {
+	for where, text := range texts {
 		for _, secret := range []string{"hush", simulator.DefaultClientSecret, "://"} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s: got %q in %s, want none", where, secret, text)
@@ -107,14 +106,14 @@ func TestTold(t *testing.T) {
 	}
 }
 
-// wantMetricNames holds the names to those that dashboards and alerts use.
+// wantMetricNames compares the names of the metrics. Dashboards and alerts depend on them.
 func wantMetricNames(t *testing.T, r *running) {
 	t.Helper()
 	families, err := r.registry.Gather()
 	if err != nil {
 		t.Fatalf("gathering metrics: %v", err)
 	}
-	var got []string // in order, as the registry gives them
+	var got []string // the registry sorts them
 	for _, family := range families {
 		got = append(got, family.GetName())
 		if family.GetHelp() == "" {
@@ -136,13 +135,13 @@ func wantMetricNames(t *testing.T, r *running) {
 		t.Errorf("metrics: got %v, want %v", got, want)
 	}
 	if age := r.metric("roomlink_token_age_seconds", "account", account); age <= 0 || age > 45 {
-		t.Errorf("age of the token: got %v s, want more than 0 and little", age)
+		t.Errorf("age of the token: got %v s, want more than 0 and at most 45", age)
 	}
 	r.wantMetric(4, "roomlink_facade_call_duration_seconds", "account", account)
 	r.wantMetric(4, "roomlink_events_settled_total", "account", account)
 }
 
-// wantLogLines holds the lines to the keys that an operator searches by.
+// wantLogLines compares the log messages and their fields. Operators search for them.
 func wantLogLines(t *testing.T, r *running) {
 	t.Helper()
 	found := map[string]int{}
@@ -156,7 +155,7 @@ func wantLogLines(t *testing.T, r *running) {
 		}
 		message := fmt.Sprint(fields["message"])
 		found[message]++
-		if message == "links stored" && (fields["interaction_id"] != "well" || fields["attempt"] != 1.0) {
+		if message == "links stored" && (fields["interaction_id"] != "good" || fields["attempt"] != 1.0) {
 			t.Errorf("line: got %s, want the interaction id and the attempt", line)
 		}
 	}
@@ -166,11 +165,11 @@ func wantLogLines(t *testing.T, r *running) {
 	}
 }
 
-// everyOutcome runs a worker through a conversation that goes well and three that
-// do not, with secrets wherever auvious could put one, and stops it.
-func everyOutcome(t *testing.T) (*running, *house) {
+// everyOutcome runs a worker through one conversation that succeeds and three that fail, and stops it. The answers of
+// auvious contain secrets wherever they could.
+func everyOutcome(t *testing.T) (*running, *harness) {
 	t.Helper()
-	h := newHouse(t)
+	h := newHarness(t)
 	s, client := serve(t, simulator.Config{})
 	s.ScriptTokens(func(int) *simulator.Answer {
 		return &simulator.Answer{Status: 200, Body: `{"access_token":"hush-token","expires_in":3600}`}
@@ -187,8 +186,8 @@ func everyOutcome(t *testing.T) (*running, *house) {
 		return &simulator.Answer{Status: 200, Body: `{"agentUrl":"https://auvious.test/agent/hush",` +
 			`"recordingUrl":"https://auvious.test/hush","ticketUrl":"https://auvious.test/t/hush"}`}
 	})
-	r := h.start(worker.Config{Accounts: []worker.Account{simulated(client)}})
-	for _, id := range []string{"well", "rejected", "bad-answer", "cut-off"} {
+	r := h.start(worker.Config{Accounts: []worker.Account{simulatedAccount(client)}})
+	for _, id := range []string{"good", "rejected", "bad-answer", "cut-off"} {
 		h.publish(roomlinktest.Started(id))
 	}
 	h.wantSettled()
@@ -196,12 +195,11 @@ func everyOutcome(t *testing.T) (*running, *house) {
 	return r, h
 }
 
-// TestRate: events wait in the queue for the next call that may begin, and are not
-// delivered before.
+// TestRate: above the rate, events wait in the queue, and the broker does not deliver them.
 func TestRate(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	a := simulated(makes())
+	h := newHarness(t)
+	a := simulatedAccount(makes())
 	a.Auvious.Rate = 0.0001
 	r := h.start(worker.Config{Accounts: []worker.Account{a}})
 	for _, id := range []string{"call-1", "call-2", "call-3"} {
@@ -216,44 +214,44 @@ func TestRate(t *testing.T) {
 	r.wantMetric(1, "roomlink_facade_calls_total")
 }
 
-// TestSetAccounts: accounts come, go and change while others work on.
+// TestSetAccounts adds, changes and removes accounts while another one works.
 func TestSetAccounts(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	f := makes()
-	steady := simulated(&f)
+	steady := simulatedAccount(&f)
 	r := h.start(worker.Config{Accounts: []worker.Account{steady}})
-	coming := simulated(makes())
-	coming.Name = "coming"
-	if err := r.SetAccounts([]worker.Account{steady, coming}); err != nil {
+	added := simulatedAccount(makes())
+	added.Name = "added"
+	if err := r.SetAccounts([]worker.Account{steady, added}); err != nil {
 		t.Fatalf("adding an account: %v", err)
 	}
 	e := roomlinktest.Started("call-1")
-	e.Data.Account = "coming"
+	e.Data.Account = "added"
 	h.publish(e)
 	h.next(messages.LinksStream, e.Data.LinksSubject())
 	for what, accounts := range map[string][]worker.Account{
 		"an account twice":            {steady, steady},
-		"an account without a facade": {steady, configured("coming", nil)},
+		"an account without a facade": {steady, configured("added", nil)},
 		"an account without a name":   {steady, configured("", makes())},
 	} {
 		if err := r.SetAccounts(accounts); err == nil {
 			t.Errorf("%s: got no error, want one", what)
 		}
 	}
-	changed, calls := signalled(makes())
-	if err := r.SetAccounts([]worker.Account{simulated(changed)}); err != nil {
+	changed, calls := recorded(makes())
+	if err := r.SetAccounts([]worker.Account{simulatedAccount(changed)}); err != nil {
 		t.Fatalf("changing an account: %v", err)
 	}
 	h.publish(roomlinktest.Started("call-2"))
 	roomlinktest.Receive(t, calls, "a call by the changed account")
 	h.links("call-2")
 	e = roomlinktest.Started("call-3")
-	e.Data.Account = "coming"
+	e.Data.Account = "added"
 	h.publish(e)
 	h.publish(roomlinktest.Started("call-4"))
 	h.links("call-4")
-	h.await("nothing but the event of the account that is gone", func() bool {
+	h.await("a queue with only the event of the removed account", func() bool {
 		stream, err := h.store.JetStream().Stream(roomlinktest.Context(t), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 1
 	})
