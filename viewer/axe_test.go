@@ -7,13 +7,12 @@ import (
 	"roomlink/internal/programtest"
 )
 
-// TestBrowserIsAccessible has axe-core look at every state of the card and every
-// page, in both themes. ROOMLINK_AXE names its axe.min.js, from the package
-// axe-core of npm.
+// TestBrowserIsAccessible runs axe-core on every state of the card and every page, in both
+// themes. ROOMLINK_AXE is the path of axe.min.js from the npm package axe-core.
 func TestBrowserIsAccessible(t *testing.T) {
 	file := os.Getenv("ROOMLINK_AXE")
 	if file == "" {
-		programtest.Skipf(t, "ROOMLINK_AXE names no axe.min.js")
+		programtest.Skipf(t, "ROOMLINK_AXE is not set")
 	}
 	axe, err := os.ReadFile(file)
 	if err != nil {
@@ -39,7 +38,7 @@ func TestBrowserIsAccessible(t *testing.T) {
 	}
 }
 
-// inspect has axe-core look at a page, after some clicks.
+// inspect runs axe-core on a page after some clicks.
 func (t *tab) inspect(axe, what, address string, clicks ...string) {
 	t.tb.Helper()
 	t.goTo(address)
@@ -50,20 +49,20 @@ func (t *tab) inspect(axe, what, address string, clicks ...string) {
 	eval[bool](t, axe+"; true")
 	found := eval[findings](t, axeRun)
 	if found.Passes < 10 {
-		t.tb.Errorf("%s: got %d rules that pass, want 10 or more: it does not look", what, found.Passes)
+		t.tb.Errorf("%s: got %d passed rules, want 10 or more", what, found.Passes)
 	}
 	for _, violation := range found.Violations {
 		t.tb.Errorf("%s (dark: %v): got %s, want nothing", what, eval[bool](t, "matchMedia('(prefers-color-scheme: dark)').matches"), violation)
 	}
 }
 
-// findings are what axe-core has to say of a page.
+// findings are the findings of axe-core on a page.
 type findings struct {
 	Passes     int      `json:"passes"`
 	Violations []string `json:"violations"`
 }
 
-// axeRun has it say so.
+// axeRun returns the findings.
 const axeRun = `axe.run().then(({ passes, violations }) => ({
 	passes: passes.length,
 	violations: violations.map(({ id, help, nodes }) => id + " (" + help + ") at " + nodes.map((node) => node.html).join(", ")),

@@ -15,10 +15,9 @@ import (
 	"roomlink/internal/programtest"
 )
 
-// The card goes on through a crash of the whole program, with the room that it
-// waits for, and through an operator's restart.
+// The card survives a crash of the program while it waits for a room, and a restart.
 func TestBrowserReconnects(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	t.Parallel() // it mostly waits
 	p := newProgram(t, "ROOMLINK_LISTEN="+programtest.FreeAddress(t))
 	p.hold(t, "a", asUsual)
 	p.start(t, "a")
@@ -40,16 +39,16 @@ func TestBrowserReconnects(t *testing.T) {
 	browser.untilText("#lost", "Connection lost")
 	p.run(t)
 	browser.until("document.querySelector('#lost').textContent === ''")
-	browser.forget() // it complained of the server that was not there
+	browser.forget() // the browser reported the stopped server
 	browser.click("#renew")
 	browser.click("#confirm")
-	browser.untilText("#note", "The new link is ready")
+	browser.untilText("#note", "The new room is ready")
 	browser.stayed()
 	browser.wantQuiet(p.url)
 }
 
-// proxy is what stands before a server, and answers for it while it is not there.
-// It leads to the address that it was last told of.
+// proxy is a reverse proxy in front of a server. It answers 502 while the server is down.
+// lead sets the server's address.
 func proxy(t *testing.T) (address string, lead func(to string)) {
 	t.Helper()
 	var target atomic.Pointer[url.URL]
@@ -60,7 +59,7 @@ func proxy(t *testing.T) (address string, lead func(to string)) {
 		}
 		target.Store(parsed)
 	}
-	quiet := log.New(io.Discard, "", 0) // it would tell of each answer that is broken off
+	quiet := log.New(io.Discard, "", 0) // the proxy logs each aborted answer
 	server := httptest.NewUnstartedServer(&httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target.Load())
@@ -74,10 +73,10 @@ func proxy(t *testing.T) (address string, lead func(to string)) {
 	return server.URL, lead
 }
 
-// A proxy's answer for a server that restarts is no stream, and ends what the
-// browser itself tries.
+// During a restart the proxy answers without a stream. An EventSource then gives up, and
+// the card has to reconnect by itself.
 func TestBrowserReconnectsBehindAProxy(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	t.Parallel() // it mostly waits
 	address, lead := proxy(t)
 	p := newProgram(t, "ROOMLINK_PUBLIC_URL="+address)
 	lead(p.url)
@@ -98,22 +97,22 @@ func TestBrowserReconnectsBehindAProxy(t *testing.T) {
 	lead(p.url)
 	browser.untilStatus("ready")
 	browser.stayed()
-	browser.forget() // it complained of the answers of the proxy
+	browser.forget() // the browser reported the answers of the proxy
 	browser.wantQuiet(address)
 }
 
-// A card that is still shown when its address has ended says so.
-func TestBrowserSeesItsAddressEnd(t *testing.T) {
-	t.Parallel() // it waits more than it works
+// An open card shows that its address has expired.
+func TestBrowserSeesItsAddressExpire(t *testing.T) {
+	t.Parallel() // it mostly waits
 	p := newProgram(t, "ROOMLINK_PAGE_LIFETIME=10s")
 	p.ready(t, "a")
 	browser := newTab(t, look{})
 	var card string
-	for shown := false; !shown; { // a slow browser may come too late
+	for shown := false; !shown; { // a slow browser may be too late
 		card = p.pages(t, "a").Card
 		browser.goTo(card)
 		shown = slices.Contains(browser.asked(), card+"/events")
 	}
-	browser.untilText("h1", textEnded)
+	browser.untilText("h1", textExpired)
 	call(t, http.MethodPost, card+"/renew").WantError(t, http.StatusGone, "bad_token")
 }

@@ -14,12 +14,12 @@ import (
 
 var _ http.Handler = (*frames)(nil)
 
-// frames is a site that shows another one in a frame, as Talkdesk's Workspace does.
+// frames is a site that shows another site in a frame, like Talkdesk's Workspace.
 type frames struct{ server *httptest.Server }
 
 func (f *frames) start() { f.server = httptest.NewTLSServer(f) }
 
-// ServeHTTP answers with a page that has the address ?card= in a frame.
+// ServeHTTP answers with a page that shows the address in ?card= in a frame.
 func (f *frames) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	fmt.Fprintf(w, `<!doctype html><html lang="en"><title>Workspace</title><link rel="icon" href="data:,">
@@ -27,10 +27,10 @@ func (f *frames) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		html.EscapeString(r.URL.Query().Get("card")))
 }
 
-// framed is the page of a site that has an address in a frame.
+// framed returns the address of a page that shows an address in a frame.
 func framed(parent, address string) string { return parent + "/?card=" + url.QueryEscape(address) }
 
-// frame is the document in the frame of a page.
+// frame returns the document in the frame of a page.
 func (t *tab) frame(prefix string) *tab {
 	t.tb.Helper()
 	for t.ctx.Err() == nil {
@@ -65,8 +65,7 @@ func TestBrowserInAFrame(t *testing.T) {
 	release()
 	card.untilStatus("ready")
 
-	// The clipboard is barred to a frame unless the page around it says otherwise,
-	// and the old way is not.
+	// In this frame the browser blocks the clipboard API, but not execCommand.
 	card.record()
 	card.click("#copy")
 	card.untilRecorded("Customer link copied")
@@ -76,7 +75,7 @@ func TestBrowserInAFrame(t *testing.T) {
 
 	card.click("#renew")
 	card.click("#confirm")
-	card.untilText("#note", "The new link is ready")
+	card.untilText("#note", "The new room is ready")
 	p.wantRooms(t, "a", 2)
 	card.wantQuiet(p.url)
 }

@@ -8,19 +8,19 @@ import (
 	"roomlink/messages"
 )
 
-// script tries to get out of wherever it is put, and to leave a trace. It has no
-// space, so that a URL may have it too.
+// script tries to break out of HTML and to set a variable. It has no space, so it fits into
+// a URL.
 const script = `"><img/src=x/onerror=ran=1><script>ran=1</script>'`
 
-// wantNothingRan looks for that trace.
+// wantNothingRan checks that the script did not run.
 func (t *tab) wantNothingRan(what string) {
 	t.tb.Helper()
 	if eval[bool](t, "'ran' in window") {
-		t.tb.Errorf("%s: got a script of another's that ran, want none", what)
+		t.tb.Errorf("%s: got the script run, want it inert", what)
 	}
 }
 
-// Nothing that auvious or Talkdesk gives runs, neither at first nor by an event.
+// The browser runs no text from auvious or Talkdesk, neither in the page nor in an event.
 func TestBrowserRunsNothingHostile(t *testing.T) {
 	p := newProgram(t)
 	browser := newTab(t, look{})
@@ -57,7 +57,7 @@ func TestBrowserRunsNothingHostile(t *testing.T) {
 	browser.wantQuiet(p.url)
 }
 
-// The worker lets no javascript: in; one that were stored all the same leads nowhere.
+// The worker refuses javascript: URLs. The card also hides a stored one.
 func TestBrowserFollowsNoScript(t *testing.T) {
 	s := newSite(t)
 	browser := newTab(t, look{})

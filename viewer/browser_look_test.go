@@ -36,20 +36,20 @@ func TestBrowserByKeyboard(t *testing.T) {
 	browser.until("document.querySelector('#qr').open")
 	press(kb.Tab, "renew")
 	press(kb.Enter, "confirm")
-	press(kb.Tab, "leave")
+	press(kb.Tab, "cancel")
 	press(kb.Escape, "renew")
 	press(kb.Enter, "confirm")
 	release := p.hold(t, "a", asUsual)
 	press(kb.Enter, "renew")
-	browser.untilText("#note", "A new link is on its way")
+	browser.untilText("#note", "A new room is on its way")
 	press(kb.Tab, "recording")
 	release()
-	browser.untilText("#note", "The new link is ready")
+	browser.untilText("#note", "The new room is ready")
 	p.wantRooms(t, "a", 2)
 	browser.wantQuiet(p.url)
 }
 
-// The card fits the narrowest frame, whatever it shows.
+// The card fits the narrowest frame in every state.
 func TestBrowserAt320(t *testing.T) {
 	p := newProgram(t)
 	long := strings.Repeat("0123456789", 25)
@@ -72,7 +72,7 @@ func TestBrowserAt320(t *testing.T) {
 	browser.wantQuiet(p.url)
 }
 
-func TestBrowserInTheDark(t *testing.T) {
+func TestBrowserDarkTheme(t *testing.T) {
 	p := newProgram(t)
 	p.ready(t, "a")
 	browser := newTab(t, look{dark: true, still: true})
@@ -80,14 +80,14 @@ func TestBrowserInTheDark(t *testing.T) {
 	browser.untilStatus("ready")
 	const backs = "getComputedStyle(document.body).backgroundColor"
 	if got := eval[string](browser, backs); got != "rgb(21, 23, 28)" {
-		t.Errorf("in the dark: got a page of %s, want a dark one", got)
+		t.Errorf("dark theme: got a background of %s, want a dark one", got)
 	}
 	browser.see(look{})
 	browser.until(backs + " === 'rgb(255, 255, 255)'")
 	browser.wantQuiet(p.url)
 }
 
-func TestBrowserMovesNothingIfAskedTo(t *testing.T) {
+func TestBrowserReducedMotion(t *testing.T) {
 	p := newProgram(t)
 	p.hold(t, "a", asUsual)
 	p.start(t, "a")
@@ -97,7 +97,7 @@ func TestBrowserMovesNothingIfAskedTo(t *testing.T) {
 		browser.untilStatus("pending")
 		moves := eval[int](browser, "document.getAnimations().length") > 0
 		if moves == still {
-			t.Errorf("with reduced motion %v: got something that moves: %v, want %v", still, moves, !still)
+			t.Errorf("reduced motion %v: got an animation: %v, want %v", still, moves, !still)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"roomlink/messages"
 )
 
-// While a ticket lives, its links stay until the new ones are there.
+// While a ticket is valid, the card shows the old links until the new links arrive.
 func TestBrowserRenewsEarly(t *testing.T) {
 	p := newProgram(t)
 	old := p.ready(t, "a")
@@ -17,23 +17,23 @@ func TestBrowserRenewsEarly(t *testing.T) {
 	release := p.hold(t, "a", asUsual)
 	browser.click("#renew")
 	browser.click("#confirm")
-	browser.untilText("#note", "A new link is on its way")
+	browser.untilText("#note", "A new room is on its way")
 	if got := browser.shown("#join", "#copy"); len(got) != 2 {
-		t.Errorf("while it is renewed: got %q shown, want the links from before", got)
+		t.Errorf("during the renewal: got %q shown, want the old links", got)
 	}
 	release()
-	browser.untilText("#note", "The new link is ready")
+	browser.untilText("#note", "The new room is ready")
 	fresh := p.until(t, "a", "ready")
 	if got := eval[string](browser, "document.querySelector('#join').href"); got != fresh["agentUrl"] || got == old["agentUrl"] {
 		t.Errorf("Join video: got a link to %q, want the second room at %q", got, fresh["agentUrl"])
 	}
-	wantTicket(t, old["customerUrl"], fresh) // the same address through renewals
+	wantTicket(t, old["customerUrl"], fresh) // a renewal keeps the customer's link
 	p.wantRooms(t, "a", 2)
 	browser.stayed()
 	browser.wantQuiet(p.url)
 }
 
-func TestBrowserTellsOfAFailedRenewal(t *testing.T) {
+func TestBrowserShowsAFailedRenewal(t *testing.T) {
 	p := newProgram(t)
 	p.ready(t, "a")
 	browser := newTab(t, look{})
@@ -41,7 +41,7 @@ func TestBrowserTellsOfAFailedRenewal(t *testing.T) {
 	release := p.hold(t, "a", refusal)
 	browser.click("#renew")
 	browser.click("#confirm")
-	browser.untilText("#note", "A new link is on its way")
+	browser.untilText("#note", "A new room is on its way")
 	release()
 	browser.untilStatus("failed")
 	want := []string{"#join", "#copy", "#renew"}
@@ -52,7 +52,7 @@ func TestBrowserTellsOfAFailedRenewal(t *testing.T) {
 		t.Errorf("reason: got %q, want %q", got, messages.ReasonRejected)
 	}
 	if eval[bool](browser, "document.querySelector('#renew').hasAttribute('aria-disabled')") {
-		t.Error("New link: got it out of use, want it to work again")
+		t.Error("New room: got the button disabled, want it enabled")
 	}
 	p.wantRooms(t, "a", 1)
 	browser.wantQuiet(p.url)

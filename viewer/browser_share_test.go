@@ -20,7 +20,7 @@ func TestBrowserCopiesTheCustomerLink(t *testing.T) {
 	browser.goTo(p.pages(t, "a").Card)
 	browser.record()
 	browser.click("#copy")
-	// The button says it, and nothing moves below the pointer.
+	// The button shows the words, and nothing moves under the pointer.
 	below := eval[string](browser, "recorded[0].split(' ').at(-1)")
 	browser.untilRecorded(`\| Customer link copied \| Customer link copied \| ` + below + "$")
 	wantTicket(t, eval[string](browser, "navigator.clipboard.readText()"), links)
@@ -28,8 +28,8 @@ func TestBrowserCopiesTheCustomerLink(t *testing.T) {
 	browser.wantQuiet(p.url)
 }
 
-// Where nothing may write to the clipboard, the link is there to copy by hand.
-func TestBrowserShowsWhatItCannotCopy(t *testing.T) {
+// Without access to the clipboard, the card shows the link.
+func TestBrowserCannotCopy(t *testing.T) {
 	p := newProgram(t)
 	links := p.ready(t, "a")
 	browser := newTab(t, look{})
@@ -49,7 +49,7 @@ func TestBrowserShowsAQRCode(t *testing.T) {
 		browser.goTo(p.pages(t, "a").Card)
 		browser.untilStatus("ready")
 		if slices.ContainsFunc(browser.asked(), func(request string) bool { return strings.HasSuffix(request, "/qr.svg") }) {
-			t.Error("QR code: got it before it was asked for, want it after")
+			t.Error("QR code: got a request before the click, want it after")
 		}
 		browser.click("#qr summary")
 		browser.until("document.querySelector('#qr img').complete && document.querySelector('#qr img').naturalWidth > 0")
@@ -62,7 +62,7 @@ func TestBrowserShowsAQRCode(t *testing.T) {
 	}
 }
 
-// scan reads a QR code as a camera would.
+// scan reads a QR code from a picture.
 func scan(t *testing.T, picture []byte) string {
 	t.Helper()
 	img, err := png.Decode(bytes.NewReader(picture))

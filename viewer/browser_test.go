@@ -14,7 +14,7 @@ import (
 	"roomlink/messages"
 )
 
-// stay marks a page, so that stayed can tell whether it was loaded anew.
+// stay marks a page. stayed then detects a reload.
 func (t *tab) stay() {
 	t.tb.Helper()
 	eval[bool](t, "window.stayed = true")
@@ -23,13 +23,13 @@ func (t *tab) stay() {
 func (t *tab) stayed() {
 	t.tb.Helper()
 	if !eval[bool](t, "window.stayed === true") {
-		t.tb.Error("page: got it loaded anew, want it to stay")
+		t.tb.Error("page: got a reload, want none")
 	}
 }
 
-// record has the card keep what it shows from now on, so that nothing is missed
-// however late a test looks: status, time left, what is said of a renewal and of a
-// copy, and the copy button with where the QR code is below it.
+// record makes the card keep every state that it shows: status, time left, the words about
+// a renewal and a copy, the copy button, and the position of the QR code. A slow test then
+// misses nothing.
 func (t *tab) record() {
 	t.tb.Helper()
 	eval[bool](t, `(() => {
@@ -49,14 +49,14 @@ func (t *tab) record() {
 	})()`)
 }
 
-// untilRecorded waits until the card has shown something.
+// untilRecorded waits until the card has shown text that matches a pattern.
 func (t *tab) untilRecorded(pattern string) {
 	t.tb.Helper()
 	t.until(fmt.Sprintf("recorded.some((shown) => new RegExp(%q).test(shown))", pattern))
 }
 
 func TestBrowserFollowsARoom(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	t.Parallel() // it mostly waits
 	p := newProgram(t)
 	browser := newTab(t, look{})
 	browser.goTo(p.pages(t, "a").Card)
@@ -71,7 +71,7 @@ func TestBrowserFollowsARoom(t *testing.T) {
 	}
 	release()
 	browser.untilStatus("ready")
-	browser.until("/^Ticket ends in (4h 0|3h 5\\d)m/.test(document.querySelector('#left').innerText)")
+	browser.until("/^Link expires in (4h 0|3h 5\\d)m/.test(document.querySelector('#left').innerText)")
 	want := []string{"#join", "#copy", "#qr summary", "#renew", "#left"}
 	if got := browser.shown(append(want, "#link", "#sure", "#waited", "#recording", "#reference")...); !slices.Equal(got, want) {
 		t.Errorf("once it is ready: got %q shown, want %q", got, want)
@@ -118,9 +118,9 @@ func TestBrowserFollowsAFailure(t *testing.T) {
 	browser.wantQuiet(p.url)
 }
 
-// A ticket ends while its card is shown, and a new link takes its place.
-func TestBrowserSeesATicketEnd(t *testing.T) {
-	t.Parallel() // it waits more than it works
+// A ticket expires on an open card, and the agent asks for a new room.
+func TestBrowserSeesATicketExpire(t *testing.T) {
+	t.Parallel() // it mostly waits
 	p := newProgram(t, "ROOMLINK_TICKET_EXPIRATION=15s")
 	release := p.hold(t, "a", asUsual)
 	p.start(t, "a")
@@ -130,20 +130,20 @@ func TestBrowserSeesATicketEnd(t *testing.T) {
 	browser.stay()
 	browser.record()
 	release()
-	browser.untilRecorded(`^ready \| Ticket ends in \d+s at .* \| time soon`)
+	browser.untilRecorded(`^ready \| Link expires in \d+s at .* \| time soon`)
 	browser.untilStatus("expired")
 	want := []string{"#join", "#renew"}
 	if got := browser.shown(append(want, "#share", "#left")...); !slices.Equal(got, want) {
-		t.Errorf("after the end: got %q shown, want %q", got, want)
+		t.Errorf("after the expiry: got %q shown, want %q", got, want)
 	}
 
 	browser.click("#renew")
-	browser.click("#leave")
+	browser.click("#cancel")
 	if got := browser.shown("#sure"); got != nil {
 		t.Errorf("after Cancel: got %q shown, want it gone", got)
 	}
 	if slices.ContainsFunc(browser.asked(), func(request string) bool { return strings.HasSuffix(request, "/renew") }) {
-		t.Error("after Cancel: got a renewal asked for, want none")
+		t.Error("after Cancel: got a renewal, want none")
 	}
 	release = p.hold(t, "a", asUsual)
 	browser.click("#renew")
@@ -151,21 +151,21 @@ func TestBrowserSeesATicketEnd(t *testing.T) {
 	browser.untilStatus("pending")
 	browser.untilText("#heading", "New room on its way")
 	if got := browser.focused(); got != "MAIN" {
-		t.Errorf("after the button went: got the focus on %q, want the card", got)
+		t.Errorf("after the button was hidden: got the focus on %q, want the card", got)
 	}
 	release()
-	browser.untilRecorded(`^ready .*The new link is ready`)
+	browser.untilRecorded(`^ready .*The new room is ready`)
 	p.wantRooms(t, "a", 2)
 	browser.stayed()
 	browser.wantQuiet(p.url)
 }
 
-// The zone and the manner of times are the browser's.
-func TestBrowserTellsTheEndInItsZone(t *testing.T) {
+// Times have the zone and format of the browser.
+func TestBrowserShowsTheExpiryInItsZone(t *testing.T) {
 	p := newProgram(t)
 	expiresAt, err := time.Parse(time.RFC3339, p.ready(t, "a")["expiresAt"])
 	if err != nil {
-		t.Fatalf("reading the end of a ticket: %v", err)
+		t.Fatalf("reading the expiry of a ticket: %v", err)
 	}
 	browser := newTab(t, look{zone: "Asia/Tokyo"})
 	browser.goTo(p.pages(t, "a").Card)
@@ -173,13 +173,13 @@ func TestBrowserTellsTheEndInItsZone(t *testing.T) {
 	there := expiresAt.In(time.FixedZone("Tokyo", 9*60*60))
 	want := regexp.MustCompile(there.Format(`\b(15:04|3:04.?(PM|pm))\b`))
 	if got := browser.text("#until"); !want.MatchString(got) {
-		t.Errorf("end in Tokyo: got %q, want %v", got, want)
+		t.Errorf("expiry in Tokyo: got %q, want %v", got, want)
 	}
 	browser.wantQuiet(p.url)
 }
 
-// meeting is a site that stands for auvious', and tells who comes. It has the rooms
-// that it returns the URLs of.
+// meeting is a site in place of auvious' site. It returns the URLs of a room there, and
+// reports the visits.
 func meeting(t *testing.T) (site string, room urls, visits <-chan string) {
 	t.Helper()
 	seen := make(chan string, 16)
@@ -205,12 +205,12 @@ func TestBrowserJoins(t *testing.T) {
 	if got := roomlinktest.Receive(t, visits, "the agent"); got != "GET /agent " {
 		t.Errorf("visit: got %q, want the agent's without a referrer", got)
 	}
-	browser.untilStatus("ready") // in a tab of its own, so the card is still there
+	browser.untilStatus("ready") // the room opens in another tab
 	browser.wantQuiet(p.url)
 }
 
-func TestBrowserTakesTheAgentOn(t *testing.T) {
-	t.Parallel() // it waits more than it works
+func TestBrowserLeadsTheAgentToTheRoom(t *testing.T) {
+	t.Parallel() // it mostly waits
 	site, room, visits := meeting(t)
 	p := newProgram(t)
 	browser := newTab(t, look{})
@@ -227,7 +227,7 @@ func TestBrowserTakesTheAgentOn(t *testing.T) {
 	browser.wantQuiet(p.url, site)
 }
 
-func TestBrowserTakesTheCustomerOn(t *testing.T) {
+func TestBrowserLeadsTheCustomerToTheRoom(t *testing.T) {
 	site, room, visits := meeting(t)
 	p := newProgram(t)
 	release := p.hold(t, "a", refusal)
@@ -238,7 +238,7 @@ func TestBrowserTakesTheCustomerOn(t *testing.T) {
 	release()
 	browser.untilText("h1", textFailed)
 	p.says("a", made(t, room))
-	p.act(t, "a", 3600) // which tries anew what has failed
+	p.act(t, "a", 3600) // an action retries a failed conversation
 	browser.untilText("h1", textReady)
 	select {
 	case got := <-visits:
@@ -253,9 +253,9 @@ func TestBrowserTakesTheCustomerOn(t *testing.T) {
 	browser.wantQuiet(p.url, site)
 }
 
-// Where scripts are off, a page that waits looks again all the same.
+// Without scripts, a waiting page reloads itself.
 func TestBrowserWithoutScripts(t *testing.T) {
-	t.Parallel() // it waits more than it works
+	t.Parallel() // it mostly waits
 	p := newProgram(t)
 	release := p.hold(t, "a", asUsual)
 	p.start(t, "a")

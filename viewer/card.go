@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -11,68 +12,58 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/store"
-	"roomlink/internal/web"
 	"roomlink/messages"
 )
 
-// cardState is what the card shows: flat, and without the ticket, which the
-// customer's own page leads to.
+// cardState is the data of the card: flat, and without the ticket.
 type cardState struct {
-	Status string `json:"status"`
-	// Heading and Text say in words how far the conversation has come.
+	Status       string `json:"status"`
 	Heading      string `json:"heading"`
 	Text         string `json:"text"`
 	AgentURL     string `json:"agentUrl"`
 	RecordingURL string `json:"recordingUrl"`
 	CustomerURL  string `json:"customerUrl"`
 	ExpiresAt    string `json:"expiresAt"`
-	// Since is when the event was stored that is waited for.
+	// Since is when the waiting event was stored.
 	Since  string `json:"since"`
 	Reason string `json:"reason"`
-	// Generation is that of the links; empty without links, which nothing can renew.
+	// Generation is the generation of the links; "" without links, which cannot be renewed.
 	Generation string `json:"generation"`
-	// Now is the server's clock, as that of a browser may be wrong.
+	// Now is the server's time: the clock of a browser may be wrong.
 	Now string `json:"now"`
-	// Version changes whenever there is something new to show.
+	// Version changes with what the card shows.
 	Version string `json:"version"`
 }
 
-// Live reports whether the customer's link lets the customer in.
-func (s cardState) Live() bool {
-	return s.Status == string(store.StatusReady) || s.Status == string(store.StatusFailed) && s.ticketLives()
+// CustomerCanJoin reports whether the customer's link leads to a room.
+func (s cardState) CustomerCanJoin() bool {
+	// The times are texts of one format and zone.
+	valid := s.Generation != "" && (s.ExpiresAt == "" || s.Now < s.ExpiresAt)
+	return s.Status == string(store.StatusReady) || s.Status == string(store.StatusFailed) && valid
 }
 
-// Joinable reports whether the agent can go to the room. While a renewal is under
-// way the room will be another one.
-func (s cardState) Joinable() bool {
+// AgentCanJoin reports whether the agent may enter the room. A renewal is about to replace it.
+func (s cardState) AgentCanJoin() bool {
 	return s.AgentURL != "" && s.Status != string(store.StatusPending)
 }
 
-// Renewable reports whether a new link can be asked for.
+// Renewable reports whether the agent may ask for new links.
 func (s cardState) Renewable() bool {
 	return s.Generation != "" && s.Status != string(store.StatusPending)
 }
 
-// Referred reports whether the card names the conversation, for whoever has to
-// look into it.
-func (s cardState) Referred() bool {
+// HasReference reports whether the card names the conversation, for support.
+func (s cardState) HasReference() bool {
 	return s.Status == string(store.StatusFailed) || s.Status == string(store.StatusUnknown)
 }
 
-// ticketLives reports whether there is a ticket that has not ended. All times here
-// are of one form and one zone, so their texts compare as they do.
-func (s cardState) ticketLives() bool {
-	return s.Generation != "" && (s.ExpiresAt == "" || s.Now < s.ExpiresAt)
-}
-
-// cardPage is the card with what it shows before its script has run.
+// cardPage is the data of the card's page.
 type cardPage struct {
 	cardState
 	InteractionID string
-	// Token is the last part of the card's address, below which it finds its
-	// events, its QR code and its renewal.
+	// Token is the last part of the card's address, and the first part of the addresses relative to it.
 	Token string
-	// QRSide is how wide and high the QR code is, in pixels.
+	// QRSide is the width and height of the QR code in pixels.
 	QRSide int
 	Texts  texts
 }
@@ -80,14 +71,9 @@ type cardPage struct {
 // card answers GET /card/{token}.
 func (v *Viewer) card(w http.ResponseWriter, r *http.Request) {
 	secure(w, formsNowhere, v.ancestors)
-	claims, err := v.cardClaims(r)
+	claims, state, err := v.lookUp(r, access.PurposeCard)
 	if err != nil {
-		v.show(w, tokenStatus(err), tokenPage(err))
-		return
-	}
-	state, err := v.state(r, claims)
-	if err != nil {
-		v.show(w, http.StatusServiceUnavailable, pageOutage.following(r))
+		v.showError(w, r, err)
 		return
 	}
 	v.render(w, http.StatusOK, "card.html", cardPage{
@@ -101,31 +87,16 @@ func (v *Viewer) card(w http.ResponseWriter, r *http.Request) {
 
 // cardEvents answers GET /card/{token}/events.
 func (v *Viewer) cardEvents(w http.ResponseWriter, r *http.Request) {
-	claims, err := v.cardClaims(r)
-	if err != nil {
-		web.Fail(w, tokenError(err))
-		return
-	}
-	v.stream(w, r, claims, view{
-		version: version,
-		data:    func(ctx context.Context, state store.State) any { return v.cardState(ctx, claims, state) },
-	})
-}
-
-// cardClaims are those of a card's token in an address. Its errors are those of
-// [access.Keys.Verify].
-func (v *Viewer) cardClaims(r *http.Request) (access.Claims, error) {
-	return v.config.Pages.Keys.Verify(chi.URLParam(r, "token"), access.PurposeCard, time.Now())
+	v.stream(w, r, func(claims access.Claims) view {
+		return view{version, func(ctx context.Context, state store.State) any { return v.cardState(ctx, claims, state) }}
+	}, access.PurposeCard)
 }
 
 func (v *Viewer) cardState(ctx context.Context, claims access.Claims, state store.State) cardState {
-	now := time.Now()
-	conversation := conversationOf(claims)
-	said := cardWords(state)
+	progress := cardWords(state)
 	shown := cardState{
-		Status: string(state.Status), Heading: said.Title, Text: said.Text,
-		CustomerURL: v.config.Pages.For(conversation, now).Customer,
-		Now:         messages.At(now).String(), Version: version(state),
+		Status: string(state.Status), Heading: progress.Title, Text: progress.Text,
+		CustomerURL: v.customerURL(claims), Now: messages.At(time.Now()).String(), Version: version(state),
 	}
 	if state.DeadLetter != nil {
 		shown.Reason = state.DeadLetter.Data.Reason
@@ -136,24 +107,24 @@ func (v *Viewer) cardState(ctx context.Context, claims access.Claims, state stor
 		shown.ExpiresAt, shown.Generation = links.ExpiresAt.String(), strconv.Itoa(links.Generation)
 	}
 	if state.Status == store.StatusPending {
-		shown.Since = v.waitingSince(ctx, conversation)
+		shown.Since = v.waitingSince(ctx, conversationOf(claims))
 	}
 	return shown
 }
 
-// waitingSince is when the event was stored that a conversation waits for. It only
-// ever shows: where it cannot be read, the card counts from when it was opened.
+// waitingSince returns when the waiting event was stored. If that is unknown, it returns "", and the card
+// counts from its own start.
 func (v *Viewer) waitingSince(ctx context.Context, conversation messages.Conversation) string {
-	ctx, cancel := context.WithTimeout(ctx, readWithin)
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	event, err := v.config.Client.Waiting(ctx, conversation)
+	event, err := v.config.Store.Waiting(ctx, conversation)
 	if err != nil {
 		return ""
 	}
 	return messages.At(event.StoredAt).String()
 }
 
-// cardWords say how far a conversation has come.
+// cardWords returns the words for the state of a conversation.
 func cardWords(state store.State) words {
 	card := english.Card
 	switch state.Status {
@@ -172,19 +143,16 @@ func cardWords(state store.State) words {
 	return card.Unknown
 }
 
-// failure says why there is no room, and what there is all the same.
+// failure returns the words for a failed conversation.
 func failure(card cardTexts, state store.State) words {
-	reason, ok := card.Reasons[state.DeadLetter.Data.Reason]
-	if !ok {
-		reason = card.Reasons[""]
-	}
+	reason := cmp.Or(card.Reasons[state.DeadLetter.Data.Reason], card.Reasons[""])
 	if state.Links == nil {
 		return words{card.Failed.Title, reason}
 	}
 	return words{card.RenewalFailed.Title, reason + " " + card.RenewalFailed.Text}
 }
 
-// version names what there is to show of a state.
+// version identifies what the card shows of a state.
 func version(state store.State) string {
 	text := string(state.Status)
 	if state.Links != nil {

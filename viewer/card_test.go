@@ -14,7 +14,7 @@ import (
 	"roomlink/messages"
 )
 
-// parts are those of the card that come and go.
+// parts are the parts of the card that some statuses hide.
 var parts = []string{"left", "join", "share", "renew", "recording", "reference"}
 
 // hasPart reports whether a card shows a part.
@@ -33,7 +33,7 @@ func TestCard(t *testing.T) {
 	s.statuses(t)
 	for _, test := range []struct {
 		id, heading string
-		// shown are the parts that the card has; the others are hidden.
+		// shown are the visible parts.
 		shown []string
 	}{
 		{"ready", "Video room ready", []string{"left", "join", "share", "renew", "recording"}},
@@ -43,7 +43,7 @@ func TestCard(t *testing.T) {
 		{"renewing early", "Video room ready", []string{"left", "join", "share", "renew", "recording"}},
 		{"unknown", "No video room yet", []string{"reference"}},
 		{"failed", "The video room failed", []string{"reference"}},
-		{"expired", "The ticket has ended", []string{"join", "renew", "recording"}},
+		{"expired", "The link has expired", []string{"join", "renew", "recording"}},
 		{"renewal failed", "The new room failed", []string{"left", "join", "share", "renew", "recording", "reference"}},
 	} {
 		t.Run(test.id, func(t *testing.T) {
@@ -66,8 +66,8 @@ func TestCard(t *testing.T) {
 	}
 }
 
-// What went wrong is said in words, and by its code for whoever looks into it.
-func TestCardTellsWhyItFailed(t *testing.T) {
+// A failed card shows the reason in words, and its code for support.
+func TestCardShowsTheReason(t *testing.T) {
 	s := newSite(t)
 	for reason, want := range map[string]string{
 		messages.ReasonRejected: "auvious refused", messages.ReasonBadAnswer: "without usable links",
@@ -93,7 +93,7 @@ func TestCardQR(t *testing.T) {
 		t.Errorf("got %d of %q: %.60s, want 200 with a picture", got.Status, kind, got.Body)
 	}
 	got.wantSecure(t)
-	// The card has its place ready, so that nothing moves below a pointer.
+	// The card keeps a place for the code, so nothing moves under the pointer.
 	size := regexp.MustCompile(`width="\d+" height="\d+"`).FindString(got.Body)
 	if page := s.do(t, http.MethodGet, pages.Card); size == "" || !strings.Contains(page.Body, size+` loading="lazy"`) {
 		t.Errorf("card: got\n%s\nwant it to keep a place of %s", page.Body, size)
@@ -105,7 +105,7 @@ func TestCardQR(t *testing.T) {
 	s.do(t, http.MethodGet, asCard+"/qr.svg").WantError(t, http.StatusNotFound, "bad_token")
 	old := s.pages.For(roomlinktest.Conversation("a"), time.Now().Add(-2*time.Hour))
 	s.do(t, http.MethodGet, old.Card+"/qr.svg").WantError(t, http.StatusGone, "bad_token")
-	// The longest id there is still fits.
+	// The longest id fits into a code.
 	long := s.pagesOf(strings.Repeat("x", 256)).Card
 	if got := s.do(t, http.MethodGet, long+"/qr.svg"); got.Status != http.StatusOK {
 		t.Errorf("of a long id: got %d %s, want 200", got.Status, got.Body)
@@ -121,7 +121,7 @@ func TestCardEvents(t *testing.T) {
 		t.Errorf("pending: got %v, want nothing else yet", first)
 	}
 	if _, err := time.Parse(time.RFC3339, first["since"]); err != nil || first["since"] > first["now"] {
-		t.Errorf("pending since %q at %q: got error %v, want since when it waits", first["since"], first["now"], err)
+		t.Errorf("pending since %q at %q: got error %v, want the time of the event", first["since"], first["now"], err)
 	}
 	s.links(t, roomlinktest.Conversation("a"))
 	got := events.wantNext(t, store.StatusReady)
@@ -150,8 +150,8 @@ func TestCardEvents(t *testing.T) {
 	}
 }
 
-// The page's version is that of its first event, so that it is not loaded anew
-// for nothing.
+// The page and its first event have the same version. Otherwise the page would reload
+// without need.
 func TestCardAndEventsAgree(t *testing.T) {
 	s := newSite(t)
 	s.statuses(t)
@@ -203,7 +203,7 @@ func TestCardEventsEndWhenTheServerStops(t *testing.T) {
 	roomlinktest.Receive(t, s.done, "the end")
 }
 
-// A card that comes again to another server has missed nothing.
+// A card that reconnects to another server gets the current state.
 func TestCardEventsAfterARestart(t *testing.T) {
 	s := newSite(t)
 	s.start(t, roomlinktest.Conversation("a"), 0)
@@ -215,11 +215,11 @@ func TestCardEventsAfterARestart(t *testing.T) {
 	s.follow(t, card).wantNext(t, store.StatusReady)
 }
 
-// An address that ends while its card is shown tells nothing more.
-func TestCardEventsEndWithTheirAddress(t *testing.T) {
+// The stream ends when the address of the card expires.
+func TestCardEventsEndWhenTheAddressExpires(t *testing.T) {
 	s := newSite(t)
 	pages := s.pages
-	for seconds := 2; ; seconds *= 2 { // a slow machine may come too late
+	for seconds := 2; ; seconds *= 2 { // a slow machine may be too late
 		pages.Lifetime = time.Duration(seconds) * time.Second
 		answer := open(t, http.MethodGet, pages.For(roomlinktest.Conversation("a"), time.Now()).Card+"/events")
 		events := newStream(answer)

@@ -21,21 +21,20 @@ import (
 	"roomlink/internal/roomlinktest"
 )
 
-// The sites that show the card in a frame. Chromium takes them from a server of
-// the test's.
+// The sites that show the card in a frame. Chromium resolves them to a server of the test.
 const (
 	workspace = "https://acme.mytalkdesk.com"
 	stranger  = "https://stranger.example"
 )
 
-// chromium is the one browser of these tests; each has tabs of its own in it.
+// chromium is the browser of all tests. Each test has its own tabs.
 var chromium struct {
 	once sync.Once
 	*process
 	err error
 }
 
-// process is a browser that runs, with the sites that have frames.
+// process is a running browser, and the server of the sites with frames.
 type process struct {
 	ctx   context.Context
 	stop  context.CancelFunc
@@ -50,8 +49,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// startChromium starts the browser, or skips the test where there is none. In CI
-// there has to be one.
+// startChromium starts the browser. It skips the test if there is no browser, except in CI.
 func startChromium(tb testing.TB) {
 	tb.Helper()
 	roomlinktest.SkipIfShort(tb, "it starts a browser")
@@ -65,7 +63,7 @@ func startChromium(tb testing.TB) {
 	}
 }
 
-// launch starts the browser with the frames around it.
+// launch starts the browser and the server of the sites with frames.
 func launch(path string) (*process, error) {
 	p := &process{}
 	p.frame.start()
@@ -85,7 +83,7 @@ func launch(path string) (*process, error) {
 	return p, chromedp.Do(p.ctx)
 }
 
-// tab is one tab of the browser, with a clipboard permission and storage of its own.
+// tab is a tab of the browser, with its own permissions and storage.
 type tab struct {
 	tb  testing.TB
 	ctx context.Context
@@ -93,11 +91,11 @@ type tab struct {
 	mu       sync.Mutex
 	messages []string
 	requests []string
-	// heard is closed, and replaced, by every event.
+	// heard is closed and replaced at every event.
 	heard chan struct{}
 }
 
-// look is how a tab looks at a page.
+// look describes the display and settings of a tab.
 type look struct {
 	width, height int64
 	scale         float64
@@ -129,7 +127,7 @@ func newTab(tb testing.TB, how look) *tab {
 	return t
 }
 
-// see sets how the tab looks at pages.
+// see sets the display and settings of the tab.
 func (t *tab) see(how look) {
 	t.tb.Helper()
 	if how.width == 0 {
@@ -167,7 +165,7 @@ func (t *tab) see(how look) {
 	)
 }
 
-// hear keeps what a page complains of and what it asks for.
+// hear records the console messages and the requests of a page.
 func (t *tab) hear(event any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -185,7 +183,7 @@ func (t *tab) hear(event any) {
 	}
 }
 
-// do carries out actions.
+// do runs actions.
 func (t *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	t.tb.Helper()
 	if err := chromedp.Do(t.ctx, actions...); err != nil {
@@ -198,7 +196,7 @@ func (t *tab) goTo(address string) {
 	t.do(chromedp.Navigate(address))
 }
 
-// eval returns what a script says.
+// eval returns the value of a script.
 func eval[T any](t *tab, script string) T {
 	t.tb.Helper()
 	value, err := chromedp.Run(t.ctx, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
@@ -208,7 +206,7 @@ func eval[T any](t *tab, script string) T {
 	return value
 }
 
-// until waits for a condition, through any number of pages.
+// until waits for a condition. The page may change meanwhile.
 func (t *tab) until(condition string) {
 	t.tb.Helper()
 	var err error
@@ -218,7 +216,7 @@ func (t *tab) until(condition string) {
 		}
 	}
 	page, _ := chromedp.Run(context.WithoutCancel(t.ctx), chromedp.Evaluate[string](`document.body.innerText`))
-	t.tb.Fatalf("waiting for %s: got none on a page that says\n%s\nand error %v", condition, page, err)
+	t.tb.Fatalf("waiting for %s: got none on a page with the text\n%s\nand error %v", condition, page, err)
 }
 
 // untilStatus waits until the card shows a status.
@@ -227,7 +225,7 @@ func (t *tab) untilStatus(status string) {
 	t.until(fmt.Sprintf("document.querySelector('main')?.dataset.status === %q", status))
 }
 
-// untilText waits until an element says a text.
+// untilText waits until an element contains a text.
 func (t *tab) untilText(selector, text string) {
 	t.tb.Helper()
 	t.until(fmt.Sprintf("document.querySelector(%q)?.innerText.includes(%q)", selector, text))
@@ -243,7 +241,7 @@ func (t *tab) text(selector string) string {
 	return eval[string](t, fmt.Sprintf("document.querySelector(%q).innerText", selector))
 }
 
-// shown reports which of the selectors lead to something visible.
+// shown returns the selectors of visible elements.
 func (t *tab) shown(selectors ...string) []string {
 	t.tb.Helper()
 	var visible []string
@@ -255,14 +253,14 @@ func (t *tab) shown(selectors ...string) []string {
 	return visible
 }
 
-// focused names what has the keyboard.
+// focused returns the id or the tag of the focused element.
 func (t *tab) focused() string {
 	t.tb.Helper()
 	return eval[string](t, "document.activeElement.id || document.activeElement.tagName")
 }
 
-// allowClipboard has the browser ask nobody about the clipboard: not for pages of an
-// origin, nor for those in their frames.
+// allowClipboard grants the clipboard to the pages of an origin, and to an origin embedded
+// in them.
 func (t *tab) allowClipboard(origin, embedded string) {
 	t.tb.Helper()
 	for _, name := range []string{"clipboard-read", "clipboard-write"} {
@@ -277,8 +275,8 @@ func (t *tab) allowClipboard(origin, embedded string) {
 	}
 }
 
-// wantQuiet holds what every page promises: nothing on the console, and no request
-// to anywhere but to these origins.
+// wantQuiet checks that the page logged nothing to the console and made requests only to
+// these origins.
 func (t *tab) wantQuiet(origins ...string) {
 	t.tb.Helper()
 	t.mu.Lock()
@@ -300,14 +298,14 @@ func (t *tab) wantQuiet(origins ...string) {
 	}
 }
 
-// asked are the addresses that the page has asked for.
+// asked returns the addresses of the page's requests.
 func (t *tab) asked() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.requests)
 }
 
-// untilMessage waits until the console says something.
+// untilMessage waits for a message on the console.
 func (t *tab) untilMessage(text string) {
 	t.tb.Helper()
 	for {
@@ -326,7 +324,7 @@ func (t *tab) untilMessage(text string) {
 	}
 }
 
-// forget has wantQuiet look only at what comes from now on.
+// forget makes wantQuiet ignore the messages so far.
 func (t *tab) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -2,6 +2,7 @@ package viewer
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 	"roomlink/messages"
 )
 
-// linksAnswer is a flat object of strings, since Talkdesk maps nothing else with
-// ease; what is not there is an empty string.
+// linksAnswer is a flat object of strings: Talkdesk maps nothing else easily. A value that does not exist is
+// "".
 type linksAnswer struct {
 	Status        string `json:"status"`
 	InteractionID string `json:"interactionId"`
@@ -21,7 +22,7 @@ type linksAnswer struct {
 	TicketURL     string `json:"ticketUrl"`
 	ExpiresAt     string `json:"expiresAt"`
 	access.Addresses
-	// Reason is that of the dead letter of a failed conversation.
+	// Reason is the reason of the dead letter of a failed conversation.
 	Reason string `json:"reason"`
 }
 
@@ -29,13 +30,13 @@ type linksAnswer struct {
 func (v *Viewer) links(w http.ResponseWriter, r *http.Request) {
 	answer, err := v.find(r)
 	if err != nil {
-		web.Fail(w, err)
+		fail(w, err)
 		return
 	}
 	web.JSON(w, http.StatusOK, &answer)
 }
 
-// find returns the links that a request asks for. Its errors are [*web.Error]s.
+// find returns the links that a request asks for.
 func (v *Viewer) find(r *http.Request) (linksAnswer, error) {
 	now := time.Now()
 	conversation, _, err := v.conversation(r, now)
@@ -50,8 +51,10 @@ func (v *Viewer) find(r *http.Request) (linksAnswer, error) {
 	if err != nil {
 		return linksAnswer{}, err
 	}
-	answer := linksAnswer{Status: string(state.Status), InteractionID: conversation.InteractionID}
-	answer.Addresses = v.config.Pages.For(conversation, now)
+	answer := linksAnswer{
+		Status: string(state.Status), InteractionID: conversation.InteractionID,
+		Addresses: v.config.Pages.For(conversation, now),
+	}
 	if state.DeadLetter != nil {
 		answer.Reason = state.DeadLetter.Data.Reason
 	}
@@ -66,12 +69,12 @@ func (v *Viewer) find(r *http.Request) (linksAnswer, error) {
 	return answer, nil
 }
 
-// conversation is the one in the address of a request, in the account of its
-// credentials, and whose those are. Its errors are [*web.Error]s.
+// conversation returns the conversation in the address of a request, in the account of the caller, and the
+// caller's identity. Its errors are [*web.Error]s, and those of [access.Authenticator.Authenticate].
 func (v *Viewer) conversation(r *http.Request, now time.Time) (messages.Conversation, access.Identity, error) {
 	identity, err := v.config.Authenticator.Authenticate(r, now)
 	if err != nil {
-		return messages.Conversation{}, identity, web.AccessError(err)
+		return messages.Conversation{}, identity, err
 	}
 	id, err := web.PathValue(r, "interactionId")
 	if err != nil {
@@ -83,7 +86,7 @@ func (v *Viewer) conversation(r *http.Request, now time.Time) (messages.Conversa
 	return messages.Conversation{Account: identity.Account, InteractionID: id}, identity, nil
 }
 
-// waitOf reads ?wait=, a Go duration, and cuts it to [maxWait].
+// waitOf reads ?wait=, a Go duration, and shortens it to [maxWait].
 func waitOf(r *http.Request) (time.Duration, error) {
 	text := r.URL.Query().Get("wait")
 	if text == "" {
@@ -96,35 +99,25 @@ func waitOf(r *http.Request) (time.Duration, error) {
 	return min(wait, maxWait), nil
 }
 
-// await returns the state of a conversation once it is settled, and whatever it
-// is after the wait. Its errors are [*web.Error]s.
+// await returns the state of a conversation as soon as it is done, or after the wait. Its errors wrap
+// [errState].
 func (v *Viewer) await(
 	r *http.Request, conversation messages.Conversation, wait time.Duration,
 ) (store.State, error) {
 	ctx, stop := web.UntilStopping(r)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, readWithin+wait)
-	defer cancel()
-	state, err := v.config.Client.State(ctx, conversation, time.Now())
+	state, err := v.state(ctx, conversation)
 	if err != nil || wait == 0 || state.Done() {
-		return state, unreadable(err)
+		return state, err
 	}
-	waiting, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	err = v.config.Feed.Follow(waiting, conversation, refresh, func(now store.State) bool {
+	err = v.config.Feed.Follow(ctx, conversation, refreshInterval, func(now store.State) bool {
 		state = now
 		return now.Done()
 	})
-	if waiting.Err() != nil {
-		return state, nil // the wait is over, and this is how far it came
+	if err != nil && ctx.Err() == nil {
+		return state, fmt.Errorf("%w: %w", errState, err)
 	}
-	return state, unreadable(err)
-}
-
-// unreadable is the answer when the broker did not tell the state.
-func unreadable(err error) error {
-	if err == nil {
-		return nil
-	}
-	return web.Unavailable("state_unavailable", "the state of the conversation cannot be read now", 2*time.Second)
+	return state, nil // after the wait, the last state counts
 }

@@ -15,13 +15,13 @@ import (
 	"roomlink/messages"
 )
 
-// ask gets the links of a path with the key of [account].
+// ask gets a path with the API key of [account].
 func (s *site) ask(tb testing.TB, path string) reply {
 	tb.Helper()
 	return s.do(tb, http.MethodGet, path, withKey(apiKey))
 }
 
-// wantStatus reads links and compares their status.
+// wantStatus returns the links in an answer, and checks their status.
 func (r reply) wantStatus(tb testing.TB, want store.Status) map[string]string {
 	tb.Helper()
 	got := r.Flat(tb)
@@ -65,7 +65,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// wantPages holds that the addresses open the pages of a conversation.
+// wantPages checks that the addresses open the pages of a conversation.
 func (s *site) wantPages(t *testing.T, answer map[string]string, named messages.Conversation) {
 	t.Helper()
 	for _, test := range []struct {

@@ -23,18 +23,17 @@ import (
 	"roomlink/messages"
 )
 
-// maxMemory is what a program with all its cards open may use, its broker, webhook
-// and worker included.
+// maxMemory bounds the memory of the whole program, with all cards open.
 const maxMemory = 150 << 20
 
-// heard is a state that a card heard, and when.
+// heard is a state that a card received, and its time.
 type heard struct {
 	generation string
 	at         time.Time
 }
 
-// TestManyCards opens many cards of one program, each of a conversation of its own,
-// and each hears of its new links.
+// TestManyCards opens many cards, each of its own conversation. Each card receives its new
+// links.
 func TestManyCards(t *testing.T) {
 	p := newProgram(t)
 	cards := make([]<-chan heard, openCards)
@@ -65,16 +64,16 @@ func TestManyCards(t *testing.T) {
 		took = append(took, awaitGeneration(t, card, "2").at.Sub(asked[i]))
 	}
 	slices.Sort(took)
-	t.Logf("%d cards: %d MB in use, %s resident; they heard of new links within %v (half) and %v (all) of asking for them",
+	t.Logf("%d cards: %d MB in use, %s resident; half received their new links within %v of the request, all within %v",
 		openCards, memory>>20, p.resident(), took[len(took)/2], took[len(took)-1])
 }
 
-// startOf is the event of a conversation.
+// startOf returns the event of a conversation.
 func startOf(i int) map[string]any {
 	return map[string]any{"event": "inbound_call_starts", "interaction_id": fmt.Sprintf("card-%d", i), "contact_id": "contact-1"}
 }
 
-// each does something for every number below n, some of them at once.
+// each calls do for every number below n, with some calls at the same time.
 func each(n int, do func(i int)) {
 	var group errgroup.Group
 	group.SetLimit(16)
@@ -87,7 +86,7 @@ func each(n int, do func(i int)) {
 	_ = group.Wait()
 }
 
-// awaitGeneration waits until a card has heard of links of a generation.
+// awaitGeneration waits until a card receives links of a generation.
 func awaitGeneration(tb testing.TB, card <-chan heard, want string) heard {
 	tb.Helper()
 	for {
@@ -97,8 +96,7 @@ func awaitGeneration(tb testing.TB, card <-chan heard, want string) heard {
 	}
 }
 
-// inUse is the memory that the program uses, as it says itself once it has collected
-// its garbage.
+// inUse returns the memory that the program reports after a garbage collection.
 func (p *program) inUse(tb testing.TB) int {
 	tb.Helper()
 	operations := p.Address("operations")
@@ -119,18 +117,17 @@ func (p *program) inUse(tb testing.TB) int {
 	return int(sum)
 }
 
-// resident is the memory of the process as the system counts it, if it does.
+// resident returns the resident memory of the process, if the system reports it.
 func (p *program) resident() string {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	found := regexp.MustCompile(`VmRSS:\s+(\d+ kB)`).FindSubmatch(status)
 	if found == nil {
-		return "an unknown part"
+		return "unknown"
 	}
 	return string(found[1])
 }
 
-// listener is a card that needs next to nothing itself: a connection and a small
-// buffer.
+// listener is a card that needs little memory: a connection and a small buffer.
 func listener(tb testing.TB, card string) <-chan heard {
 	tb.Helper()
 	conn := dial(tb, card+"/events")
@@ -158,7 +155,7 @@ func listener(tb testing.TB, card string) <-chan heard {
 	return states
 }
 
-// dial asks for an address on a bare connection.
+// dial requests an address on a plain connection.
 func dial(tb testing.TB, address string) *net.TCPConn {
 	tb.Helper()
 	parsed, err := url.Parse(address)
@@ -170,14 +167,14 @@ func dial(tb testing.TB, address string) *net.TCPConn {
 		tb.Fatalf("connecting: %v", err)
 	}
 	tb.Cleanup(func() { _ = conn.Close() })
-	// Of HTTP/1.0, so that the answer has no chunks.
+	// An answer in HTTP/1.0 has no chunks.
 	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", parsed.RequestURI(), parsed.Host); err != nil {
 		tb.Fatalf("asking for the events of a card: %v", err)
 	}
 	return conn.(*net.TCPConn)
 }
 
-// narrow has the server keep little of what a browser does not take.
+// narrow gives the server small write buffers.
 type narrow struct{ net.Listener }
 
 // Accept implements [net.Listener].
@@ -189,7 +186,8 @@ func (n narrow) Accept() (net.Conn, error) {
 	return conn, conn.(*net.TCPConn).SetWriteBuffer(4 << 10)
 }
 
-// A browser that takes nothing is dropped, and holds up nobody until it is.
+// The server drops a browser that does not read. Until then other browsers are not
+// delayed.
 func TestSlowCardIsDropped(t *testing.T) {
 	roomlinktest.SkipIfShort(t, "it waits for a write to time out")
 	ended := make(chan string, 16)

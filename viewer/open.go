@@ -3,8 +3,8 @@ package viewer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -15,40 +15,35 @@ import (
 	"roomlink/messages"
 )
 
-// page is what the pages for people show. Its words are among the [texts].
+// page is the data of a page for people.
 type page struct {
-	// Name tells it from the others, for whoever waits for another one.
+	// Name identifies the page.
 	Name string
 	words
-	// Waiting pages look again by themselves.
+	// Waiting pages reload themselves if scripts are off.
 	Waiting bool
 	// Join shows the button that leads a customer to the room.
 	Join bool
-	// Events is where the page hears that there is another one to show; empty
-	// where there never will be.
+	// Events is the address of the events that name the next page; "" if there is none.
 	Events string
 	Texts  texts
 }
 
-// pageRoom stands for the agent's redirect to the room.
+// pageRoom stands for the redirect of the agent to the room.
 var pageRoom = page{Name: "room"}
 
-// open answers GET /open/{token}: the agent goes to the room at once, a customer
-// by a click.
+// open answers GET /open/{token}: it redirects the agent to the room, and shows a button to a customer.
 func (v *Viewer) open(w http.ResponseWriter, r *http.Request) {
 	secure(w, formsAnywhere, "'none'")
-	claims, err := v.openClaims(r)
+	claims, state, err := v.lookUp(r, access.PurposeAgent, access.PurposeCustomer)
 	if err != nil {
-		v.show(w, tokenStatus(err), tokenPage(err))
+		v.showError(w, r, err)
 		return
 	}
 	if claims.Purpose == access.PurposeCustomer {
-		allowPost(w)
-	}
-	state, err := v.state(r, claims)
-	if err != nil {
-		v.show(w, http.StatusServiceUnavailable, pageOutage.following(r))
-		return
+		// With no-referrer the POST of the button would have no origin, and look like a POST from another
+		// site in a browser without Sec-Fetch-Site.
+		w.Header().Set("Referrer-Policy", "same-origin")
 	}
 	shown := pageFor(claims, state)
 	if shown.Name == pageRoom.Name {
@@ -58,26 +53,16 @@ func (v *Viewer) open(w http.ResponseWriter, r *http.Request) {
 	v.show(w, http.StatusOK, shown.following(r))
 }
 
-// allowPost has the button's POST say where it comes from. With no-referrer it
-// would come from nowhere, and a browser that does not say which site it comes
-// from could not be told from another's.
-func allowPost(w http.ResponseWriter) { w.Header().Set("Referrer-Policy", "same-origin") }
-
-// join answers POST /open/{token}: the customer's click.
+// join answers POST /open/{token}, the click of a customer.
 func (v *Viewer) join(w http.ResponseWriter, r *http.Request) {
 	secure(w, formsAnywhere, "'none'")
 	if err := v.crossSite.Check(r); err != nil {
-		web.Fail(w, &web.Error{Status: http.StatusForbidden, Code: "cross_site", Description: "join from our own page"})
+		fail(w, &web.Error{Status: http.StatusForbidden, Code: "cross_site", Description: "join from our own page"})
 		return
 	}
-	claims, err := v.config.Pages.Keys.Verify(chi.URLParam(r, "token"), access.PurposeCustomer, time.Now())
+	claims, state, err := v.lookUp(r, access.PurposeCustomer)
 	if err != nil {
-		v.show(w, tokenStatus(err), tokenPage(err))
-		return
-	}
-	state, err := v.state(r, claims)
-	if err != nil {
-		v.show(w, http.StatusServiceUnavailable, pageOutage.following(r))
+		v.showError(w, r, err)
 		return
 	}
 	shown := pageFor(claims, state)
@@ -88,46 +73,64 @@ func (v *Viewer) join(w http.ResponseWriter, r *http.Request) {
 	redirect(w, state.Links.Data.TicketURL.Reveal(), http.StatusSeeOther)
 }
 
-// openEvents answers GET /open/{token}/events: the name of the page to show,
-// whenever it is another one.
-func (v *Viewer) openEvents(w http.ResponseWriter, r *http.Request) {
-	claims, err := v.openClaims(r)
-	if err != nil {
-		web.Fail(w, tokenError(err))
-		return
-	}
-	v.stream(w, r, claims, view{
-		version: func(state store.State) string { return pageFor(claims, state).Name },
-		data: func(_ context.Context, state store.State) any {
-			return pageState{Version: pageFor(claims, state).Name}
-		},
-	})
-}
-
-// pageState is what a page hears: no more than that there is another one to get.
-type pageState struct {
+// pageEvent names the page to load. It tells nothing of the links.
+type pageEvent struct {
 	Version string `json:"version"`
 }
 
-// openClaims are those of the agent's or the customer's token in an address. Its
-// errors are those of [access.Keys.Verify].
-func (v *Viewer) openClaims(r *http.Request) (access.Claims, error) {
-	token, now := chi.URLParam(r, "token"), time.Now()
-	claims, err := v.config.Pages.Keys.Verify(token, access.PurposeAgent, now)
-	if errors.Is(err, access.ErrToken) {
-		return v.config.Pages.Keys.Verify(token, access.PurposeCustomer, now)
+// openEvents answers GET /open/{token}/events with the name of the page to show, whenever it changes.
+func (v *Viewer) openEvents(w http.ResponseWriter, r *http.Request) {
+	v.stream(w, r, func(claims access.Claims) view {
+		name := func(state store.State) string { return pageFor(claims, state).Name }
+		return view{name, func(_ context.Context, state store.State) any { return pageEvent{name(state)} }}
+	}, access.PurposeAgent, access.PurposeCustomer)
+}
+
+// lookUp returns the claims of the token in an address, and the state of its conversation. Its errors are
+// those of claims and state.
+func (v *Viewer) lookUp(r *http.Request, purposes ...access.Purpose) (access.Claims, store.State, error) {
+	claims, err := v.claims(r, purposes...)
+	if err != nil {
+		return claims, store.State{}, err
+	}
+	state, err := v.state(r.Context(), conversationOf(claims))
+	return claims, state, err
+}
+
+// claims verifies the token in an address for one of the purposes. Its errors are those of
+// [access.Keys.Verify].
+func (v *Viewer) claims(r *http.Request, purposes ...access.Purpose) (claims access.Claims, err error) {
+	for _, purpose := range purposes {
+		claims, err = v.config.Pages.Keys.Verify(chi.URLParam(r, "token"), purpose, time.Now())
+		if !errors.Is(err, access.ErrToken) {
+			break
+		}
 	}
 	return claims, err
 }
 
-// pageFor is the page that a state shows to the holder of a token.
+// state reads the state of a conversation. Its errors wrap [errState].
+func (v *Viewer) state(ctx context.Context, conversation messages.Conversation) (store.State, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	state, err := v.config.Store.State(ctx, conversation, time.Now())
+	if err != nil {
+		return store.State{}, fmt.Errorf("%w: %w", errState, err)
+	}
+	return state, nil
+}
+
+func conversationOf(claims access.Claims) messages.Conversation {
+	return messages.Conversation{Account: claims.Account, InteractionID: claims.Subject}
+}
+
+// pageFor returns the page that the holder of a token sees in a state.
 func pageFor(claims access.Claims, state store.State) page {
 	switch {
 	case claims.Purpose == access.PurposeAgent && state.Links != nil && state.Status != store.StatusPending:
 		return pageRoom
 	case claims.Purpose == access.PurposeAgent || state.Links == nil:
-		// For the agent, pending with links is a renewal: the customer will be in
-		// the new room.
+		// An agent waits during a renewal: the customer will enter the new room.
 		return pageOf(state.Status)
 	case !state.Links.Data.Expired(time.Now()):
 		return pageJoin
@@ -137,17 +140,7 @@ func pageFor(claims access.Claims, state store.State) page {
 	return pageExpired
 }
 
-func (v *Viewer) state(r *http.Request, claims access.Claims) (store.State, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), readWithin)
-	defer cancel()
-	return v.config.Client.State(ctx, conversationOf(claims), time.Now())
-}
-
-func conversationOf(claims access.Claims) messages.Conversation {
-	return messages.Conversation{Account: claims.Account, InteractionID: claims.Subject}
-}
-
-// pageOf is the page of a conversation without links.
+// pageOf returns the page of a conversation without links.
 func pageOf(status store.Status) page {
 	switch status {
 	case store.StatusFailed:
@@ -158,29 +151,10 @@ func pageOf(status store.Status) page {
 	return pageWaiting
 }
 
-// following is a page that hears when there is another one to show.
+// following returns the page with the address of its events.
 func (p page) following(r *http.Request) page {
 	p.Events = chi.URLParam(r, "token") + "/events"
 	return p
-}
-
-func tokenPage(err error) page {
-	if errors.Is(err, access.ErrTokenExpired) {
-		return pageExpired
-	}
-	return pageInvalid
-}
-
-func tokenStatus(err error) int {
-	if errors.Is(err, access.ErrTokenExpired) {
-		return http.StatusGone
-	}
-	return http.StatusNotFound
-}
-
-// tokenError answers a program for a token that does not open what it asks for.
-func tokenError(err error) error {
-	return &web.Error{Status: tokenStatus(err), Code: "bad_token", Description: err.Error()}
 }
 
 func (v *Viewer) show(w http.ResponseWriter, status int, shown page) {
@@ -188,21 +162,20 @@ func (v *Viewer) show(w http.ResponseWriter, status int, shown page) {
 	v.render(w, status, "open.html", shown)
 }
 
-// redirect leads to a URL that auvious gave and the worker has checked.
+// redirect redirects to a URL of auvious.
 func redirect(w http.ResponseWriter, target string, status int) {
 	if usable(target) == "" {
-		web.Fail(w, web.NotFound("the room's address is not usable"))
+		fail(w, web.NotFound("the room's address is not usable"))
 		return
 	}
 	w.Header().Set("Location", target)
 	w.WriteHeader(status)
 }
 
-// usable is a URL that auvious gave, or nothing: what is neither http nor https
-// leads nowhere though the worker has checked it, since a browser would run it.
+// usable returns a URL of auvious if it is http or https, else "". The worker checked it too, but a browser
+// would run the script in a javascript: URL.
 func usable(target string) string {
-	parsed, err := url.Parse(target)
-	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
+	if _, err := web.ParseHTTPURL(target); err != nil {
 		return ""
 	}
 	return target

@@ -12,13 +12,13 @@ import (
 	"roomlink/messages"
 )
 
-// The texts by which the tests tell the pages apart.
+// The texts that identify the pages.
 const (
 	textReady   = "Your video room is ready"
 	textWaiting = "Your video room is on its way"
 	textUnknown = "There is no video room yet"
 	textFailed  = "There is no video room"
-	textEnded   = "This link has ended"
+	textExpired = "This link has expired"
 	textInvalid = "This link does not work"
 	textOutage  = "One moment, please"
 
@@ -26,7 +26,7 @@ const (
 	markJoin    = `<form method="post">`
 )
 
-// pagesOf are the addresses of the pages of a conversation in [account].
+// pagesOf returns the addresses of the pages of a conversation in [account].
 func (s *site) pagesOf(id string) access.Addresses {
 	return s.pages.For(roomlinktest.Conversation(id), time.Now())
 }
@@ -43,7 +43,7 @@ func TestOpenAsAgent(t *testing.T) {
 		got := s.do(t, http.MethodGet, s.pagesOf(id).Context)
 		got.wantPage(t, http.StatusOK, "<h1>"+want+"</h1>")
 		if waits := strings.Contains(got.Body, markWaiting); waits != (id != "failed") {
-			t.Errorf("%s: got a page that looks again: %v, want %v", id, waits, id != "failed")
+			t.Errorf("%s: got a page that reloads: %v, want %v", id, waits, id != "failed")
 		}
 		if head := s.do(t, http.MethodHead, s.pagesOf(id).Context); head.Status != http.StatusOK || head.Body != "" {
 			t.Errorf("%s: HEAD: got %d and %q, want 200 and nothing", id, head.Status, head.Body)
@@ -56,7 +56,7 @@ func TestOpenAsCustomer(t *testing.T) {
 	s.statuses(t)
 	for id, want := range map[string]string{
 		"ready": textReady, "endless": textReady, "renewing early": textReady, "renewal failed": textReady,
-		"pending": textWaiting, "renewing": textWaiting, "unknown": textUnknown, "failed": textFailed, "expired": textEnded,
+		"pending": textWaiting, "renewing": textWaiting, "unknown": textUnknown, "failed": textFailed, "expired": textExpired,
 	} {
 		t.Run(id, func(t *testing.T) {
 			address := s.pagesOf(id).Customer
@@ -64,7 +64,7 @@ func TestOpenAsCustomer(t *testing.T) {
 			got.wantPage(t, http.StatusOK, "<h1>"+want+"</h1>")
 			waits := want == textWaiting || want == textUnknown
 			if strings.Contains(got.Body, markJoin) != (want == textReady) || strings.Contains(got.Body, markWaiting) != waits {
-				t.Errorf("got\n%s\nwant a button: %v, and to look again: %v", got.Body, want == textReady, waits)
+				t.Errorf("got\n%s\nwant a button: %v, and a reload: %v", got.Body, want == textReady, waits)
 			}
 			if policy := got.Header.Get("Content-Security-Policy"); !strings.HasSuffix(policy, "frame-ancestors 'none'") {
 				t.Errorf("Content-Security-Policy: got %q, want one that shows it in no frame", policy)
@@ -82,20 +82,20 @@ func TestOpenAsCustomer(t *testing.T) {
 	}
 }
 
-// The customer's address stays, and leads to the newest ticket.
+// The customer's link stays the same, and leads to the newest ticket.
 func TestCustomerLinkOutlivesARenewal(t *testing.T) {
 	s := newSite(t)
 	address := s.pagesOf("a").Customer
 	s.do(t, http.MethodPost, address).wantPage(t, http.StatusOK, textUnknown)
 	s.links(t, roomlinktest.Conversation("a"), expired)
-	s.do(t, http.MethodPost, address).wantPage(t, http.StatusOK, textEnded)
-	old, err := s.client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), store.Leader)
+	s.do(t, http.MethodPost, address).wantPage(t, http.StatusOK, textExpired)
+	old, err := s.store.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), store.Leader)
 	if err != nil {
 		t.Fatalf("reading the links: %v", err)
 	}
 	renewed := old.Data
 	renewed.Generation, renewed.ExpiresAt, renewed.TicketURL = 2, later, "https://video.example/t/second-ticket"
-	roomlinktest.PublishLinks(t, s.client, messages.NewEvent(roomlinktest.Noon, renewed), old.Sequence)
+	roomlinktest.PublishLinks(t, s.store, messages.NewEvent(roomlinktest.Noon, renewed), old.Sequence)
 	s.do(t, http.MethodPost, address).wantRedirect(t, http.StatusSeeOther, "https://video.example/t/second-ticket")
 }
 
@@ -111,7 +111,7 @@ func TestJoinFromOtherSites(t *testing.T) {
 		{"no browser", nil, true},
 		{"our page", []edit{with("Sec-Fetch-Site", "same-origin"), with("Origin", s.url)}, true},
 		{"our page, in an older browser", []edit{with("Origin", s.url)}, true},
-		{"our page, without an origin for want of a referrer", []edit{with("Sec-Fetch-Site", "same-origin"), with("Origin", "null")}, true},
+		{"our page, without an origin", []edit{with("Sec-Fetch-Site", "same-origin"), with("Origin", "null")}, true},
 		{"typed", []edit{with("Sec-Fetch-Site", "none")}, true},
 		{"another site", []edit{with("Sec-Fetch-Site", "cross-site")}, false},
 		{"another site that names ours", []edit{with("Sec-Fetch-Site", "cross-site"), with("Origin", s.url)}, false},
@@ -152,17 +152,17 @@ func TestOpenWithBadTokens(t *testing.T) {
 		{"agent, cut", pages.Context[:len(pages.Context)-1], 404, textInvalid},
 		{"agent, longer", pages.Context + "A", 404, textInvalid},
 		{"agent, with a line end", pages.Context + "%0A", 404, textInvalid},
-		{"agent, expired", old.Context, 410, textEnded},
+		{"agent, expired", old.Context, 410, textExpired},
 		{"agent, of another key", foreign.Context, 404, textInvalid},
 		{"customer, cut", pages.Customer[:len(pages.Customer)-1], 404, textInvalid},
-		{"customer, expired", old.Customer, 410, textEnded},
+		{"customer, expired", old.Customer, 410, textExpired},
 		{"customer, of another key", foreign.Customer, 404, textInvalid},
 		{"the card's as a link", asOpen(pages.Card), 404, textInvalid},
 		{"an access token as a link", s.url + "/open/" + bearer, 404, textInvalid},
 		{"no token", s.url + "/open/x", 404, textInvalid},
 		{"a script", s.url + "/open/%3Cscript%3Ealert(1)%3C%2Fscript%3E", 404, textInvalid},
 		{"the card, cut", pages.Card[:len(pages.Card)-1], 404, textInvalid},
-		{"the card, expired", old.Card, 410, textEnded},
+		{"the card, expired", old.Card, 410, textExpired},
 		{"the card, of another key", foreign.Card, 404, textInvalid},
 		{"the agent's as a card", asCard(pages.Context), 404, textInvalid},
 		{"the customer's as a card", asCard(pages.Customer), 404, textInvalid},
@@ -175,7 +175,7 @@ func TestOpenWithBadTokens(t *testing.T) {
 			}
 		})
 	}
-	// Only the customer's address joins.
+	// Only the customer's link may join.
 	for name, address := range map[string]string{
 		"agent": pages.Context, "card": asOpen(pages.Card), "customer, cut": pages.Customer[:len(pages.Customer)-1],
 	} {
@@ -183,7 +183,7 @@ func TestOpenWithBadTokens(t *testing.T) {
 			s.do(t, http.MethodPost, address).wantPage(t, http.StatusNotFound, textInvalid)
 		})
 	}
-	s.do(t, http.MethodPost, old.Customer).wantPage(t, http.StatusGone, textEnded)
+	s.do(t, http.MethodPost, old.Customer).wantPage(t, http.StatusGone, textExpired)
 }
 
 func TestOpenMethods(t *testing.T) {
@@ -202,7 +202,7 @@ func TestOpenMethods(t *testing.T) {
 	}
 }
 
-// Whoever waits hears the name of another page and nothing else.
+// The events of a page contain only the name of the page.
 func TestOpenEvents(t *testing.T) {
 	s := newSite(t)
 	for _, as := range []struct {
@@ -238,7 +238,7 @@ func TestOpenEventsWithBadTokens(t *testing.T) {
 	s.do(t, http.MethodGet, old.Customer+"/events").WantError(t, http.StatusGone, "bad_token")
 }
 
-// What auvious or Talkdesk gave must run in no browser.
+// No browser may run text from auvious or Talkdesk.
 func TestHostileLinks(t *testing.T) {
 	s := newSite(t)
 	const script = `"><script>alert(1)</script>`
@@ -285,8 +285,8 @@ func TestHostileLinks(t *testing.T) {
 	}
 }
 
-// A robot that follows links must never reach a ticket, and so no GET has one.
-func TestNoPageTellsTheTicket(t *testing.T) {
+// No GET shows a ticket: a robot that follows links must not get one.
+func TestNoPageShowsTheTicket(t *testing.T) {
 	s := newSite(t)
 	s.statuses(t)
 	for _, id := range []string{
@@ -331,7 +331,7 @@ func TestPagesWithoutBroker(t *testing.T) {
 		got := s.do(t, call.method, call.address)
 		got.wantPage(t, http.StatusServiceUnavailable, textOutage)
 		if !strings.Contains(got.Body, markWaiting) {
-			t.Errorf("got\n%s\nwant a page that tries again", got.Body)
+			t.Errorf("got\n%s\nwant a page that reloads", got.Body)
 		}
 	}
 }

@@ -16,8 +16,7 @@ import (
 	"roomlink/internal/simulator"
 )
 
-// program is the whole of roomlink as a process, with its broker and a disk of its
-// own, and the simulated auvious that it calls.
+// program is roomlink as a process, with its own data directory and a simulated auvious.
 type program struct {
 	*programtest.Program
 
@@ -26,12 +25,11 @@ type program struct {
 	url     string
 
 	mu sync.Mutex
-	// answers are what auvious says to the calls for some conversations, in place
-	// of a room of its own.
+	// answers replace the answers of auvious for some conversations.
 	answers map[string]simulator.Answer
 }
 
-// newProgram starts one, with settings such as ROOMLINK_PAGE_LIFETIME=1h.
+// newProgram starts a program with settings such as ROOMLINK_PAGE_LIFETIME=1h.
 func newProgram(tb testing.TB, settings ...string) *program {
 	tb.Helper()
 	p := &program{
@@ -39,28 +37,28 @@ func newProgram(tb testing.TB, settings ...string) *program {
 	}
 	p.auvious.Script(p.answer)
 	p.env = programtest.ServeEnv(tb, p.auvious.URL)
-	p.env["ROOMLINK_FACADE_TIMEOUT"] = roomlinktest.Timeout.String() // a call that a test holds is not given up
+	p.env["ROOMLINK_FACADE_TIMEOUT"] = roomlinktest.Timeout.String() // a test may hold a call for long
 	for _, setting := range settings {
 		name, value, _ := strings.Cut(setting, "=")
 		p.env[name] = value
 	}
 	tb.Cleanup(func() {
 		if got := p.auvious.Stats().TicketFetches; got != 0 {
-			tb.Errorf("tickets: got %d requests for some, want none by anybody", got)
+			tb.Errorf("tickets: got %d requests for some, want none", got)
 		}
 	})
 	p.run(tb)
 	return p
 }
 
-// run starts the process, again where the one before was.
+// run starts the process, with the data directory of the last one.
 func (p *program) run(tb testing.TB) {
 	tb.Helper()
 	p.Program = programtest.Start(tb, programtest.Command{Args: []string{"serve"}, Env: p.env})
 	p.url = p.Address("public")
 }
 
-// answer is what auvious says to a call.
+// answer returns the answer of auvious to a call; nil for the usual one.
 func (p *program) answer(call simulator.Call) *simulator.Answer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -70,42 +68,41 @@ func (p *program) answer(call simulator.Call) *simulator.Answer {
 	return nil
 }
 
-// says has auvious answer so to the calls for a conversation from now on.
+// says sets the answer of auvious for a conversation.
 func (p *program) says(id string, answer simulator.Answer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answers[id] = answer
 }
 
-// hold has auvious think about a conversation before it says something, and release
-// has it say that.
+// hold makes auvious delay its answer for a conversation until release is called.
 func (p *program) hold(tb testing.TB, id string, answer simulator.Answer) (release func()) {
 	tb.Helper()
-	thought := make(chan struct{})
-	release = sync.OnceFunc(func() { close(thought) })
+	released := make(chan struct{})
+	release = sync.OnceFunc(func() { close(released) })
 	tb.Cleanup(release)
-	answer.Wait = thought
+	answer.Wait = released
 	p.says(id, answer)
 	return release
 }
 
-// What auvious may say.
+// Answers of auvious.
 var (
 	asUsual = simulator.Answer{}
 	refusal = simulator.Answer{Status: http.StatusUnprocessableEntity, Body: `{"error":"invented"}`}
 )
 
-// urls are those of a room.
+// urls are the URLs of a room.
 type urls struct {
 	AgentURL     string `json:"agentUrl"`
 	RecordingURL string `json:"recordingUrl"`
 	TicketURL    string `json:"ticketUrl"`
 }
 
-// invented are the URLs of a room with all that there can be.
+// invented has every URL.
 var invented = urls{agentURL, recordingURL, ticketURL}
 
-// made is the answer that there is a room with these URLs.
+// made returns the answer with a room that has these URLs.
 func made(tb testing.TB, room urls) simulator.Answer {
 	tb.Helper()
 	body, err := json.Marshal(room)
@@ -115,7 +112,7 @@ func made(tb testing.TB, room urls) simulator.Answer {
 	return simulator.Answer{Room: true, Status: http.StatusOK, Body: string(body)}
 }
 
-// post calls the program as Talkdesk does, with a JSON object.
+// post posts a JSON object to the program, as Talkdesk does.
 func (p *program) post(tb testing.TB, path string, object map[string]any) programtest.Reply {
 	tb.Helper()
 	body, err := json.Marshal(object)
@@ -125,7 +122,7 @@ func (p *program) post(tb testing.TB, path string, object map[string]any) progra
 	return programtest.Ask(tb, http.MethodPost, p.url+path, string(body))
 }
 
-// start tells the program that a conversation starts.
+// start posts the start of a conversation.
 func (p *program) start(tb testing.TB, id string) {
 	tb.Helper()
 	reply := p.post(tb, "/talkdesk/events", map[string]any{
@@ -136,8 +133,8 @@ func (p *program) start(tb testing.TB, id string) {
 	}
 }
 
-// act asks for the links of a conversation by Execute Action, whose ticket is to
-// last some seconds. Whatever it is answered, the room is on its way.
+// act runs the action for a conversation, with a ticket for some seconds. The room comes even
+// after a timeout.
 func (p *program) act(tb testing.TB, id string, seconds int) {
 	tb.Helper()
 	p.post(tb, "/security/facades/room", map[string]any{
@@ -146,7 +143,7 @@ func (p *program) act(tb testing.TB, id string, seconds int) {
 	})
 }
 
-// renew asks for new links.
+// renew renews the links of a conversation.
 func (p *program) renew(tb testing.TB, id string) {
 	tb.Helper()
 	reply := programtest.Ask(tb, http.MethodPost, p.url+"/links/"+url.PathEscape(id)+"/renew", "")
@@ -155,7 +152,7 @@ func (p *program) renew(tb testing.TB, id string) {
 	}
 }
 
-// links are those of a conversation, whatever its status.
+// links returns the links of a conversation in any status.
 func (p *program) links(tb testing.TB, id string) map[string]string {
 	tb.Helper()
 	reply := programtest.Ask(tb, http.MethodGet, p.url+"/links/"+url.PathEscape(id), "")
@@ -165,14 +162,14 @@ func (p *program) links(tb testing.TB, id string) map[string]string {
 	return reply.Fields
 }
 
-// pages are the addresses of a conversation, which are valid before it starts.
+// pages returns the addresses of a conversation. They are valid before it starts.
 func (p *program) pages(tb testing.TB, id string) access.Addresses {
 	tb.Helper()
 	links := p.links(tb, id)
 	return access.Addresses{Context: links["contextUrl"], Customer: links["customerUrl"], Card: links["cardUrl"]}
 }
 
-// until waits until a conversation has one of these statuses, and returns its links.
+// until waits until a conversation has one of the statuses, and returns its links.
 func (p *program) until(tb testing.TB, id string, statuses ...string) map[string]string {
 	tb.Helper()
 	again := time.NewTicker(100 * time.Millisecond)
@@ -190,14 +187,14 @@ func (p *program) until(tb testing.TB, id string, statuses ...string) map[string
 	}
 }
 
-// ready has a conversation get its links.
+// ready starts a conversation, and waits for its links.
 func (p *program) ready(tb testing.TB, id string) map[string]string {
 	tb.Helper()
 	p.start(tb, id)
 	return p.until(tb, id, "ready")
 }
 
-// statuses has a conversation come to each status that there is, under its name.
+// statuses brings a conversation into each status, and uses the status as its id.
 func (p *program) statuses(tb testing.TB) {
 	tb.Helper()
 	for _, id := range []string{"ready", "expired", "renewing", "renewal failed"} {
@@ -224,16 +221,16 @@ func (p *program) statuses(tb testing.TB) {
 	p.until(tb, "renewal failed", "failed")
 }
 
-// wantTicket compares the room that a customer's link leads to with that of links.
+// wantTicket checks that a customer's link leads to the ticket of the links.
 func wantTicket(tb testing.TB, customerLink string, links map[string]string) {
 	tb.Helper()
 	if !strings.Contains(customerLink, "/open/") {
-		tb.Fatalf("customer's link: got %d characters, want one of ours", len(customerLink))
+		tb.Fatalf("customer's link: got %d characters, want one of roomlink", len(customerLink))
 	}
 	call(tb, http.MethodPost, customerLink).wantRedirect(tb, http.StatusSeeOther, links["ticketUrl"])
 }
 
-// wantRooms compares how many rooms were made for a conversation.
+// wantRooms checks the number of rooms of a conversation.
 func (p *program) wantRooms(tb testing.TB, id string, want int) {
 	tb.Helper()
 	if got := p.auvious.Rooms(id); got != want {

@@ -15,20 +15,20 @@ import (
 )
 
 const (
-	// quiet is the white margin of a QR code, in modules, without which a camera
-	// does not find it (ISO/IEC 18004).
-	quiet = 4
-	// dot is how many pixels a module has: whole ones, so that its edges are sharp.
-	dot = 4
+	// quietZone is the white margin of a QR code in modules. Without it, a camera does not find the code
+	// (ISO/IEC 18004).
+	quietZone = 4
+	// moduleSize is the size of a module in pixels, a whole number for sharp edges.
+	moduleSize = 4
 )
 
-// cardQR answers GET /card/{token}/qr.svg: the customer's link for a camera. It is
-// made here, so the link goes nowhere.
+// cardQR answers GET /card/{token}/qr.svg with the customer's link as a QR code. It makes the code itself:
+// the link is a secret, and no other service may see it.
 func (v *Viewer) cardQR(w http.ResponseWriter, r *http.Request) {
 	secure(w, formsNowhere, v.ancestors)
-	claims, err := v.cardClaims(r)
+	claims, err := v.claims(r, access.PurposeCard)
 	if err != nil {
-		web.Fail(w, tokenError(err))
+		fail(w, err)
 		return
 	}
 	code, err := qr.Encode(v.customerURL(claims), qr.L, qr.Unicode)
@@ -38,15 +38,15 @@ func (v *Viewer) cardQR(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "image/svg+xml")
-	_, _ = w.Write([]byte(svgOf(code))) // a browser that is gone hears nothing
+	_, _ = w.Write([]byte(svgOf(code))) // the browser may have gone
 }
 
 func (v *Viewer) customerURL(claims access.Claims) string {
 	return v.config.Pages.For(conversationOf(claims), time.Now()).Customer
 }
 
-// qrSide is how wide and high the picture of the customer's link is, so that the
-// card has its place ready and nothing moves when it comes; 0 if there is none.
+// qrSide returns the width and height of the QR code in pixels; 0 without a code. The card keeps a place of
+// this size, so nothing moves when the code arrives.
 func (v *Viewer) qrSide(claims access.Claims) int {
 	code, err := qr.Encode(v.customerURL(claims), qr.L, qr.Unicode)
 	if err != nil {
@@ -55,28 +55,25 @@ func (v *Viewer) qrSide(claims access.Claims) int {
 	return sideOf(code)
 }
 
-func sideOf(code barcode.Barcode) int { return dot * (code.Bounds().Dx() + 2*quiet) }
+func sideOf(code barcode.Barcode) int { return moduleSize * (code.Bounds().Dx() + 2*quietZone) }
 
-// svgOf draws a code, black on white whatever is around it, since many a camera
-// reads no other.
+// svgOf draws a code in black on white, in every theme: many cameras read nothing else.
 func svgOf(code barcode.Barcode) string {
 	size := code.Bounds().Dx()
 	var path strings.Builder
 	for y := range size {
 		for x := 0; x < size; x++ {
 			length := 0
-			for x+length < size && dark(code, x+length, y) {
+			for x+length < size && code.At(x+length, y) == color.Black {
 				length++
 			}
 			if length > 0 {
-				fmt.Fprintf(&path, "M%d %dh%dv1h-%dz", x+quiet, y+quiet, length, length)
+				fmt.Fprintf(&path, "M%d %dh%dv1h-%dz", x+quietZone, y+quietZone, length, length)
 				x += length
 			}
 		}
 	}
 	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%[3]d" height="%[3]d" viewBox="0 0 %[1]d %[1]d" `+
 		`shape-rendering="crispEdges"><path fill="#fff" d="M0 0h%[1]dv%[1]dH0z"/><path d="%[2]s"/></svg>`,
-		size+2*quiet, path.String(), sideOf(code))
+		size+2*quietZone, path.String(), sideOf(code))
 }
-
-func dark(code barcode.Barcode, x, y int) bool { return code.At(x, y) == color.Black }

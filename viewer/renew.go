@@ -12,97 +12,73 @@ import (
 	"roomlink/messages"
 )
 
-const (
-	// renewWithin bounds how long a renewal may take to be stored.
-	renewWithin = 3 * time.Second
-	// renewAgain is when a renewal that was not stored may be asked for again.
-	renewAgain = 2 * time.Second
-)
-
-// renewal is what a renewal is answered with, as an event is.
-type renewal struct {
-	Status        string `json:"status"`
-	InteractionID string `json:"interactionId"`
-	access.Addresses
-}
+// renewTimeout bounds the time to store a renewal.
+const renewTimeout = 3 * time.Second
 
 // renewLinks answers POST /links/{interactionId}/renew.
 func (v *Viewer) renewLinks(w http.ResponseWriter, r *http.Request) {
 	conversation, identity, err := v.conversation(r, time.Now())
 	if err != nil {
-		web.Fail(w, err)
+		fail(w, err)
 		return
 	}
-	v.renew(w, r, conversation, asker{identity, messages.SourceAPI})
+	v.renew(w, r, conversation, caller{identity, messages.SourceAPI})
 }
 
-// renewCard answers POST /card/{token}/renew, which only the card itself calls.
+// renewCard answers POST /card/{token}/renew. Only the card may call it.
 func (v *Viewer) renewCard(w http.ResponseWriter, r *http.Request) {
 	if err := v.crossSite.Check(r); err != nil {
-		web.Fail(w, &web.Error{Status: http.StatusForbidden, Code: "cross_site", Description: "renew from the card itself"})
+		fail(w, &web.Error{Status: http.StatusForbidden, Code: "cross_site", Description: "renew from the card itself"})
 		return
 	}
-	claims, err := v.cardClaims(r)
+	claims, err := v.claims(r, access.PurposeCard)
 	if err != nil {
-		web.Fail(w, tokenError(err))
+		fail(w, err)
 		return
 	}
-	v.renew(w, r, conversationOf(claims), asker{cardIdentity, messages.SourceCard})
+	v.renew(w, r, conversationOf(claims), caller{cardIdentity, messages.SourceCard})
 }
 
-// asker is who asks for a renewal, and on which way.
-type asker struct {
+// caller is who asks for a renewal.
+type caller struct {
 	access.Identity
 
+	// source is one of the Source constants of messages.
 	source string
 }
 
-// cardIdentity is whoever has the address of a card: that is the key.
+// cardIdentity is the identity of everybody who has the address of the card.
 var cardIdentity = access.Identity{Credential: "card", Kind: "signed_url"}
 
-// renew has new links made in place of those that a conversation has.
+// renew asks for new links of a conversation, even if the caller hung up.
 func (v *Viewer) renew(
-	w http.ResponseWriter, r *http.Request, conversation messages.Conversation, by asker,
+	w http.ResponseWriter, r *http.Request, conversation messages.Conversation, by caller,
 ) {
 	now := time.Now()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), renewWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), renewTimeout)
 	defer cancel()
-	outcome, err := v.config.Client.Renew(ctx, conversation, by.source, now)
+	outcome, err := v.config.Store.Renew(ctx, conversation, by.source, now)
+	result := "unavailable"
+	switch {
+	case err == nil:
+		result = outcome.String()
+	case errors.Is(err, messages.ErrNotFound):
+		result = "refused"
+	}
 	v.log.Info().Str("kind", "audit").Str("account", conversation.Account).
 		Str("credential", by.Credential).Str("credential_kind", by.Kind).
 		Str("remote", r.RemoteAddr).Str("shape", by.source).Str("interaction_id", conversation.InteractionID).
-		Str("outcome", renewalOutcome(outcome, err)).AnErr("cause", err).Msg("renewal asked for")
+		Str("outcome", result).AnErr("cause", err).Msg("renewal asked for")
 	if err != nil {
-		web.Fail(w, renewalError(err))
+		fail(w, err)
 		return
 	}
 	status := http.StatusAccepted
 	if outcome == store.Duplicate {
 		status = http.StatusOK
 	}
-	web.JSON(w, status, &renewal{
+	web.JSON(w, status, &web.EventAnswer{
 		Status: outcome.String(), InteractionID: conversation.InteractionID,
 		Addresses: v.config.Pages.For(conversation, now),
 	})
-}
-
-func renewalOutcome(outcome store.Outcome, err error) string {
-	switch {
-	case err == nil:
-		return outcome.String()
-	case errors.Is(err, messages.ErrNotFound):
-		return "refused"
-	}
-	return "unavailable"
-}
-
-// renewalError says how a renewal is answered that was not stored.
-func renewalError(err error) error {
-	switch {
-	case errors.Is(err, messages.ErrNotFound):
-		return web.NotFound("the conversation has no links that could be renewed")
-	case errors.Is(err, store.ErrQueueFull):
-		return web.Unavailable("queue_full", "the queue is full: ask again later", renewAgain)
-	}
-	return web.Unavailable("queue_unavailable", "the renewal could not be stored: ask again", renewAgain)
 }

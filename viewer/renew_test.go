@@ -16,13 +16,13 @@ func TestRenewLinks(t *testing.T) {
 	if flat := got.Flat(t); got.Status != http.StatusAccepted || flat["status"] != "accepted" || flat["contextUrl"] == "" {
 		t.Errorf("renewing: got %d %s, want 202 accepted with the addresses", got.Status, got.Body)
 	}
-	event, err := s.client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a"))
+	event, err := s.store.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a"))
 	if err != nil {
 		t.Fatalf("reading the event: %v", err)
 	}
 	if event.Data.Renews != 1 || event.Data.OrganizationID != "org-1" || event.Data.CustomerID != "contact-1" ||
 		event.Data.Source != messages.SourceAPI {
-		t.Errorf("event: got %+v, want one that renews 1 with the fields of its caller", event.Data)
+		t.Errorf("event: got %+v, want a renewal of generation 1 with the options of the links", event.Data)
 	}
 	again := s.do(t, http.MethodPost, "/links/a/renew", withKey(apiKey))
 	if flat := again.Flat(t); again.Status != http.StatusOK || flat["status"] != "duplicate" {
@@ -57,7 +57,7 @@ func TestRenewLinksRefuses(t *testing.T) {
 	s.do(t, http.MethodPost, "/links/a/renew", withKey(otherKey)).WantError(t, http.StatusNotFound, "not_found")
 	s.do(t, http.MethodPost, "/links/%00/renew", withKey(apiKey)).WantError(t, http.StatusBadRequest, "bad_interaction_id")
 	s.do(t, http.MethodGet, "/links/a/renew", withKey(apiKey)).WantError(t, http.StatusMethodNotAllowed, "method_not_allowed")
-	if _, err := s.client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a")); err == nil {
+	if _, err := s.store.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a")); err == nil {
 		t.Error("a refused renewal is in the queue")
 	}
 	s.broker.Close()
@@ -80,7 +80,7 @@ func TestRenewCard(t *testing.T) {
 	if flat := got.Flat(t); got.Status != http.StatusAccepted || flat["status"] != "accepted" {
 		t.Errorf("renewing: got %d %s, want 202 accepted", got.Status, got.Body)
 	}
-	event, err := s.client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a"))
+	event, err := s.store.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a"))
 	if err != nil || event.Data.Source != messages.SourceCard {
 		t.Errorf("event: got source %q and error %v, want %q", event.Data.Source, err, messages.SourceCard)
 	}

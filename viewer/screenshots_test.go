@@ -17,12 +17,12 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// TestScreenshots makes the pictures of the README, into the folder that
-// ROOMLINK_SCREENSHOTS names: the five states of the card, in both themes.
+// TestScreenshots writes the pictures of the README to the folder in ROOMLINK_SCREENSHOTS:
+// the five states of the card in both themes.
 func TestScreenshots(t *testing.T) {
 	folder := os.Getenv("ROOMLINK_SCREENSHOTS")
 	if folder == "" {
-		t.Skip("ROOMLINK_SCREENSHOTS names no folder")
+		t.Skip("ROOMLINK_SCREENSHOTS is not set")
 	}
 	p := newProgram(t)
 	cards := map[string]string{"pending": "5f3a", "ready": "6b1c", "expired": "7d2e", "failed": "8e4f", "unknown": "9a7b"}
@@ -38,7 +38,7 @@ func TestScreenshots(t *testing.T) {
 	for _, status := range []string{"failed", "ready", "expired"} {
 		p.until(t, cards[status], status)
 	}
-	noon := fmt.Sprintf("Etc/GMT%+d", time.Now().UTC().Hour()-12) // where a ticket ends on the same day
+	noon := fmt.Sprintf("Etc/GMT%+d", time.Now().UTC().Hour()-12) // the time zone in which it is noon: the ticket expires on the same day
 	columns := [][]string{{"pending", "unknown"}, {"ready"}, {"expired", "failed"}}
 	for _, theme := range []struct {
 		name string
@@ -65,7 +65,7 @@ func TestScreenshots(t *testing.T) {
 	}
 }
 
-// picture is the card of a conversation, once it shows a status.
+// picture returns a picture of a card that shows a status.
 func (p *program) picture(t *testing.T, id, status string, how look) image.Image {
 	t.Helper()
 	browser := newTab(t, how)
@@ -88,7 +88,7 @@ func (p *program) picture(t *testing.T, id, status string, how look) image.Image
 	return img
 }
 
-// reduced has the 256 colours that a picture has most of, which makes it small.
+// reduced returns a smaller picture of the 256 most frequent colours.
 func reduced(whole *image.RGBA) image.Image {
 	counts := map[color.Color]int{}
 	for y := range whole.Bounds().Dy() {
@@ -110,7 +110,7 @@ func reduced(whole *image.RGBA) image.Image {
 	return few
 }
 
-// sheet puts pictures below and beside each other.
+// sheet arranges columns of pictures.
 func sheet(columns [][]image.Image, back color.Color) *image.RGBA {
 	const gap = 28
 	size := image.Pt(gap, 0)

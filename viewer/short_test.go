@@ -2,6 +2,6 @@
 
 package viewer_test
 
-// openCards is how many cards are open at once in the tests of many; 2,000 of them
-// with the build tag soak.
+// openCards is the number of cards that are open at the same time. The build tag soak
+// raises it.
 const openCards = 200

@@ -2,5 +2,5 @@
 
 package viewer_test
 
-// openCards is how many cards are open at once in the tests of many.
+// openCards is the number of cards that are open at the same time.
 const openCards = 2000

@@ -14,29 +14,32 @@ import (
 )
 
 const (
-	// writeWithin bounds one write to a browser. A slower one is dropped, and
-	// comes again by itself.
-	writeWithin = 5 * time.Second
-	// tellAgain is how often a stream tells what it told before: proxies leave it
-	// open, and a browser knows that it is not dead.
-	tellAgain = 15 * time.Second
-	// spread is by how much the times of streams differ that began at once, as
-	// after a restart.
-	spread = 3 * time.Second
+	// writeTimeout bounds a write to a browser. The viewer drops a slower browser, which then connects again.
+	writeTimeout = 5 * time.Second
+	// repeatInterval is the interval in which a stream repeats its state. Proxies then keep the stream open,
+	// and a browser knows that it is alive.
+	repeatInterval = 15 * time.Second
+	// jitter spreads streams that began at the same time, as after a restart.
+	jitter = 3 * time.Second
 )
 
-// view is what a stream shows of a state.
+// view selects what a stream sends of a state.
 type view struct {
-	// version names what there is to show.
+	// version changes with the data.
 	version func(store.State) string
-	// data is what is told of it.
-	data func(context.Context, store.State) any
+	data    func(context.Context, store.State) any
 }
 
-// stream answers with the state whenever it changes, as server-sent events (WHATWG
-// HTML, section 9.2), until the browser is gone or too slow, the token ends or the
-// server stops.
-func (v *Viewer) stream(w http.ResponseWriter, r *http.Request, claims access.Claims, shown view) {
+// stream answers with the state whenever it changes, as server-sent events (WHATWG HTML, section 9.2). It
+// ends if the browser is gone or too slow, if the token expires, or if the server stops.
+func (v *Viewer) stream(
+	w http.ResponseWriter, r *http.Request, shown func(access.Claims) view, purposes ...access.Purpose,
+) {
+	claims, err := v.claims(r, purposes...)
+	if err != nil {
+		fail(w, err)
+		return
+	}
 	ctx, stop := web.UntilStopping(r)
 	defer stop()
 	ctx, cancel := context.WithDeadline(ctx, claims.Expires)
@@ -47,72 +50,60 @@ func (v *Viewer) stream(w http.ResponseWriter, r *http.Request, claims access.Cl
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Accel-Buffering", "no")
 	header.Set("X-Robots-Tag", "noindex, nofollow")
-	events := newEvents(ctx, w, shown)
+	events := eventWriter{ctx: ctx, writer: w, control: http.NewResponseController(w), shown: shown(claims)}
+	_ = events.control.SetReadDeadline(time.Time{}) // the stream outlives the deadline of a body
 	for ctx.Err() == nil && !events.ended {
 		waiting := events.waiting
-		err := v.config.Feed.Follow(ctx, conversationOf(claims), events.pace(), func(state store.State) bool {
-			events.tell(state)
+		err := v.config.Feed.Follow(ctx, conversationOf(claims), events.refreshInterval(), func(state store.State) bool {
+			events.send(state)
 			return events.ended || events.waiting != waiting
 		})
 		if err != nil && ctx.Err() == nil {
-			v.log.Warn().Err(err).Msg("event stream ended") // the browser comes again
+			v.log.Warn().Err(err).Msg("event stream ended") // the browser connects again
 			return
 		}
 	}
 }
 
-// events are those of one browser.
-type events struct {
-	ctx     context.Context //nolint:containedctx // that of the one request whose answer this is
+// eventWriter writes the events of one stream.
+type eventWriter struct {
+	ctx     context.Context //nolint:containedctx // the context of the one request
 	writer  http.ResponseWriter
 	control *http.ResponseController
 	shown   view
 
-	last    string
-	written time.Time
-	// waiting says that the state may change without any news of it: only a read
-	// tells that an event was accepted.
+	lastVersion string
+	written     time.Time
+	// waiting is true if the state is not done. The feed does not report a change from unknown to pending, so
+	// the stream has to read the state.
 	waiting bool
 	ended   bool
 }
 
-func newEvents(ctx context.Context, w http.ResponseWriter, shown view) *events {
-	e := &events{ctx: ctx, writer: w, control: http.NewResponseController(w), shown: shown}
-	_ = e.control.SetReadDeadline(time.Time{}) // the stream outlives the limit on a body
-	return e
-}
-
-// pace is how often the state is to be read anew.
-func (e *events) pace() time.Duration {
+// refreshInterval returns the interval between two reads of the state.
+func (e *eventWriter) refreshInterval() time.Duration {
 	if e.waiting {
-		return refresh
+		return refreshInterval
 	}
-	return tellAgain - rand.N(spread)
+	return repeatInterval - rand.N(jitter)
 }
 
-// tell writes a state, unless it was written only just now.
-func (e *events) tell(state store.State) {
+// send writes a state, unless it has written the same state just now.
+func (e *eventWriter) send(state store.State) {
 	e.waiting = !state.Done()
 	version := e.shown.version(state)
-	if version == e.last && time.Since(e.written) < tellAgain-spread {
+	if version == e.lastVersion && time.Since(e.written) < repeatInterval-jitter {
 		return
 	}
 	text := ""
 	if e.written.IsZero() {
-		// Browsers that lost a server come back one after another.
+		// The browsers of a lost server must not all connect again at once.
 		text = fmt.Sprintf("retry: %d\n\n", (time.Second + rand.N(2*time.Second)).Milliseconds())
 	}
-	data, err := json.Marshal(e.shown.data(e.ctx, state))
-	if err != nil {
-		e.ended = true
-		return
-	}
+	data, _ := json.Marshal(e.shown.data(e.ctx, state)) // flat strings are always JSON
 	text += fmt.Sprintf("event: state\ndata: %s\n\n", data)
-	e.last, e.written = version, time.Now()
-	_ = e.control.SetWriteDeadline(e.written.Add(writeWithin))
-	if _, err := e.writer.Write([]byte(text)); err != nil {
-		e.ended = true
-		return
-	}
-	e.ended = e.control.Flush() != nil
+	e.lastVersion, e.written = version, time.Now()
+	_ = e.control.SetWriteDeadline(e.written.Add(writeTimeout))
+	_, err := e.writer.Write([]byte(text))
+	e.ended = err != nil || e.control.Flush() != nil
 }

@@ -24,7 +24,7 @@ import (
 	"roomlink/viewer"
 )
 
-// The accounts of the tests, their invented credentials, and a ticket.
+// The accounts of the tests, their invented credentials, and the URLs of a room.
 const (
 	account = roomlinktest.Account
 	other   = "globex"
@@ -40,21 +40,21 @@ const (
 	ancestors = "https://*.mytalkdesk.com https://desk.example"
 )
 
-// later is long after these tests.
+// later is a time long after the tests.
 var later = messages.At(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
 
-// site is a viewer with its broker, behind the server that production runs.
+// site is a viewer with its broker, served as in production.
 type site struct {
 	url    string
 	broker *broker.Broker
-	client *store.Store
+	store  *store.Store
 	pages  access.Pages
 	config viewer.Config
-	// wrap stands around the handlers of the viewer, if it is there.
+	// wrap wraps the handler of the viewer; nil for none.
 	wrap func(http.Handler) http.Handler
-	// through stands around the listener, if it is there.
+	// through wraps the listener; nil for none.
 	through func(net.Listener) net.Listener
-	// stop has the server begin to stop; done is closed when it has.
+	// stop stops the server. done is closed once the server has stopped.
 	stop func()
 	done <-chan struct{}
 }
@@ -62,7 +62,7 @@ type site struct {
 func newSite(tb testing.TB, edits ...func(*site)) *site {
 	tb.Helper()
 	b := roomlinktest.StartBroker(tb, account, other)
-	s := &site{broker: b, client: roomlinktest.Client(tb, b)}
+	s := &site{broker: b, store: roomlinktest.Store(tb, b)}
 	keys, err := access.NewKeys(linkKey)
 	if err != nil {
 		tb.Fatalf("making keys: %v", err)
@@ -82,7 +82,7 @@ func newSite(tb testing.TB, edits ...func(*site)) *site {
 	s.url = "http://" + listener.Addr().String()
 	s.pages = access.Pages{Keys: keys, BaseURL: s.url, Lifetime: time.Hour}
 	s.config = viewer.Config{
-		Client: s.client, Authenticator: authenticator, Pages: s.pages,
+		Store: s.store, Authenticator: authenticator, Pages: s.pages,
 		FrameAncestors: strings.Fields(ancestors), Logger: zerolog.Nop(),
 	}
 	for _, edit := range edits {
@@ -101,10 +101,10 @@ func listen(tb testing.TB, address string) net.Listener {
 	return listener
 }
 
-// serve starts a viewer of its own.
+// serve starts a viewer on the listener.
 func (s *site) serve(tb testing.TB, listener net.Listener) {
 	tb.Helper()
-	feed := store.NewFeed(s.client)
+	feed := store.NewFeed(s.store)
 	config := s.config
 	config.Feed = feed
 	router := web.NewRouter()
@@ -120,20 +120,20 @@ func (s *site) serve(tb testing.TB, listener net.Listener) {
 	s.run(tb, feed, listener, handler)
 }
 
-// halt stops the server and waits until it has.
+// halt stops the server and waits for its end.
 func (s *site) halt(tb testing.TB) {
 	tb.Helper()
 	s.stop()
 	roomlinktest.Receive(tb, s.done, "the end of the server")
 }
 
-// restart starts another server where the one before was.
+// restart starts another server on the same address.
 func (s *site) restart(tb testing.TB) {
 	tb.Helper()
 	s.serve(tb, listen(tb, strings.TrimPrefix(s.url, "http://")))
 }
 
-// run serves, and follows the streams, until the test ends.
+// run runs the server and the feed until the test ends.
 func (s *site) run(tb testing.TB, feed *store.Feed, listener net.Listener, handler http.Handler) {
 	tb.Helper()
 	ctx, stop := context.WithCancel(tb.Context())
@@ -156,17 +156,16 @@ func (s *site) run(tb testing.TB, feed *store.Feed, listener net.Listener, handl
 	})
 }
 
-// start stores the event of a conversation that asks for the links after a
-// generation.
+// start stores an event that asks for the links after the given generation.
 func (s *site) start(tb testing.TB, named messages.Conversation, renews int) {
 	tb.Helper()
-	roomlinktest.Publish(tb, s.client, messages.NewEvent(roomlinktest.Noon, messages.Started{
+	roomlinktest.Publish(tb, s.store, messages.NewEvent(roomlinktest.Noon, messages.Started{
 		Request: messages.Request{Conversation: named, CustomerID: "contact-1"},
 		Channel: messages.ChannelVoice, Source: messages.SourceAutomation, ReceivedAt: roomlinktest.Noon, Renews: renews,
 	}))
 }
 
-// links stores links, changed by the edits, as the first of a conversation.
+// links stores the first links of a conversation, changed by the edits.
 func (s *site) links(tb testing.TB, named messages.Conversation, edits ...func(*messages.Links)) {
 	tb.Helper()
 	data := messages.Links{
@@ -177,13 +176,13 @@ func (s *site) links(tb testing.TB, named messages.Conversation, edits ...func(*
 	for _, edit := range edits {
 		edit(&data)
 	}
-	roomlinktest.PublishLinks(tb, s.client, messages.NewEvent(roomlinktest.Noon, data), 0)
+	roomlinktest.PublishLinks(tb, s.store, messages.NewEvent(roomlinktest.Noon, data), 0)
 }
 
-// renewed stores links in place of those that a conversation has.
+// renewed replaces the links of a conversation.
 func (s *site) renewed(tb testing.TB, named messages.Conversation, edits ...func(*messages.Links)) {
 	tb.Helper()
-	old, err := s.client.Links(roomlinktest.Context(tb), named, store.Leader)
+	old, err := s.store.Links(roomlinktest.Context(tb), named, store.Leader)
 	if err != nil {
 		tb.Fatalf("reading the links of %q: %v", named.InteractionID, err)
 	}
@@ -193,7 +192,7 @@ func (s *site) renewed(tb testing.TB, named messages.Conversation, edits ...func
 	for _, edit := range edits {
 		edit(&data)
 	}
-	roomlinktest.PublishLinks(tb, s.client, messages.NewEvent(roomlinktest.Noon, data), old.Sequence)
+	roomlinktest.PublishLinks(tb, s.store, messages.NewEvent(roomlinktest.Noon, data), old.Sequence)
 }
 
 func expired(l *messages.Links) { l.ExpiresAt = messages.At(roomlinktest.Noon.AddDate(-20, 0, 0)) }
@@ -201,13 +200,13 @@ func expired(l *messages.Links) { l.ExpiresAt = messages.At(roomlinktest.Noon.Ad
 // fail stores a dead letter.
 func (s *site) fail(tb testing.TB, named messages.Conversation, reason string) {
 	tb.Helper()
-	roomlinktest.PublishDeadLetter(tb, s.client, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
+	roomlinktest.PublishDeadLetter(tb, s.store, messages.NewEvent(roomlinktest.Noon, messages.DeadLetter{
 		Conversation: named, Reason: reason, Detail: "invented",
 		Attempts: 1, AcceptedAt: roomlinktest.Noon, LastAttemptAt: roomlinktest.Noon, Event: json.RawMessage(`{}`),
 	}))
 }
 
-// statuses stores a conversation in each status that there is, under its name.
+// statuses stores a conversation in each status, and uses the status as its id.
 func (s *site) statuses(tb testing.TB) {
 	tb.Helper()
 	s.start(tb, roomlinktest.Conversation("pending"), 0)
@@ -223,7 +222,7 @@ func (s *site) statuses(tb testing.TB) {
 	s.fail(tb, roomlinktest.Conversation("renewal failed"), messages.ReasonExpired)
 }
 
-// reads tells of each read of a conversation's links.
+// reads reports each read of the links of a conversation.
 func (s *site) reads(tb testing.TB, named messages.Conversation) <-chan struct{} {
 	tb.Helper()
 	seen := make(chan struct{}, 64)
@@ -241,15 +240,15 @@ func (s *site) reads(tb testing.TB, named messages.Conversation) <-chan struct{}
 	return seen
 }
 
-// awaitFollower waits until a request with ?wait= follows its conversation: its
-// second read comes after it has joined the feed.
+// awaitFollower waits until a request with ?wait= follows its conversation. The request
+// reads a second time after it has joined the feed.
 func awaitFollower(tb testing.TB, reads <-chan struct{}) {
 	tb.Helper()
 	roomlinktest.Receive(tb, reads, "the read of the state")
 	roomlinktest.Receive(tb, reads, "the read of a follower")
 }
 
-// reply is an answer, with what this package wants of some.
+// reply adds the checks of this package to an answer.
 type reply struct{ roomlinktest.Reply }
 
 type edit func(*http.Request)
@@ -258,7 +257,7 @@ func withKey(key string) edit { return with("X-API-Key", key) }
 
 func with(name, value string) edit { return func(r *http.Request) { r.Header.Set(name, value) } }
 
-// do calls an address of the site, or a whole one, and follows no redirect.
+// do calls a path of the site, or an absolute URL. It follows no redirect.
 func (s *site) do(tb testing.TB, method, address string, edits ...edit) reply {
 	tb.Helper()
 	if strings.HasPrefix(address, "/") {
@@ -267,13 +266,13 @@ func (s *site) do(tb testing.TB, method, address string, edits ...edit) reply {
 	return call(tb, method, address, edits...)
 }
 
-// call calls a whole address, and follows no redirect.
+// call calls an absolute URL. It follows no redirect.
 func call(tb testing.TB, method, address string, edits ...edit) reply {
 	tb.Helper()
 	return reply{roomlinktest.ReadReply(tb, open(tb, method, address, edits...))}
 }
 
-// open is call, with the body still to be read.
+// open is like call, but leaves the body unread.
 func open(tb testing.TB, method, address string, edits ...edit) *http.Response {
 	tb.Helper()
 	r, err := http.NewRequestWithContext(roomlinktest.Context(tb), method, address, nil)
@@ -290,7 +289,7 @@ func open(tb testing.TB, method, address string, edits ...edit) *http.Response {
 	return answer
 }
 
-// wantPage compares an answer with a page, which must hold a text.
+// wantPage checks for a page with a text in it.
 func (r reply) wantPage(tb testing.TB, status int, text string) {
 	tb.Helper()
 	if r.Status != status || !strings.Contains(r.Body, text) {
@@ -305,8 +304,8 @@ func (r reply) wantPage(tb testing.TB, status int, text string) {
 	r.wantSecure(tb)
 }
 
-// wantSecure holds what every page promises. Of its referrer, at most our own site
-// hears.
+// wantSecure checks the security headers of every page. Only our own site may get a
+// referrer.
 func (r reply) wantSecure(tb testing.TB) {
 	tb.Helper()
 	if got := r.Header.Get("Referrer-Policy"); got != "no-referrer" && got != "same-origin" {
@@ -331,7 +330,7 @@ func (r reply) wantSecure(tb testing.TB) {
 	}
 }
 
-// wantRedirect compares an answer with a redirect that has no body.
+// wantRedirect checks for a redirect without a body.
 func (r reply) wantRedirect(tb testing.TB, status int, location string) {
 	tb.Helper()
 	if got := r.Header.Get("Location"); r.Status != status || got != location || r.Body != "" {
@@ -340,15 +339,15 @@ func (r reply) wantRedirect(tb testing.TB, status int, location string) {
 	r.wantSecure(tb)
 }
 
-// stream is a card's events.
+// stream is an open event stream.
 type stream struct {
 	lines *bufio.Scanner
 	close func() error
-	// last is the version that was told last.
+	// last is the version of the last state.
 	last string
 }
 
-// follow opens the events of a card.
+// follow opens the event stream of a page.
 func (s *site) follow(tb testing.TB, cardURL string) *stream {
 	tb.Helper()
 	answer := open(tb, http.MethodGet, cardURL+"/events")
@@ -363,8 +362,7 @@ func newStream(answer *http.Response) *stream {
 	return &stream{lines: bufio.NewScanner(answer.Body), close: answer.Body.Close}
 }
 
-// next reads the next state that says something new; ok is false at the end of the
-// stream.
+// next returns the next state with a new version. ok is false at the end of the stream.
 func (s *stream) next(tb testing.TB) (state map[string]string, ok bool) {
 	tb.Helper()
 	named := false
@@ -381,7 +379,7 @@ func (s *stream) next(tb testing.TB) (state map[string]string, ok bool) {
 			tb.Fatalf("event: got %q (named: %v) and error %v, want a state of strings", data, named, err)
 		}
 		if state["version"] == s.last {
-			continue // told again, as a card is that was told nothing for long
+			continue // the stream repeats its state
 		}
 		s.last = state["version"]
 		return state, true
@@ -389,7 +387,7 @@ func (s *stream) next(tb testing.TB) (state map[string]string, ok bool) {
 	return nil, false
 }
 
-// wantNext compares the status of the next state.
+// wantNext checks the status of the next state.
 func (s *stream) wantNext(tb testing.TB, want store.Status) map[string]string {
 	tb.Helper()
 	state, ok := s.next(tb)

@@ -1,21 +1,19 @@
-// Package viewer shows people the links of a conversation: as flat JSON for a
-// canvas flow, as a context link for the agent and a link for the customer, and
-// as a canvas card that follows what happens.
+// Package viewer shows the links of a conversation: as flat JSON for a canvas flow, as a link for the agent
+// and a link for the customer, and as a card in the agent's canvas.
 //
-// The pages follow what happens by server-sent events, and their words stand in one
-// place (texts.go).
+// Server-sent events update the pages. All words of the pages are in texts.go.
 //
 // # Guarantees
 //
-// The JSON is given to an account's own credentials alone, and a page to whoever
-// holds its signed address, which opens that one thing. Pages carry no script or
-// style from elsewhere, set no cookie, are not cached and tell no referrer. A
-// ticket is only ever given out as the answer to a click, never by a GET, so no
-// robot that follows links can use it up.
+// The JSON needs credentials of the account. A page needs only its signed address, which opens this one page.
+// Pages load no script or style from other sites, set no cookie, are not cached and send no referrer to other
+// sites. A page gives out a ticket only for a click, never for a GET: a robot that follows links cannot use it
+// up.
 package viewer
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -33,13 +31,13 @@ import (
 )
 
 const (
-	// readWithin bounds a read of the state.
-	readWithin = 3 * time.Second
-	// maxWait is the longest ?wait= of the JSON.
+	// readTimeout bounds a read of a state.
+	readTimeout = 3 * time.Second
+	// maxWait bounds ?wait=.
 	maxWait = 20 * time.Second
-	// refresh is how often a waiting caller reads the state anew, to see an event
-	// arrive.
-	refresh = 2 * time.Second
+	// refreshInterval is the interval between two reads of a state that waits. The feed does not report an
+	// event.
+	refreshInterval = 2 * time.Second
 )
 
 //go:embed pages/*.html
@@ -48,13 +46,13 @@ var pageFiles embed.FS
 //go:embed assets
 var assetFiles embed.FS
 
-// Config makes a [Viewer].
+// Config configures a [Viewer].
 type Config struct {
-	Client        *store.Store
+	Store         *store.Store
 	Feed          *store.Feed
 	Authenticator *access.Authenticator
 	Pages         access.Pages
-	// FrameAncestors are the sites that may show the card in a frame, as in a
+	// FrameAncestors are the sites that may show the card in a frame, in the form of a
 	// Content-Security-Policy.
 	FrameAncestors []string
 	Logger         zerolog.Logger
@@ -71,15 +69,11 @@ type Viewer struct {
 
 // New returns a viewer.
 func New(config Config) *Viewer {
-	ancestors := "'none'"
-	if len(config.FrameAncestors) > 0 {
-		ancestors = strings.Join(config.FrameAncestors, " ")
-	}
 	return &Viewer{
 		config:    config,
 		templates: template.Must(template.ParseFS(pageFiles, "pages/*.html")),
 		crossSite: http.NewCrossOriginProtection(),
-		ancestors: ancestors,
+		ancestors: cmp.Or(strings.Join(config.FrameAncestors, " "), "'none'"),
 		log:       config.Logger.With().Str("component", "viewer").Logger(),
 	}
 }
@@ -98,8 +92,8 @@ func (v *Viewer) Routes(router chi.Router) {
 	getAndHead(router, "/assets/{name}", asset)
 }
 
-// asset answers GET /assets/{name}. A browser asks each time whether it has the
-// right one, so that the scripts of two versions never meet.
+// asset answers GET /assets/{name}. The browser revalidates an asset before each use, so a page never runs
+// scripts of two versions.
 func asset(w http.ResponseWriter, r *http.Request) {
 	name := "assets/" + chi.URLParam(r, "name")
 	content, err := assetFiles.ReadFile(name)
@@ -119,14 +113,14 @@ func getAndHead(router chi.Router, pattern string, handler http.HandlerFunc) {
 	router.Head(pattern, handler)
 }
 
-// Where the forms of a page may lead: Join leads to the room, wherever it is.
+// The targets of the forms of a page. Join redirects to the room, on any site.
 const (
 	formsNowhere  = "'none'"
 	formsAnywhere = "'self' https: http:"
 )
 
-// secure sets the headers of every page. forms is where its forms may lead, and
-// ancestors are the sites that may show it in a frame.
+// secure sets the security headers of a page: forms limits the targets of its forms, and ancestors the sites
+// that may show it in a frame.
 func secure(w http.ResponseWriter, forms, ancestors string) {
 	header := w.Header()
 	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; "+
@@ -140,7 +134,7 @@ func secure(w http.ResponseWriter, forms, ancestors string) {
 
 // render answers with a page.
 func (v *Viewer) render(w http.ResponseWriter, status int, name string, data any) {
-	var page strings.Builder
+	var page bytes.Buffer
 	if err := v.templates.ExecuteTemplate(&page, name, data); err != nil {
 		v.log.Error().Err(err).Str("page", name).Msg("page not rendered")
 		web.Fail(w, err)
@@ -148,5 +142,5 @@ func (v *Viewer) render(w http.ResponseWriter, status int, name string, data any
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(page.String())) // a browser that is gone hears nothing
+	_, _ = page.WriteTo(w) // the browser may have gone
 }

@@ -104,13 +104,6 @@ func (h *Webhook) Routes(router chi.Router) {
 	router.Post("/security/facades/room", h.audited(h.execute))
 }
 
-// answer is the answer to an event.
-type answer struct {
-	Status        string `json:"status"`
-	InteractionID string `json:"interactionId"`
-	access.Addresses
-}
-
 // receive answers POST /talkdesk/events: it stores the start of a conversation.
 func (h *Webhook) receive(w http.ResponseWriter, r *http.Request, record *auditRecord) (int, any, error) {
 	account, event, err := h.accept(w, r, record, decodeEvent)
@@ -119,7 +112,7 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request, record *auditR
 	}
 	if !event.start {
 		record.outcome = "ignored"
-		return http.StatusOK, &answer{Status: "ignored", InteractionID: event.interactionID}, nil
+		return http.StatusOK, &web.EventAnswer{Status: "ignored", InteractionID: event.interactionID}, nil
 	}
 	started := messages.NewEvent(messages.At(record.began), event.started(account.Name, record.began))
 	outcome, err := h.publish(r.Context(), started)
@@ -132,7 +125,7 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request, record *auditR
 	if outcome == store.Duplicate {
 		status = http.StatusOK
 	}
-	return status, &answer{
+	return status, &web.EventAnswer{
 		Status:        outcome.String(),
 		InteractionID: event.interactionID,
 		Addresses:     h.config.Pages.For(started.Data.Conversation, record.began),

@@ -36,7 +36,7 @@ func TestOpenAPIRoutes(t *testing.T) {
 	pages := access.Pages{Keys: keys, BaseURL: "https://x.example", Lifetime: time.Hour}
 	feed := store.NewFeed(client)
 	webhook.New(webhook.Config{Store: client, Feed: feed, Pages: pages}).Routes(router)
-	viewer.New(viewer.Config{Client: client, Feed: feed, Pages: pages, Logger: zerolog.New(io.Discard)}).Routes(router)
+	viewer.New(viewer.Config{Store: client, Feed: feed, Pages: pages, Logger: zerolog.New(io.Discard)}).Routes(router)
 	openapi.Routes(router)
 
 	parameter := regexp.MustCompile(`\{[^}]*\}`)

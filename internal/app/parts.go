@@ -158,7 +158,7 @@ func (a *App) webhook(public publicHTTP, feed *store.Feed, actionTimeout time.Du
 // viewer returns the viewer's routes.
 func (a *App) viewer(public publicHTTP, feed *store.Feed, settings FrameSettings) func(chi.Router) {
 	return viewer.New(viewer.Config{
-		Client: a.store, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,
+		Store: a.store, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,
 		FrameAncestors: settings.FrameAncestors, Logger: a.log,
 	}).Routes
 }

@@ -57,15 +57,6 @@ func Unauthorized(description string) *Error {
 	return &Error{Status: http.StatusUnauthorized, Code: "unauthorized", Description: description}
 }
 
-// AccessError returns the answer to an error of [access.Authenticator.Authenticate]: a 401,
-// or a 429 for [access.ErrTooManyFailures].
-func AccessError(err error) *Error {
-	if errors.Is(err, access.ErrTooManyFailures) {
-		return TooMany(err.Error(), time.Second)
-	}
-	return Unauthorized(err.Error())
-}
-
 // TooMany returns a 429, for a caller that exceeds a rate.
 func TooMany(description string, retryAfter time.Duration) *Error {
 	return &Error{
@@ -105,6 +96,14 @@ func JSON(w http.ResponseWriter, status int, v any) {
 	// Strings always have a JSON form, and a write to a closed connection needs no handling.
 	_ = json.MarshalWrite(w, v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 	_, _ = w.Write([]byte{'\n'})
+}
+
+// EventAnswer is the answer to an event, and to a renewal.
+type EventAnswer struct {
+	// Status is accepted, duplicate or ignored.
+	Status        string `json:"status"`
+	InteractionID string `json:"interactionId"`
+	access.Addresses
 }
 
 // ReadBody reads the body of a request. It returns an [*Error]: 413 for more than [MaxBody]

@@ -11,7 +11,6 @@ import (
 	"testing/iotest"
 	"time"
 
-	"roomlink/internal/access"
 	"roomlink/internal/web"
 )
 
@@ -25,8 +24,8 @@ func TestFail(t *testing.T) {
 		retryAfter, challenge string
 	}{
 		{"bad request", web.BadRequest("bad_thing", "the thing is %d", 7), 400, "bad_thing", "", ""},
-		{"unauthorized", web.AccessError(access.ErrBadCredentials), 401, "unauthorized", "", `Basic realm="roomlink", Bearer realm="roomlink"`},
-		{"too many failures", web.AccessError(access.ErrTooManyFailures), 429, "too_many_requests", "1", ""},
+		{"unauthorized", web.Unauthorized("who is there"), 401, "unauthorized", "", `Basic realm="roomlink", Bearer realm="roomlink"`},
+		{"too many requests", web.TooMany("slow down", time.Second), 429, "too_many_requests", "1", ""},
 		{"not found", web.NotFound("nothing here"), 404, "not_found", "", ""},
 		{"unavailable", web.Unavailable("queue_full", "later", 10*time.Second), 503, "queue_full", "10", ""},
 		{"part of a second", web.Unavailable("queue_full", "later", 1200*time.Millisecond), 503, "queue_full", "2", ""},

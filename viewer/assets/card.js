@@ -1,15 +1,15 @@
-import { follow, look } from "./live.js";
+import { follow, reload } from "./live.js";
 
-// The server renders the card and says every word of its states; this keeps it up
-// to date, counts the time and carries out clicks.
+// The server renders the card with the words for its state. This script updates the card,
+// counts the time and handles clicks.
 const main = document.querySelector("main");
 const texts = JSON.parse(document.getElementById("texts").textContent);
 const part = Object.fromEntries(Array.from(main.querySelectorAll("[id]"), (element) => [element.id, element]));
-const here = main.dataset.token;
+const token = main.dataset.token; // the addresses of the card begin with it
 
-const slowAfter = 30_000; // a wait that is worth a word
-const soon = 5 * 60_000; // a ticket that ends soon
-const asked = 60_000; // how long a renewal is waited for before it can be asked for again
+const slowAfter = 30_000; // the wait after which the card says that it takes long
+const soon = 5 * 60_000; // the time left from which a link expires soon
+const renewTimeout = 60_000; // the wait for a renewal before the agent can try again
 
 let state = {
   status: main.dataset.status,
@@ -19,23 +19,23 @@ let state = {
   expiresAt: main.dataset.expires,
   agentUrl: part.join.getAttribute("href"),
 };
-let clock = Date.parse(main.dataset.now) - Date.now(); // how far the server's is ahead
+let clockOffset = Date.parse(main.dataset.now) - Date.now(); // the server's clock minus the browser's
 const opened = now();
-let looked = 0; // when the server was last asked to look again
-let thanked; // the timer that takes back the word of a copy
-let renewal; // what there was when a renewal was asked for
+let refreshed = 0; // the time of the last refresh
+let copiedTimer; // removes the words after a copy
+let renewal; // the generation and version at the time of a click on renew
 
 function now() {
-  return Date.now() + clock;
+  return Date.now() + clockOffset;
 }
 
 function setText(element, text) {
   if (element.textContent !== text) {
-    element.textContent = text; // a live region speaks of changes only
+    element.textContent = text; // a live region announces every assignment
   }
 }
 
-// setLink shows a link if it leads to a page, which javascript: does not.
+// setLink sets a link, and hides it if its URL is not http or https.
 function setLink(element, url, shown) {
   const good = /^https?:\/\//i.test(url);
   if (good && element.href !== url) {
@@ -44,21 +44,21 @@ function setLink(element, url, shown) {
   element.hidden = !good || !shown;
 }
 
-function told(next) {
-  clock = Date.parse(next.now) - Date.now();
+function update(next) {
+  clockOffset = Date.parse(next.now) - Date.now();
   const fresh = next.version !== state.version || main.dataset.status !== next.status;
   state = next;
   part.link.value = next.customerUrl;
   if (fresh) {
-    show();
-    settle();
+    render();
+    settleRenewal();
   }
   tick();
 }
 
-// show brings the card to its state. What is focused and about to go hands the
-// focus on to the heading's place, so that the keyboard is not lost.
-function show() {
+// render shows the state. If it hides the focused element, the card gets the focus: a
+// keyboard user then does not lose their place.
+function render() {
   const { status } = state;
   const focused = document.activeElement;
   main.dataset.status = status;
@@ -66,13 +66,13 @@ function show() {
   setText(part.text, state.text);
   setLink(part.join, state.agentUrl, status !== "pending");
   setLink(part.recording, state.recordingUrl, true);
-  part.share.hidden = !lets();
+  part.share.hidden = !customerCanJoin();
   part.renew.hidden = !state.generation || status === "pending";
   part.reference.hidden = status !== "failed" && status !== "unknown";
   setText(part.reason, state.reason);
   setText(part.note, "");
   if (part.renew.hidden) {
-    ask(false);
+    setQuestion(false);
   }
   if (focused !== document.body && !focused.checkVisibility()) {
     main.tabIndex = -1;
@@ -80,39 +80,39 @@ function show() {
   }
 }
 
-// lets reports whether the customer's link lets the customer in.
-function lets() {
-  return state.status === "ready" || (state.status === "failed" && state.generation !== "" && !over());
+// customerCanJoin reports whether the customer's link leads to a room.
+function customerCanJoin() {
+  return state.status === "ready" || (state.status === "failed" && state.generation !== "" && !expired());
 }
 
-// lookAgain has the server say what there is now, which has the words for it.
-function lookAgain() {
+// refresh asks the server for the state and its words.
+function refresh() {
   const time = now();
-  if (time > looked + 2_000) {
-    looked = time;
-    stream.again();
+  if (time > refreshed + 2_000) {
+    refreshed = time;
+    stream.reconnect();
   }
 }
 
-function over() {
+function expired() {
   return state.expiresAt !== "" && now() >= Date.parse(state.expiresAt);
 }
 
-// settle ends a renewal that was asked for once its outcome is there.
-function settle() {
+// settleRenewal ends the wait for a renewal once its outcome is known.
+function settleRenewal() {
   if (!renewal) {
     return;
   }
   if (state.generation !== renewal.generation) {
-    renewed(texts.renewed);
+    endRenewal(texts.renewed);
   } else if (state.status === "failed" && state.version !== renewal.version) {
-    renewed("");
+    endRenewal("");
   } else if (state.status !== "pending") {
     setText(part.note, texts.renewing);
   }
 }
 
-function renewed(text) {
+function endRenewal(text) {
   clearTimeout(renewal.timer);
   renewal = undefined;
   part.renew.removeAttribute("aria-disabled");
@@ -129,7 +129,7 @@ const units = Object.fromEntries(
   ]),
 );
 
-// duration says a time in its two greatest units.
+// duration formats a time in its two largest units.
 function duration(milliseconds) {
   const seconds = Math.max(0, Math.floor(milliseconds / 1000));
   const parts = [
@@ -143,16 +143,16 @@ function duration(milliseconds) {
   return parts.slice(from, from + 2).map(([unit, count]) => units[unit].format(count)).join(" ");
 }
 
-// atClock says a time in the zone and the manner of the browser.
-function atClock(time) {
+// clockTime formats a time in the zone and format of the browser.
+function clockTime(time) {
   const sameDay = time.toDateString() === new Date().toDateString();
   return time.toLocaleString([], { hour: "numeric", minute: "2-digit", ...(sameDay ? {} : { month: "short", day: "numeric" }) });
 }
 
 function tick() {
   const { status, expiresAt } = state;
-  if (status === "ready" && over()) {
-    lookAgain();
+  if (status === "ready" && expired()) {
+    refresh();
   }
   const waits = status === "pending";
   part.waited.hidden = !waits;
@@ -163,7 +163,7 @@ function tick() {
       setText(part.note, texts.slow);
     }
   }
-  part.left.hidden = expiresAt === "" || !lets();
+  part.left.hidden = expiresAt === "" || !customerCanJoin();
   if (!part.left.hidden) {
     const ends = new Date(expiresAt);
     const left = ends - now();
@@ -171,7 +171,7 @@ function tick() {
     time.dateTime = expiresAt;
     time.title = ends.toLocaleString();
     setText(time, duration(left));
-    setText(part.until, `${texts.at} ${atClock(ends)}`);
+    setText(part.until, `${texts.at} ${clockTime(ends)}`);
     part.left.classList.toggle("soon", left < soon);
   }
 }
@@ -180,7 +180,7 @@ function tick() {
 
 async function copy() {
   part.link.hidden = true;
-  if (!(await copied(part.link.value))) {
+  if (!(await writeClipboard(part.link.value))) {
     part.link.hidden = false;
     part.link.select();
     part.copied.className = "";
@@ -190,23 +190,23 @@ async function copy() {
   part.copy.classList.add("did");
   part.copied.className = "heard";
   setText(part.copied, texts.copied);
-  clearTimeout(thanked);
-  thanked = setTimeout(() => {
+  clearTimeout(copiedTimer);
+  copiedTimer = setTimeout(() => {
     part.copy.classList.remove("did");
     setText(part.copied, "");
   }, 4_000);
 }
 
-// copied puts a text on the clipboard. In a frame the clipboard is barred unless
-// the page around allows it; the old way works there all the same.
-async function copied(text) {
+// writeClipboard reports whether it put a text on the clipboard. In a frame, the page around
+// it must allow the clipboard API; execCommand works without that.
+async function writeClipboard(text) {
   const policy = document.permissionsPolicy ?? document.featurePolicy;
   if (policy?.allowsFeature("clipboard-write") ?? true) {
     try {
       await navigator.clipboard.writeText(text);
       return true;
     } catch {
-      // Barred all the same, or not there without TLS.
+      // The browser refused, or has no clipboard API without TLS.
     }
   }
   const focused = document.activeElement;
@@ -218,60 +218,60 @@ async function copied(text) {
   return done;
 }
 
-// ask shows or hides the question whether to renew.
-function ask(open) {
+// setQuestion shows or hides the question whether to renew.
+function setQuestion(open) {
   part.sure.hidden = !open;
   part.renew.setAttribute("aria-expanded", String(open));
 }
 
-function leave() {
-  ask(false);
+function cancel() {
+  setQuestion(false);
   part.renew.focus();
 }
 
 async function renew() {
-  leave();
-  part.renew.setAttribute("aria-disabled", "true"); // disabled would lose the focus
+  cancel();
+  part.renew.setAttribute("aria-disabled", "true"); // "disabled" would lose the focus
   renewal = { generation: state.generation, version: state.version };
   setText(part.note, texts.renewing);
   let text = texts.tryAgain;
   try {
-    const answer = await fetch(`${here}/renew`, { method: "POST", signal: AbortSignal.timeout(10_000) });
+    const answer = await fetch(`${token}/renew`, { method: "POST", signal: AbortSignal.timeout(10_000) });
     if (answer.ok) {
       if (renewal) {
-        renewal.timer = setTimeout(() => renewal && renewed(""), asked);
-        stream.again();
+        renewal.timer = setTimeout(() => renewal && endRenewal(""), renewTimeout);
+        stream.reconnect();
       }
       return;
     }
     if (answer.status === 410) {
-      look();
+      reload();
       return;
     }
     text = answer.status === 404 ? texts.notMade : texts.tryAgain;
   } catch {
-    // Not reached, or not in time.
+    // No answer, or not in time.
   }
   if (renewal) {
-    renewed(text);
+    endRenewal(text);
   }
 }
 
 part.copy.addEventListener("click", copy);
 part.renew.addEventListener("click", () => {
-  ask(part.sure.hidden && !renewal);
+  setQuestion(part.sure.hidden && !renewal);
   if (!part.sure.hidden) {
     part.confirm.focus();
   }
 });
 part.confirm.addEventListener("click", renew);
-part.leave.addEventListener("click", leave);
+part.cancel.addEventListener("click", cancel);
 part.sure.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
-    leave();
+    cancel();
   }
 });
 
-const stream = follow(`${here}/events`, told, (lost) => setText(part.lost, lost ? texts.lost : ""));
+const stream = follow(`${token}/events`, update, (lost) => setText(part.lost, lost ? texts.lost : ""));
 tick();
 setInterval(tick, 1_000);

@@ -1,71 +1,70 @@
-// A silent stream tells at least every 15 seconds that it is still there.
-const patience = 45_000;
-// A short break, as while the server restarts, is nobody's concern.
-const grace = 3_000;
+// The server repeats a state at least every 15 seconds.
+const silenceTimeout = 45_000;
+// A shorter interruption, such as a restart of the server, is not reported.
+const lostDelay = 3_000;
 
-// follow calls told with every state of an event stream, and lost with whether the
-// connection is lost. A browser's EventSource comes again after a break, but gives
-// up on an answer that is no stream, such as a proxy's while the server restarts,
-// and takes a connection that has died silently for a quiet one: here neither ends
-// it. Once the address of the page itself has ended, the page says so. again asks for
-// the state at once.
-export function follow(url, told, lost = () => {}) {
+// follow calls onState with every state of an event stream, and onLost with true when the
+// connection is lost and with false when it is back. An EventSource alone gives up after an
+// answer that is no stream, such as an error of a proxy, and does not notice a dead
+// connection. follow reconnects after both. When the address of the page has expired, it
+// reloads the page. reconnect asks for the state at once.
+export function follow(url, onState, onLost = () => {}) {
   let source;
-  let silence;
-  let pause;
+  let retryTimer;
+  let lostTimer;
   let attempts = 0;
 
-  function open() {
+  function connect() {
     source?.close();
     source = new EventSource(url);
-    source.addEventListener("state", heard);
-    source.addEventListener("error", broken);
-    listen();
+    source.addEventListener("state", receive);
+    source.addEventListener("error", fail);
+    expectState();
   }
 
-  function listen() {
-    clearTimeout(silence);
-    silence = setTimeout(open, patience);
+  function expectState() {
+    clearTimeout(retryTimer);
+    retryTimer = setTimeout(connect, silenceTimeout);
   }
 
-  function heard(event) {
+  function receive(event) {
     attempts = 0;
-    listen();
-    clearTimeout(pause);
-    pause = undefined;
-    lost(false);
-    told(JSON.parse(event.data));
+    expectState();
+    clearTimeout(lostTimer);
+    lostTimer = undefined;
+    onLost(false);
+    onState(JSON.parse(event.data));
   }
 
-  function broken() {
-    pause ??= setTimeout(() => lost(true), grace);
+  function fail() {
+    lostTimer ??= setTimeout(() => onLost(true), lostDelay);
     if (source.readyState === EventSource.CLOSED) {
-      clearTimeout(silence);
+      clearTimeout(retryTimer);
       attempts++;
-      silence = setTimeout(again, Math.min(1_000 * 2 ** attempts, 30_000) * (0.5 + Math.random() / 2));
+      retryTimer = setTimeout(retry, Math.min(1_000 * 2 ** attempts, 30_000) * (0.5 + Math.random() / 2));
     }
   }
 
-  async function again() {
+  async function retry() {
     try {
       const page = await fetch(location.href, { method: "HEAD", redirect: "manual", cache: "no-store" });
       if (page.type === "opaqueredirect" || page.status === 404 || page.status === 410) {
-        look();
+        reload();
         return;
       }
     } catch {
-      // Not there yet; the next attempt will tell.
+      // The server is not reachable yet. The next attempt will tell.
     }
-    open();
+    connect();
   }
 
-  // A laptop that wakes up, or a network that is back, need not wait.
-  addEventListener("online", open);
-  open();
-  return { again: open };
+  // After a sleep or a loss of the network, do not wait for the timer.
+  addEventListener("online", connect);
+  connect();
+  return { reconnect: connect };
 }
 
-// look gets the page of this address anew, whatever method it came by.
-export function look() {
+// reload gets the page of this address, even if the page was the answer to a POST.
+export function reload() {
   location.replace(location.href);
 }

@@ -1,10 +1,10 @@
-import { follow, look } from "./live.js";
+import { follow, reload } from "./live.js";
 
-// The page is rendered by the server; this only hears that there is another one.
+// The server renders the page. This script loads the next page when there is one.
 const { events, version } = document.querySelector("main").dataset;
 
 follow(events, (state) => {
   if (state.version !== version) {
-    look();
+    reload();
   }
 });
