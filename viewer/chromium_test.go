@@ -231,8 +231,10 @@ func (t *tab) untilText(selector, text string) {
 	t.until(fmt.Sprintf("document.querySelector(%q)?.innerText.includes(%q)", selector, text))
 }
 
+// click clicks an element of a page that has loaded. A page that still loads may replace the element.
 func (t *tab) click(selector string) {
 	t.tb.Helper()
+	t.until("document.readyState === 'complete'")
 	t.do(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
 }
 
