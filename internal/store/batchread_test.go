@@ -12,39 +12,39 @@ import (
 	"roomlink/messages"
 )
 
-// What was acknowledged is read at once, and what is not there is told so.
-func TestSingleServerReadsWhatIsStored(t *testing.T) {
-	client := store.New(roomlinktest.Connect(t, roomlinktest.StartBroker(t, account)), store.WithSingleServer())
-	if _, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), store.Leader); !errors.Is(err, messages.ErrNotFound) {
-		t.Errorf("links of nobody: got error %v, want %v", err, messages.ErrNotFound)
+// A read finds what the broker has acknowledged, and reports what is not stored.
+func TestSingleServerReadsAcknowledgedMessages(t *testing.T) {
+	s := newStore(t, store.WithSingleServer())
+	if _, err := s.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), store.Leader); !errors.Is(err, messages.ErrNotFound) {
+		t.Errorf("links that are not stored: got error %v, want %v", err, messages.ErrNotFound)
 	}
 	sequence := uint64(0)
 	for generation := 1; generation <= 50; generation++ {
 		e := roomlinktest.Links("a", generation)
-		sequence = roomlinktest.PublishLinks(t, client, e, sequence)
-		stored, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), store.Leader)
+		sequence = roomlinktest.PublishLinks(t, s, e, sequence)
+		stored, err := s.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), store.Leader)
 		if err != nil || stored.ID != e.ID || stored.Sequence != sequence {
 			t.Fatalf("links: got generation %d at %d and error %v, want %d at %d",
 				stored.Data.Generation, stored.Sequence, err, generation, sequence)
 		}
 	}
-	roomlinktest.Publish(t, client, roomlinktest.Started("b"))
-	if _, err := client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("b")); err != nil {
-		t.Errorf("event: got error %v, want it", err)
+	roomlinktest.Publish(t, s, roomlinktest.Started("b"))
+	if _, err := s.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("b")); err != nil {
+		t.Errorf("waiting event: got error %v, want none", err)
 	}
 }
 
-// Reads at the same time go together, and each has its own answer: that nothing is
-// there, or what is, be it more than one answer holds.
-func TestSingleServerReadsTogether(t *testing.T) {
-	client := store.New(roomlinktest.Connect(t, roomlinktest.StartBroker(t, account)), store.WithSingleServer())
-	defer client.Close()
+// Concurrent reads share requests, and each gets its own result. All links together are
+// larger than one answer.
+func TestSingleServerReadsInGroups(t *testing.T) {
+	s := newStore(t, store.WithSingleServer())
+	defer s.Close()
 	const readers, each = 64, 20
 	stored := map[string]string{}
 	for reader := range readers {
 		e := roomlinktest.Links(fmt.Sprint("with links ", reader), 1)
-		e.Data.RecordingURL = "https://video.example/" + strings.Repeat("r", 100<<10) // 6 MiB for all
-		roomlinktest.PublishLinks(t, client, e, 0)
+		e.Data.RecordingURL = "https://video.example/" + strings.Repeat("r", 100<<10) // 6 MiB in all
+		roomlinktest.PublishLinks(t, s, e, 0)
 		stored[e.Data.InteractionID] = e.ID
 	}
 	var group sync.WaitGroup
@@ -52,13 +52,13 @@ func TestSingleServerReadsTogether(t *testing.T) {
 		group.Go(func() {
 			for n := range each {
 				id := fmt.Sprint("with links ", reader)
-				got, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation(id), store.Leader)
+				got, err := s.Links(roomlinktest.Context(t), roomlinktest.Conversation(id), store.Leader)
 				if err != nil || got.ID != stored[id] || got.Data.InteractionID != id {
 					t.Errorf("links of %q: got %q of %q and error %v, want %q", id, got.ID, got.Data.InteractionID, err, stored[id])
 				}
 				id = fmt.Sprint("without ", reader, n)
-				if _, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation(id), store.Leader); !errors.Is(err, messages.ErrNotFound) {
-					t.Errorf("links of nobody: got error %v, want %v", err, messages.ErrNotFound)
+				if _, err := s.Links(roomlinktest.Context(t), roomlinktest.Conversation(id), store.Leader); !errors.Is(err, messages.ErrNotFound) {
+					t.Errorf("links that are not stored: got error %v, want %v", err, messages.ErrNotFound)
 				}
 			}
 		})
@@ -66,27 +66,26 @@ func TestSingleServerReadsTogether(t *testing.T) {
 	group.Wait()
 }
 
-// Links that are replaced again and again while they are read in groups are there at
-// every moment.
-func TestSingleServerReadsTogetherWhatChanges(t *testing.T) {
-	client := store.New(roomlinktest.Connect(t, roomlinktest.StartBroker(t, account)), store.WithSingleServer())
-	defer client.Close()
-	sequence := roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
+// Reads in groups always find links, even while a worker replaces them.
+func TestSingleServerReadsChangingLinksInGroups(t *testing.T) {
+	s := newStore(t, store.WithSingleServer())
+	defer s.Close()
+	sequence := roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
 	var group sync.WaitGroup
 	for range 32 {
 		group.Go(func() {
 			last := uint64(0)
 			for range 100 {
-				got, err := client.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), store.Leader)
+				got, err := s.Links(roomlinktest.Context(t), roomlinktest.Conversation("a"), store.Leader)
 				if err != nil || got.Sequence < last {
-					t.Errorf("links: got %d after %d and error %v, want them", got.Sequence, last, err)
+					t.Errorf("links: got sequence %d after %d and error %v, want no older links", got.Sequence, last, err)
 				}
 				last = got.Sequence
 			}
 		})
 	}
 	for generation := 2; generation <= 200; generation++ {
-		sequence = roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", generation), sequence)
+		sequence = roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", generation), sequence)
 	}
 	group.Wait()
 }

@@ -2,5 +2,5 @@ package store
 
 import "time"
 
-// LookAgainEvery sets how often a feed looks whether anybody still follows.
-func (f *Feed) LookAgainEvery(interval time.Duration) { f.idleInterval = interval }
+// SetIdleInterval sets the interval at which a feed checks whether anybody follows.
+func (f *Feed) SetIdleInterval(interval time.Duration) { f.idleInterval = interval }

@@ -15,12 +15,12 @@ import (
 	"roomlink/messages"
 )
 
-// bareBroker returns a connection to a broker without our streams.
+// bareBroker returns a connection to a broker without streams.
 func bareBroker(t *testing.T) jetstream.JetStream {
 	t.Helper()
 	b, err := broker.Embed(roomlinktest.Context(t), broker.EmbeddedConfig{Dir: t.TempDir(), Sync: time.Minute})
 	if err != nil {
-		t.Fatalf("embedding a broker: %v", err)
+		t.Fatalf("starting a broker: %v", err)
 	}
 	t.Cleanup(b.Close)
 	return roomlinktest.Connect(t, b)
@@ -29,11 +29,11 @@ func bareBroker(t *testing.T) jetstream.JetStream {
 func provision(t *testing.T, js jetstream.JetStream, settings store.StreamSettings) {
 	t.Helper()
 	if err := store.Provision(roomlinktest.Context(t), js, settings); err != nil {
-		t.Fatalf("provisioning: %v", err)
+		t.Fatalf("provisioning the streams: %v", err)
 	}
 }
 
-// streamConfig is what the broker says of a stream.
+// streamConfig returns the broker's configuration of a stream.
 func streamConfig(t *testing.T, js jetstream.JetStream, name string) jetstream.StreamConfig {
 	t.Helper()
 	stream, err := js.Stream(roomlinktest.Context(t), name)
@@ -43,8 +43,8 @@ func streamConfig(t *testing.T, js jetstream.JetStream, name string) jetstream.S
 	return stream.CachedInfo().Config
 }
 
-// streamTable is the table of the design.
-var streamTable = []jetstream.StreamConfig{{
+// defaultStreams are the streams with the default settings.
+var defaultStreams = []jetstream.StreamConfig{{
 	Name:                 "ROOMLINK_CONVERSATIONS",
 	Subjects:             []string{"roomlink.conversations.*.*"},
 	Retention:            jetstream.WorkQueuePolicy,
@@ -81,13 +81,13 @@ var streamTable = []jetstream.StreamConfig{{
 	AllowDirect:       true,
 }}
 
-func TestStreamsAreWhatTheDesignSays(t *testing.T) {
+func TestProvisionCreatesTheStreams(t *testing.T) {
 	js := bareBroker(t)
 	provision(t, js, store.StreamSettings{})
-	for _, want := range streamTable {
+	for _, want := range defaultStreams {
 		have := streamConfig(t, js, want.Name)
 		if have.Metadata["roomlink"] != "managed" || have.Description == "" || have.MaxMsgs != -1 {
-			t.Errorf("stream %q: got metadata %v, description %q, at most %d messages, want our mark, some, any number",
+			t.Errorf("stream %q: got metadata %v, description %q and limit of %d messages, want roomlink's mark, some and none",
 				want.Name, have.Metadata, have.Description, have.MaxMsgs)
 		}
 		got := jetstream.StreamConfig{
@@ -114,10 +114,11 @@ func TestProvisionTwiceChangesNothing(t *testing.T) {
 	}
 }
 
-// streamsUpdated counts the requests to change a stream from now on.
+// streamsUpdated returns a function that counts the requests to update a stream from now
+// on.
 func streamsUpdated(t *testing.T, js jetstream.JetStream) (count func() int) {
 	t.Helper()
-	sub, err := js.Conn().SubscribeSync("$JS.API.STREAM.UPDATE.*")
+	subscription, err := js.Conn().SubscribeSync("$JS.API.STREAM.UPDATE.*")
 	if err != nil {
 		t.Fatalf("subscribing to updates: %v", err)
 	}
@@ -125,7 +126,7 @@ func streamsUpdated(t *testing.T, js jetstream.JetStream) (count func() int) {
 		if err := js.Conn().FlushWithContext(roomlinktest.Context(t)); err != nil {
 			t.Fatalf("waiting for updates: %v", err)
 		}
-		pending, _, err := sub.Pending()
+		pending, _, err := subscription.Pending()
 		if err != nil {
 			t.Fatalf("counting updates: %v", err)
 		}
@@ -146,15 +147,15 @@ func TestProvisionFromManyProcesses(t *testing.T) {
 	}
 	group.Wait()
 	if err := errors.Join(errs...); err != nil {
-		t.Fatalf("provisioning: got error %v, want none", err)
+		t.Fatalf("provisioning the streams: got error %v, want none", err)
 	}
-	// Half of them say nothing of it, and so undo nothing.
+	// The processes without the setting must not undo it.
 	if got := streamConfig(t, js, messages.ConversationsStream).MaxBytes; got != 1<<20 {
 		t.Errorf("max bytes: got %d, want %d", got, 1<<20)
 	}
 }
 
-func TestProvisionChangesAManagedStream(t *testing.T) {
+func TestProvisionUpdatesAManagedStream(t *testing.T) {
 	js := bareBroker(t)
 	provision(t, js, store.StreamSettings{})
 	settings := store.StreamSettings{
@@ -163,10 +164,10 @@ func TestProvisionChangesAManagedStream(t *testing.T) {
 	updates := streamsUpdated(t, js)
 	provision(t, js, settings)
 	if got := updates(); got != 2 {
-		t.Errorf("updates: got %d, want those of two streams", got)
+		t.Errorf("updates: got %d, want 2", got)
 	}
 	wantSettings(t, js, settings)
-	// Zero settings leave what an operator chose.
+	// Zero settings change nothing.
 	provision(t, js, store.StreamSettings{})
 	wantSettings(t, js, settings)
 }
@@ -185,18 +186,18 @@ func wantSettings(t *testing.T, js jetstream.JetStream, want store.StreamSetting
 	}
 }
 
-func TestProvisionBringsAManagedStreamBack(t *testing.T) {
+func TestProvisionRestoresAManagedStream(t *testing.T) {
 	js := bareBroker(t)
 	provision(t, js, store.StreamSettings{})
 	config := streamConfig(t, js, messages.LinksStream)
 	config.Description, config.AllowDirect, config.MaxMsgsPerSubject, config.MaxBytes = "mine", false, 5, 1<<20
 	if _, err := js.UpdateStream(roomlinktest.Context(t), config); err != nil {
-		t.Fatalf("changing the stream: %v", err)
+		t.Fatalf("updating the stream: %v", err)
 	}
 	provision(t, js, store.StreamSettings{})
 	got := streamConfig(t, js, messages.LinksStream)
 	if !got.AllowDirect || got.MaxMsgsPerSubject != 1 || got.Description == "mine" {
-		t.Errorf("stream: got direct %t, %d a subject, %q, want true, 1, our own",
+		t.Errorf("stream: got direct get %t, %d messages per subject and description %q, want true, 1 and roomlink's own",
 			got.AllowDirect, got.MaxMsgsPerSubject, got.Description)
 	}
 	if got.MaxBytes != 1<<20 {
@@ -219,7 +220,7 @@ func TestProvisionLeavesAnAdministratorsStreamAlone(t *testing.T) {
 		t.Errorf("stream: got %+v, want %+v", got, want)
 	}
 	if got := streamConfig(t, js, messages.ConversationsStream); got.Metadata["roomlink"] != "managed" {
-		t.Errorf("the other stream: got metadata %v, want our mark", got.Metadata)
+		t.Errorf("the other stream: got metadata %v, want roomlink's mark", got.Metadata)
 	}
 }
 
@@ -257,15 +258,15 @@ func TestProvisionConsumerWithoutStreams(t *testing.T) {
 	}
 }
 
-// The consumers of two accounts work side by side on the work queue.
-func TestConsumersTakeTheirOwnAccountsEvents(t *testing.T) {
-	client := newClient(t)
+// A work queue may have several consumers if their filters do not overlap.
+func TestConsumersGetOnlyTheirAccountsEvents(t *testing.T) {
+	s := newStore(t)
 	other := roomlinktest.Started("b")
 	other.Data.Account = "other"
-	roomlinktest.Publish(t, client, other)
-	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
-	if got, want := roomlinktest.SettleNext(t, client).Subject(), roomlinktest.Conversation("a").EventSubject(); got != want {
+	roomlinktest.Publish(t, s, other)
+	roomlinktest.Publish(t, s, roomlinktest.Started("a"))
+	if got, want := roomlinktest.SettleNext(t, s).Subject(), roomlinktest.Conversation("a").EventSubject(); got != want {
 		t.Errorf("subject: got %q, want %q", got, want)
 	}
-	wantMessages(t, client, messages.ConversationsStream, 1)
+	wantMessages(t, s, messages.ConversationsStream, 1)
 }

@@ -11,15 +11,15 @@ import (
 	"roomlink/messages"
 )
 
-// A renewal soon after another one has been done with makes one more set of
-// links, though the broker still remembers the first.
-func TestRenewAgain(t *testing.T) {
-	client := newClient(t)
-	roomlinktest.PublishLinks(t, client, roomlinktest.Links("a", 1), 0)
+// Renewals of the same links are one. A renewal of renewed links is another one, even
+// while the broker still knows the message id of the first.
+func TestRenewSeveralTimes(t *testing.T) {
+	s := newStore(t)
+	roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
 	var sequence uint64 = 1
 	for generation := 2; generation <= 4; generation++ {
 		for i := range 3 {
-			outcome, err := client.Renew(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.SourceAPI, time.Now())
+			outcome, err := s.Renew(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.SourceAPI, time.Now())
 			want := store.Accepted
 			if i > 0 {
 				want = store.Duplicate
@@ -28,61 +28,63 @@ func TestRenewAgain(t *testing.T) {
 				t.Fatalf("renewal %d to generation %d: got %v and error %v, want %v", i, generation, outcome, err, want)
 			}
 		}
-		event, err := messages.Decode[messages.Started](roomlinktest.SettleNext(t, client).Data())
+		event, err := messages.Decode[messages.Started](roomlinktest.SettleNext(t, s).Data())
 		if err != nil || event.Data.Generation() != generation {
 			t.Fatalf("event: got generation %d and error %v, want %d", event.Data.Generation(), err, generation)
 		}
-		if sequence, err = client.PublishLinks(roomlinktest.Context(t), roomlinktest.Links("a", generation), sequence); err != nil {
+		if sequence, err = s.PublishLinks(roomlinktest.Context(t), roomlinktest.Links("a", generation), sequence); err != nil {
 			t.Fatalf("publishing links: %v", err)
 		}
 	}
-	wantMessages(t, client, messages.ConversationsStream, 0)
+	wantMessages(t, s, messages.ConversationsStream, 0)
 }
 
-// A renewal repeats the request of the links whole.
+// A renewal repeats the whole request of the links.
 func TestRenewalRepeatsTheRequest(t *testing.T) {
-	client := newClient(t)
+	s := newStore(t)
 	links := roomlinktest.Links("a", 1)
 	links.Data.Request = roomlinktest.FullRequest(t, "a")
-	roomlinktest.PublishLinks(t, client, links, 0)
-	if _, err := client.Renew(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.SourceAPI, time.Now()); err != nil {
+	roomlinktest.PublishLinks(t, s, links, 0)
+	if _, err := s.Renew(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.SourceAPI, time.Now()); err != nil {
 		t.Fatalf("renewing: %v", err)
 	}
-	event, err := client.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a"))
+	event, err := s.Waiting(roomlinktest.Context(t), roomlinktest.Conversation("a"))
 	if err != nil || !reflect.DeepEqual(event.Data.Request, links.Data.Request) {
 		t.Errorf("request: got %+v and error %v, want %+v", event.Data.Request, err, links.Data.Request)
 	}
 }
 
 func TestRenewWithoutLinks(t *testing.T) {
-	client := newClient(t)
-	_, err := client.Renew(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.SourceAPI, time.Now())
+	s := newStore(t)
+	_, err := s.Renew(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.SourceAPI, time.Now())
 	if !errors.Is(err, messages.ErrNotFound) {
-		t.Errorf("renewing what has no links: got error %v, want %v", err, messages.ErrNotFound)
+		t.Errorf("renewing a conversation without links: got error %v, want %v", err, messages.ErrNotFound)
 	}
-	wantMessages(t, client, messages.ConversationsStream, 0)
+	wantMessages(t, s, messages.ConversationsStream, 0)
 }
 
-// After a dead letter, the same event is taken anew: once for all who saw it.
+// After a dead letter, the broker accepts the same event again: once for all callers with
+// the same snapshot.
 func TestPublishAfterADeadLetter(t *testing.T) {
-	client := newClient(t)
-	roomlinktest.Publish(t, client, roomlinktest.Started("a"))
-	roomlinktest.SettleNext(t, client)
-	mustPublishDeadLetter(t, client, roomlinktest.DeadLetter(t, "a"))
-	known, err := client.Snapshot(roomlinktest.Context(t), roomlinktest.Conversation("a"))
+	s := newStore(t)
+	roomlinktest.Publish(t, s, roomlinktest.Started("a"))
+	roomlinktest.SettleNext(t, s)
+	publishDeadLetter(t, s, roomlinktest.DeadLetter(t, "a"))
+	known, err := s.Snapshot(roomlinktest.Context(t), roomlinktest.Conversation("a"))
 	if err != nil || known.DeadLetter == nil || known.Links != nil {
-		t.Fatalf("latest: got links %v, dead letter %v and error %v, want the dead letter alone", known.Links, known.DeadLetter, err)
+		t.Fatalf("snapshot: got links %v, dead letter %v and error %v, want only the dead letter",
+			known.Links, known.DeadLetter, err)
 	}
 	for _, want := range []store.Outcome{store.Accepted, store.Duplicate} {
-		outcome, err := client.PublishAfter(roomlinktest.Context(t), roomlinktest.Started("a"), known)
+		outcome, err := s.PublishAfter(roomlinktest.Context(t), roomlinktest.Started("a"), known)
 		if err != nil || outcome != want {
 			t.Errorf("publishing: got %v and error %v, want %v", outcome, err, want)
 		}
 	}
-	wantMessages(t, client, messages.ConversationsStream, 1)
+	wantMessages(t, s, messages.ConversationsStream, 1)
 }
 
-func TestAnswered(t *testing.T) {
+func TestSnapshotAnsweredBy(t *testing.T) {
 	links := func(generation int) *messages.Stored[messages.Links] {
 		return &messages.Stored[messages.Links]{Event: roomlinktest.Links("a", generation)}
 	}
@@ -95,7 +97,7 @@ func TestAnswered(t *testing.T) {
 		state store.State
 		want  bool
 	}{
-		{"nothing came", store.Snapshot{}, store.State{}, false},
+		{"nothing new", store.Snapshot{}, store.State{}, false},
 		{"first links", store.Snapshot{}, store.State{Links: links(1)}, true},
 		{"the known links", store.Snapshot{Links: links(1)}, store.State{Links: links(1)}, false},
 		{"renewed links", store.Snapshot{Links: links(1)}, store.State{Links: links(2)}, true},

@@ -10,31 +10,31 @@ import (
 	"roomlink/messages"
 )
 
-// A step brings a conversation forward, as the parts of roomlink do.
+// step changes a conversation, as a part of roomlink does.
 type step func(*testing.T, *store.Store)
 
 const stateID = "a"
 
-func stepEvent(t *testing.T, c *store.Store) {
-	roomlinktest.Publish(t, c, roomlinktest.Started(stateID))
+func stepEvent(t *testing.T, s *store.Store) {
+	roomlinktest.Publish(t, s, roomlinktest.Started(stateID))
 }
-func stepSettled(t *testing.T, c *store.Store) { roomlinktest.SettleNext(t, c) }
-func stepLinks(t *testing.T, c *store.Store) {
-	roomlinktest.PublishLinks(t, c, roomlinktest.Links(stateID, 1), lastLinks(t, c))
-}
-
-func stepExpiredLinks(t *testing.T, c *store.Store) {
-	roomlinktest.PublishLinks(t, c, roomlinktest.ExpiredLinks(stateID), lastLinks(t, c))
+func stepSettled(t *testing.T, s *store.Store) { roomlinktest.SettleNext(t, s) }
+func stepLinks(t *testing.T, s *store.Store) {
+	roomlinktest.PublishLinks(t, s, roomlinktest.Links(stateID, 1), linksSequence(t, s))
 }
 
-func stepDeadLetter(t *testing.T, c *store.Store) {
-	mustPublishDeadLetter(t, c, roomlinktest.DeadLetter(t, stateID))
+func stepExpiredLinks(t *testing.T, s *store.Store) {
+	roomlinktest.PublishLinks(t, s, roomlinktest.ExpiredLinks(stateID), linksSequence(t, s))
 }
 
-// lastLinks is the sequence of the links that are there; 0 for none.
-func lastLinks(t *testing.T, c *store.Store) uint64 {
+func stepDeadLetter(t *testing.T, s *store.Store) {
+	publishDeadLetter(t, s, roomlinktest.DeadLetter(t, stateID))
+}
+
+// linksSequence returns the sequence of the latest links; 0 if there are none.
+func linksSequence(t *testing.T, s *store.Store) uint64 {
 	t.Helper()
-	stored, err := c.Links(roomlinktest.Context(t), roomlinktest.Conversation(stateID), store.Leader)
+	stored, err := s.Links(roomlinktest.Context(t), roomlinktest.Conversation(stateID), store.Leader)
 	if err != nil && !errors.Is(err, messages.ErrNotFound) {
 		t.Fatalf("reading the links: %v", err)
 	}
@@ -48,7 +48,7 @@ func TestState(t *testing.T) {
 		links, deadLetter bool
 	}{
 		"nothing":                                             {nil, store.StatusUnknown, false, false},
-		"settled without a trace":                             {[]step{stepEvent, stepSettled}, store.StatusUnknown, false, false},
+		"acknowledged without result":                         {[]step{stepEvent, stepSettled}, store.StatusUnknown, false, false},
 		"waiting":                                             {[]step{stepEvent}, store.StatusPending, false, false},
 		"waiting, links just stored":                          {[]step{stepEvent, stepLinks}, store.StatusReady, true, false},
 		"waiting, older links":                                {[]step{stepLinks, stepEvent}, store.StatusReady, true, false},
@@ -68,11 +68,11 @@ func TestState(t *testing.T) {
 		"newer links, expired":                                {[]step{stepDeadLetter, stepExpiredLinks}, store.StatusExpired, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := newClient(t)
+			s := newStore(t)
 			for _, next := range test.steps {
-				next(t, client)
+				next(t, s)
 			}
-			got, err := client.State(roomlinktest.Context(t), roomlinktest.Conversation(stateID), time.Now())
+			got, err := s.State(roomlinktest.Context(t), roomlinktest.Conversation(stateID), time.Now())
 			if err != nil {
 				t.Fatalf("reading the state: %v", err)
 			}
@@ -90,30 +90,30 @@ func wantState(t *testing.T, got store.State, want store.Status) {
 	if got.Status != want {
 		t.Errorf("status: got %q, want %q", got.Status, want)
 	}
-	settled := want != store.StatusPending && want != store.StatusUnknown
-	if got.Done() != settled {
-		t.Errorf("settled at %q: got %t, want %t", want, got.Done(), settled)
+	done := want != store.StatusPending && want != store.StatusUnknown
+	if got.Done() != done {
+		t.Errorf("done at status %q: got %t, want %t", want, got.Done(), done)
 	}
 }
 
-func TestStateHangsOnTheTimeAsked(t *testing.T) {
-	client := newClient(t)
+func TestStateDependsOnTheTime(t *testing.T) {
+	s := newStore(t)
 	e := roomlinktest.Links("a", 1)
 	e.Data.ExpiresAt = roomlinktest.Noon
-	roomlinktest.PublishLinks(t, client, e, 0)
+	roomlinktest.PublishLinks(t, s, e, 0)
 	for at, want := range map[time.Time]store.Status{
 		roomlinktest.Noon.Add(-time.Millisecond): store.StatusReady,
 		roomlinktest.Noon.Time:                   store.StatusExpired,
 	} {
-		got, err := client.State(roomlinktest.Context(t), roomlinktest.Conversation("a"), at)
+		got, err := s.State(roomlinktest.Context(t), roomlinktest.Conversation("a"), at)
 		if err != nil || got.Status != want {
 			t.Errorf("state at %v: got %q and error %v, want %q", at, got.Status, err, want)
 		}
 	}
 }
 
-func TestStateOfAnImpossibleName(t *testing.T) {
-	_, err := newClient(t).State(roomlinktest.Context(t), roomlinktest.Conversation("{{x}}"), time.Now())
+func TestStateOfAnImpossibleConversation(t *testing.T) {
+	_, err := newStore(t).State(roomlinktest.Context(t), roomlinktest.Conversation("{{x}}"), time.Now())
 	if !errors.Is(err, messages.ErrInvalid) {
 		t.Errorf("state: got error %v, want %v", err, messages.ErrInvalid)
 	}
