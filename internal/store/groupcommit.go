@@ -31,12 +31,6 @@ const (
 // errBusy reports that [maxWaiting] messages wait.
 var errBusy = errors.New("too many messages wait to be stored")
 
-// receipt is the broker's acknowledgement.
-type receipt struct {
-	sequence  uint64
-	duplicate bool
-}
-
 // committer stores messages in groups, for a broker that syncs every write. Messages
 // that arrive while it stores one group form the next group. It stores a group of at
 // least [minBatch] messages as an atomic batch, with one sync for all, and a smaller
@@ -61,14 +55,13 @@ type commit struct {
 	msg   *nats.Msg
 	done  chan answer // has room for one
 	group *group      // nil before the message's turn
-	left  bool        // the caller left before the message's turn
 	// ended is true once the message has its answer or its caller left.
 	ended atomic.Bool
 }
 
 type answer struct {
-	receipt receipt
-	err     error
+	ack *jetstream.PubAck
+	err error
 }
 
 // group is a group that the committer stores. Its context ends when nobody waits for
@@ -88,17 +81,17 @@ func newCommitter(js jetstream.JetStream) *committer {
 
 // publish stores a message. It returns the broker's refusal, another error, or the
 // context's error. After the context's error the message may be stored or not.
-func (c *committer) publish(ctx context.Context, msg *nats.Msg) (receipt, error) {
+func (c *committer) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
 	m := &commit{msg: msg, done: make(chan answer, 1)}
 	if err := c.enqueue(m); err != nil {
-		return receipt{}, err
+		return nil, err
 	}
 	select {
 	case a := <-m.done:
-		return a.receipt, a.err
+		return a.ack, a.err
 	case <-ctx.Done():
 		c.leave(m)
-		return receipt{}, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
@@ -121,10 +114,6 @@ func (c *committer) enqueue(m *commit) error {
 func (c *committer) leave(m *commit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if m.group == nil {
-		m.left = true
-		return
-	}
 	m.end()
 }
 
@@ -136,7 +125,7 @@ func (m *commit) answer(a answer) {
 
 // end counts a message as ended, once.
 func (m *commit) end() {
-	if m.ended.CompareAndSwap(false, true) && m.group.waiters.Add(-1) == 0 {
+	if m.ended.CompareAndSwap(false, true) && m.group != nil && m.group.waiters.Add(-1) == 0 {
 		m.group.cancel()
 	}
 }
@@ -163,7 +152,7 @@ func (c *committer) take(cancel context.CancelFunc) (fresh, repeats []*commit, m
 	g := &group{cancel: cancel}
 	taken := min(len(c.waiting), maxBatch)
 	for _, m := range c.waiting[:taken] {
-		if m.left {
+		if m.ended.Load() {
 			continue
 		}
 		m.group = g
@@ -195,17 +184,17 @@ func (c *committer) store(ctx context.Context, members []*commit) {
 	if err == nil {
 		first := ack.Sequence - uint64(len(members)) + 1
 		for i, m := range members {
-			m.answer(answer{receipt: receipt{sequence: first + uint64(i)}})
+			m.answer(answer{ack: &jetstream.PubAck{Sequence: first + uint64(i)}})
 		}
 		return
 	}
-	var refusal *jetstream.APIError
+	_, refused := errors.AsType[*jetstream.APIError](err)
 	switch {
 	case isFull(err), errors.Is(err, nats.ErrNoResponders):
 		// Single messages may still fit, or reach the next leader.
 		unbatch(msgs)
 		c.storeSingly(ctx, members)
-	case errors.As(err, &refusal):
+	case refused:
 		// The broker stored none of them, and does not name the refused one (NATS ADR-50).
 		unbatch(msgs)
 		half := len(members) / 2
@@ -242,7 +231,7 @@ func (c *committer) storeSingly(ctx context.Context, members []*commit) {
 		}
 		select {
 		case ack := <-future.Ok():
-			members[i].answer(answer{receipt: receipt{ack.Sequence, ack.Duplicate}})
+			members[i].answer(answer{ack: ack})
 		case err := <-future.Err():
 			members[i].answer(answer{err: err})
 		case <-ctx.Done():

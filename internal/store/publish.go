@@ -76,7 +76,7 @@ func (s *Store) publish(
 		msg.Header[jetstream.MsgIDHeader] = []string{messageID}
 		ack, err := s.put(ctx, s.events, msg, messages.ConversationsStream)
 		switch {
-		case err == nil && ack.duplicate:
+		case err == nil && ack.Duplicate:
 			return Duplicate, nil
 		case err == nil:
 			return Accepted, nil
@@ -110,9 +110,8 @@ func isFull(err error) bool {
 }
 
 func isStoreFailure(err error, text string) bool {
-	var refusal *jetstream.APIError
-	return errors.As(err, &refusal) && refusal.ErrorCode == errCodeStoreFailed &&
-		strings.Contains(refusal.Description, text)
+	refusal, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && refusal.ErrorCode == errCodeStoreFailed && strings.Contains(refusal.Description, text)
 }
 
 // PublishLinks stores the links of a conversation if its latest links still have the
@@ -130,14 +129,14 @@ func (s *Store) PublishLinks(
 	// A message id would not help: the server checks the sequence first.
 	msg.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(after, 10)}
 	ack, err := s.put(ctx, s.links, msg, messages.LinksStream)
-	var refusal *jetstream.APIError
-	if errors.As(err, &refusal) && refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+	if refusal, ok := errors.AsType[*jetstream.APIError](err); ok &&
+		refusal.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
 		return 0, ErrSuperseded
 	}
 	if err != nil {
 		return 0, fmt.Errorf("publishing the links: %w", err)
 	}
-	return ack.sequence, nil
+	return ack.Sequence, nil
 }
 
 // PublishDeadLetter stores a dead letter, which replaces an earlier one of the same
@@ -157,14 +156,10 @@ func (s *Store) PublishDeadLetter(ctx context.Context, e messages.Event[messages
 }
 
 // put stores a message in a stream, through the committer if there is one.
-func (s *Store) put(ctx context.Context, group *committer, msg *nats.Msg, stream string) (receipt, error) {
+func (s *Store) put(ctx context.Context, group *committer, msg *nats.Msg, stream string) (*jetstream.PubAck, error) {
 	msg.Header[jetstream.ExpectedStreamHeader] = []string{stream}
 	if group != nil {
 		return group.publish(ctx, msg)
 	}
-	ack, err := s.js.PublishMsg(ctx, msg)
-	if err != nil {
-		return receipt{}, err
-	}
-	return receipt{ack.Sequence, ack.Duplicate}, nil
+	return s.js.PublishMsg(ctx, msg)
 }
