@@ -53,10 +53,6 @@ type readResult struct {
 	err     error
 }
 
-func newBatchReader(nc *nats.Conn, stream string, delay time.Duration) *batchReader {
-	return &batchReader{nc: nc, stream: stream, delay: delay}
-}
-
 // last reads the last message on a subject, as [messages.GetDirect] does.
 func (b *batchReader) last(ctx context.Context, subject string) (jetstream.RawStreamMsg, error) {
 	waiting := b.join(subject)
@@ -113,20 +109,17 @@ func (b *batchReader) read(group []*read) {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
 	var found map[string]jetstream.RawStreamMsg
-	var complete bool
-	var err error
+	var missing error
 	if len(group) > 1 {
-		found, complete, err = b.readAll(ctx, group)
+		found, missing = b.readAll(ctx, group)
 	}
 	for _, waiting := range group {
 		m, ok := found[waiting.subject]
 		switch {
 		case ok:
 			waiting.done <- readResult{message: m}
-		case err != nil:
-			waiting.done <- readResult{err: err}
-		case complete:
-			waiting.done <- readResult{err: messages.ErrNotFound}
+		case missing != nil:
+			waiting.done <- readResult{err: missing}
 		default:
 			m, err := getDirect(ctx, b.nc, b.stream, waiting.subject)
 			waiting.done <- readResult{m, err}
@@ -135,58 +128,55 @@ func (b *batchReader) read(group []*read) {
 }
 
 // readAll reads the last messages of a group with one request (NATS ADR-31). It returns
-// them by subject. complete is true if the answer has every message that exists.
-// jetstreamext.GetLastMsgsFor would not do: it cannot bound the answer, and it reports
-// an unreadable message as a missing one.
+// them by subject. missing is the error of all other subjects; nil if the answer does not
+// have every message that exists. jetstreamext.GetLastMsgsFor would not do: it cannot
+// bound the answer, and it reports an unreadable message as a missing one.
 func (b *batchReader) readAll(
 	ctx context.Context, group []*read,
-) (found map[string]jetstream.RawStreamMsg, complete bool, err error) {
+) (found map[string]jetstream.RawStreamMsg, missing error) {
 	subjects := make([]string, len(group))
 	for i, waiting := range group {
 		subjects[i] = waiting.subject
 	}
 	request, err := json.Marshal(map[string]any{"multi_last": subjects, "max_bytes": maxBatchBytes})
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	inbox, replies := b.nc.NewInbox(), make(chan *nats.Msg, len(group)+1)
 	subscription, err := b.nc.ChanSubscribe(inbox, replies)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer func() { _ = subscription.Unsubscribe() }() // fails only on a closed connection
 	if err := b.nc.PublishRequest(jetstream.DefaultAPIPrefix+"DIRECT.GET."+b.stream, inbox, request); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	found = map[string]jetstream.RawStreamMsg{}
 	for {
 		select {
 		case reply := <-replies:
-			last, complete, err := b.collect(reply, found)
-			if last || err != nil {
-				return found, complete, err
+			if last, missing := collect(reply, found); last || missing != nil {
+				return found, missing
 			}
 		case <-ctx.Done():
-			return found, false, ctx.Err()
+			return found, ctx.Err()
 		}
 	}
 }
 
 // collect adds one reply to a group's messages. last is true for the end of the answer.
-func (b *batchReader) collect(
-	reply *nats.Msg, found map[string]jetstream.RawStreamMsg,
-) (last, complete bool, err error) {
+func collect(reply *nats.Msg, found map[string]jetstream.RawStreamMsg) (last bool, missing error) {
 	switch status, description := reply.Header.Get("Status"), reply.Header.Get("Description"); {
-	case status == "204":
-		return true, reply.Header.Get("Nats-Num-Pending") == "0", nil
-	case status == "404" && description == "No Results": // "Message Not Found" means an unreadable one
-		return true, true, nil
+	case status == "204" && reply.Header.Get("Nats-Num-Pending") != "0":
+		return true, nil
+	case status == "204", status == "404" && description == "No Results": // "Message Not Found" means an unreadable one
+		return true, messages.ErrNotFound
 	case status != "":
-		return true, false, fmt.Errorf("status %q: %s", status, description)
+		return true, fmt.Errorf("status %q: %s", status, description)
 	}
 	m, err := messages.DecodeDirect(reply)
 	if err == nil {
 		found[m.Subject] = m
 	}
-	return false, false, err
+	return false, err
 }

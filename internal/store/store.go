@@ -71,8 +71,8 @@ func WithHealthCheck(check func() error) Option { return func(s *Store) { s.heal
 func New(js jetstream.JetStream, options ...Option) *Store {
 	s := &Store{js: js, nc: js.Conn()}
 	s.batches = map[string]*batchReader{
-		messages.LinksStream:       newBatchReader(s.nc, messages.LinksStream, 0),
-		messages.DeadLettersStream: newBatchReader(s.nc, messages.DeadLettersStream, deadLetterDelay),
+		messages.LinksStream:       {nc: s.nc, stream: messages.LinksStream},
+		messages.DeadLettersStream: {nc: s.nc, stream: messages.DeadLettersStream, delay: deadLetterDelay},
 	}
 	for _, option := range options {
 		option(s)
@@ -138,19 +138,16 @@ func last[T messages.Data](
 	if err := conversation.Validate(); err != nil {
 		return messages.Stored[T]{}, err
 	}
-	m, err := s.readLast(ctx, stream, subjectIn(stream, conversation), from)
+	m, err := s.readLast(ctx, stream, subjectOf[stream](conversation), from)
 	if err != nil {
 		return messages.Stored[T]{}, err
 	}
 	return messages.DecodeStored[T](m)
 }
 
-func subjectIn(stream string, conversation messages.Conversation) string {
-	switch stream {
-	case messages.LinksStream:
-		return conversation.LinksSubject()
-	case messages.DeadLettersStream:
-		return conversation.DeadLetterSubject()
-	}
-	return conversation.EventSubject()
+// subjectOf returns the subject of a conversation, by stream.
+var subjectOf = map[string]func(messages.Conversation) string{
+	messages.ConversationsStream: messages.Conversation.EventSubject,
+	messages.LinksStream:         messages.Conversation.LinksSubject,
+	messages.DeadLettersStream:   messages.Conversation.DeadLetterSubject,
 }
