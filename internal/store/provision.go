@@ -5,8 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -53,55 +52,43 @@ type StreamSettings struct {
 
 // Streams returns the configuration of the three streams.
 func (s StreamSettings) Streams() []jetstream.StreamConfig {
-	metadata := map[string]string{managedKey: managedValue}
-	replicas := cmp.Or(s.Replicas, s.NewReplicas, 1)
 	window := cmp.Or(s.DuplicateWindow, DefaultDuplicateWindow)
 	linksAge := cmp.Or(s.LinksMaxAge, DefaultLinksMaxAge)
-	return []jetstream.StreamConfig{{
+	streams := []jetstream.StreamConfig{{
 		Name:                 messages.ConversationsStream,
 		Description:          "events that wait for their room",
 		Subjects:             []string{messages.EventSubjects + "*.*"},
 		Retention:            jetstream.WorkQueuePolicy,
-		Storage:              jetstream.FileStorage,
-		Replicas:             replicas,
-		MaxMsgs:              -1,
 		MaxBytes:             cmp.Or(s.MaxBytes, DefaultMaxBytes),
-		MaxMsgsPerSubject:    1,
 		Discard:              jetstream.DiscardNew,
 		DiscardNewPerSubject: true,
 		Duplicates:           window,
 		AllowAtomicPublish:   true,
-		Metadata:             maps.Clone(metadata),
 	}, {
 		Name:               messages.LinksStream,
 		Description:        "the links of each conversation",
 		Subjects:           []string{messages.LinksSubjects + "*.*"},
-		Retention:          jetstream.LimitsPolicy,
-		Storage:            jetstream.FileStorage,
-		Replicas:           replicas,
-		MaxMsgs:            -1,
 		MaxBytes:           -1,
-		MaxMsgsPerSubject:  1,
 		MaxAge:             linksAge,
 		Duplicates:         min(window, linksAge),
 		AllowDirect:        true,
 		AllowAtomicPublish: true,
-		Metadata:           maps.Clone(metadata),
 	}, {
-		Name:              messages.DeadLettersStream,
-		Description:       "events that got no links, and why",
-		Subjects:          []string{messages.DeadLetterSubjects + "*.*"},
-		Retention:         jetstream.LimitsPolicy,
-		Storage:           jetstream.FileStorage,
-		Replicas:          replicas,
-		MaxMsgs:           -1,
-		MaxBytes:          -1,
-		MaxMsgsPerSubject: 1,
-		MaxAge:            deadLettersMaxAge,
-		Duplicates:        DefaultDuplicateWindow,
-		AllowDirect:       true,
-		Metadata:          maps.Clone(metadata),
+		Name:        messages.DeadLettersStream,
+		Description: "events that got no links, and why",
+		Subjects:    []string{messages.DeadLetterSubjects + "*.*"},
+		MaxBytes:    -1,
+		MaxAge:      deadLettersMaxAge,
+		Duplicates:  DefaultDuplicateWindow,
+		AllowDirect: true,
 	}}
+	for i := range streams {
+		stream := &streams[i]
+		stream.Replicas = cmp.Or(s.Replicas, s.NewReplicas, 1)
+		stream.MaxMsgs, stream.MaxMsgsPerSubject = -1, 1
+		stream.Metadata = map[string]string{managedKey: managedValue}
+	}
+	return streams
 }
 
 // ConsumerName returns the name of an account's durable consumer on
@@ -157,7 +144,7 @@ func provisionStream(
 		return nil
 	}
 	next := settings.merge(have, want)
-	if same(have, next) {
+	if reflect.DeepEqual(have, next) {
 		return nil
 	}
 	_, err = js.UpdateStream(ctx, next)
@@ -191,14 +178,6 @@ func (s StreamSettings) merge(have, want jetstream.StreamConfig) jetstream.Strea
 		}
 	}
 	return next
-}
-
-// same compares the fields that merge may change.
-func same(a, b jetstream.StreamConfig) bool {
-	return a.Description == b.Description && slices.Equal(a.Subjects, b.Subjects) &&
-		a.MaxMsgsPerSubject == b.MaxMsgsPerSubject && a.AllowDirect == b.AllowDirect &&
-		a.AllowAtomicPublish == b.AllowAtomicPublish && a.Replicas == b.Replicas &&
-		a.MaxBytes == b.MaxBytes && a.Duplicates == b.Duplicates && a.MaxAge == b.MaxAge
 }
 
 // ProvisionConsumer creates or updates the durable consumer of an account, and returns
