@@ -119,7 +119,7 @@ func (a *App) checkBroker() {
 	}
 	a.ready = append(a.ready, telemetry.Check{Name: "streams", Run: func(ctx context.Context) error {
 		for _, config := range (store.StreamSettings{}).Streams() {
-			if _, err := a.store.JetStream().Stream(ctx, config.Name); err != nil {
+			if _, err := a.store.StreamState(ctx, config.Name); err != nil {
 				return fmt.Errorf("stream %q: %w", config.Name, err)
 			}
 		}

@@ -28,13 +28,12 @@ func (s *Store) DeadLetters(
 		}
 		subject = messages.DeadLetterSubjects + account + ".*"
 	}
-	last, err := lastSequence(ctx, s.js, messages.DeadLettersStream)
+	state, err := s.StreamState(ctx, messages.DeadLettersStream)
 	if err != nil {
 		return fmt.Errorf("listing dead letters: %w", err)
 	}
 	consumer, err := s.js.OrderedConsumer(ctx, messages.DeadLettersStream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{subject},
-		DeliverPolicy:  jetstream.DeliverAllPolicy,
 	})
 	if err != nil {
 		return fmt.Errorf("listing dead letters: %w", err)
@@ -44,7 +43,7 @@ func (s *Store) DeadLetters(
 		if err != nil {
 			return fmt.Errorf("listing dead letters: %w", err)
 		}
-		count, err := eachDeadLetter(ctx, batch, last, fn)
+		count, err := eachDeadLetter(ctx, batch, state.LastSeq, fn)
 		if err != nil {
 			return err
 		}

@@ -28,6 +28,7 @@ type Feed struct {
 	store        *Store
 	idleInterval time.Duration
 
+	// mu guards the followers, too.
 	mu        sync.Mutex
 	followers map[key]map[*follower]struct{}
 	// first is closed, and replaced, when the first follower joins.
@@ -40,12 +41,9 @@ type key struct{ account, token string }
 // follower keeps the latest updates for one caller. A slow caller delays nobody and
 // costs no memory.
 type follower struct {
-	wake chan struct{}
-
-	mu         sync.Mutex
-	links      *messages.Stored[messages.Links]
-	deadLetter *messages.Stored[messages.DeadLetter]
-	stale      bool
+	wake   chan struct{}
+	update Snapshot
+	stale  bool
 }
 
 // NewFeed returns a feed. [Feed.Run] starts it.
@@ -60,8 +58,10 @@ func NewFeed(store *Store) *Feed {
 // reach, Run passes the reason to report and tries again. report may be nil.
 func (f *Feed) Run(ctx context.Context, report func(error)) error {
 	var group sync.WaitGroup
-	group.Go(func() { f.keepWatching(ctx, messages.LinksStream, f.passLinks, report) })
-	group.Go(func() { f.keepWatching(ctx, messages.DeadLettersStream, f.passDeadLetter, report) })
+	passLinks := pass(f, func(w *follower, links *messages.Stored[messages.Links]) { w.update.Links = links })
+	passDeadLetter := pass(f, func(w *follower, letter *messages.Stored[messages.DeadLetter]) { w.update.DeadLetter = letter })
+	group.Go(func() { f.keepWatching(ctx, messages.LinksStream, passLinks, report) })
+	group.Go(func() { f.keepWatching(ctx, messages.DeadLettersStream, passDeadLetter, report) })
 	group.Wait()
 	return nil
 }
@@ -106,14 +106,13 @@ func (f *Feed) idle() bool {
 // consumer starts at a sequence, not at "new": if the client resets it before its first
 // message, a second "new" would miss what came in between.
 func (f *Feed) watch(ctx context.Context, stream string, pass func(jetstream.Msg)) error {
-	js := f.store.js
-	last, err := lastSequence(ctx, js, stream)
+	state, err := f.store.StreamState(ctx, stream)
 	if err != nil {
 		return err
 	}
-	consumer, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
+	consumer, err := f.store.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:   last + 1,
+		OptStartSeq:   state.LastSeq + 1,
 	})
 	if err != nil {
 		return err
@@ -130,7 +129,7 @@ func (f *Feed) watch(ctx context.Context, stream string, pass func(jetstream.Msg
 	<-consuming.Closed()
 	if err == nil {
 		// The broker would delete the consumer only after minutes.
-		_ = js.DeleteConsumer(ctx, stream, consumer.CachedInfo().Name)
+		_ = f.store.js.DeleteConsumer(ctx, stream, consumer.CachedInfo().Name)
 	}
 	return err
 }
@@ -151,33 +150,28 @@ func (f *Feed) awaitIdle(ctx context.Context, consuming jetstream.ConsumeContext
 	return nil
 }
 
-func (f *Feed) passLinks(msg jetstream.Msg) {
-	pass(f, msg, func(w *follower, links messages.Stored[messages.Links]) { w.links = &links })
-}
-
-func (f *Feed) passDeadLetter(msg jetstream.Msg) {
-	pass(f, msg, func(w *follower, letter messages.Stored[messages.DeadLetter]) { w.deadLetter = &letter })
-}
-
-// pass passes a message to the followers of its conversation. Most messages have no
-// followers: pass does not decode those.
-func pass[T messages.Data](f *Feed, msg jetstream.Msg, set func(*follower, messages.Stored[T])) {
-	account, token, err := messages.SplitSubject(msg.Subject())
-	if err != nil {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	followers := f.followers[key{account, token}]
-	if len(followers) == 0 {
-		return
-	}
-	stored, err := messages.DecodeDelivered[T](msg)
-	if err != nil {
-		return
-	}
-	for w := range followers {
-		w.update(func(w *follower) { set(w, stored) })
+// pass returns a function that passes a message to the followers of its conversation.
+// Most messages have no followers: the function does not decode those.
+func pass[T messages.Data](f *Feed, set func(*follower, *messages.Stored[T])) func(jetstream.Msg) {
+	return func(msg jetstream.Msg) {
+		account, token, err := messages.SplitSubject(msg.Subject())
+		if err != nil {
+			return
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		followers := f.followers[key{account, token}]
+		if len(followers) == 0 {
+			return
+		}
+		stored, err := messages.DecodeDelivered[T](msg)
+		if err != nil {
+			return
+		}
+		for w := range followers {
+			set(w, &stored)
+			w.wakeUp()
+		}
 	}
 }
 
@@ -188,30 +182,26 @@ func (f *Feed) readAgain() {
 	defer f.mu.Unlock()
 	for _, followers := range f.followers {
 		for w := range followers {
-			w.update(func(w *follower) { w.stale = true })
+			w.stale = true
+			w.wakeUp()
 		}
 	}
 }
 
-func (w *follower) update(set func(*follower)) {
-	w.mu.Lock()
-	set(w)
-	w.mu.Unlock()
+func (w *follower) wakeUp() {
 	select {
 	case w.wake <- struct{}{}:
 	default:
 	}
 }
 
-// take returns the updates since the last call.
-func (w *follower) take() (
-	links *messages.Stored[messages.Links], deadLetter *messages.Stored[messages.DeadLetter], stale bool,
-) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	links, deadLetter, stale = w.links, w.deadLetter, w.stale
-	w.links, w.deadLetter, w.stale = nil, nil, false
-	return links, deadLetter, stale
+// take returns the updates of a follower since the last call.
+func (f *Feed) take(w *follower) (update Snapshot, stale bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	update, stale = w.update, w.stale
+	w.update, w.stale = Snapshot{}, false
+	return update, stale
 }
 
 func (f *Feed) join(conversation messages.Conversation) (w *follower, leave func()) {
@@ -266,13 +256,13 @@ func (f *Feed) Follow(
 			read = true
 		case <-w.wake:
 		}
-		links, deadLetter, stale := w.take()
+		update, stale := f.take(w)
 		if read || stale {
 			if seen, err = f.store.observe(ctx, conversation); err != nil {
 				return err
 			}
 		}
-		seen.add(links, deadLetter)
+		seen.add(update)
 	}
 	return nil
 }

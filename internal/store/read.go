@@ -102,11 +102,11 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, requestTimeout)
 }
 
-// lastSequence returns the sequence of the last message in a stream.
-func lastSequence(ctx context.Context, js jetstream.JetStream, stream string) (uint64, error) {
-	handle, err := js.Stream(ctx, stream)
+// StreamState returns the state of a stream. Its errors are the broker's.
+func (s *Store) StreamState(ctx context.Context, stream string) (jetstream.StreamState, error) {
+	handle, err := s.js.Stream(ctx, stream)
 	if err != nil {
-		return 0, err
+		return jetstream.StreamState{}, err
 	}
-	return handle.CachedInfo().State.LastSeq, nil
+	return handle.CachedInfo().State, nil
 }

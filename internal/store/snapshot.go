@@ -43,8 +43,17 @@ func (n Snapshot) AnsweredBy(state State) bool {
 // Snapshot reads the snapshot of a conversation. Its errors are those of
 // [Store.Links], without [messages.ErrNotFound].
 func (s *Store) Snapshot(ctx context.Context, conversation messages.Conversation) (Snapshot, error) {
-	seen, err := s.observeResult(ctx, conversation, observation{}, Leader)
-	return Snapshot{Links: seen.links, DeadLetter: seen.deadLetter}, err
+	return s.snapshot(ctx, conversation, Leader)
+}
+
+func (s *Store) snapshot(
+	ctx context.Context, conversation messages.Conversation, from Consistency,
+) (found Snapshot, err error) {
+	if found.DeadLetter, err = optional(s.DeadLetter(ctx, conversation, from)); err != nil {
+		return found, err
+	}
+	found.Links, err = optional(s.Links(ctx, conversation, from))
+	return found, err
 }
 
 // PublishAfter publishes an event that asks for the links after those of a snapshot:

@@ -53,41 +53,25 @@ func (s *Store) State(ctx context.Context, conversation messages.Conversation, n
 // observation is what the three streams hold of a conversation.
 type observation struct {
 	// eventAt is the time at which the waiting event was stored; zero if none waits.
-	eventAt    time.Time
-	deadLetter *messages.Stored[messages.DeadLetter]
-	links      *messages.Stored[messages.Links]
+	eventAt time.Time
+	Snapshot
 }
 
 // observe reads the event first, then the dead letter, then the links. A worker stores
 // links or a dead letter before it acknowledges the event. So this order always finds
 // at least one of them.
-func (s *Store) observe(ctx context.Context, conversation messages.Conversation) (observation, error) {
-	var seen observation
+func (s *Store) observe(ctx context.Context, conversation messages.Conversation) (seen observation, err error) {
 	if err := conversation.Validate(); err != nil {
 		return seen, err
 	}
-	var err error
 	if seen.eventAt, err = s.waitingSince(ctx, conversation); err != nil {
 		return seen, err
 	}
-	if seen, err = s.observeResult(ctx, conversation, seen, Any); err != nil {
-		return seen, err
-	}
-	if seen.eventAt.IsZero() && seen.deadLetter == nil && seen.links == nil {
+	seen.Snapshot, err = s.snapshot(ctx, conversation, Any)
+	if err == nil && seen.eventAt.IsZero() && seen.Snapshot == (Snapshot{}) {
 		// The conversation is unknown, or the replica is behind.
-		return s.observeResult(ctx, conversation, seen, Leader)
+		seen.Snapshot, err = s.snapshot(ctx, conversation, Leader)
 	}
-	return seen, nil
-}
-
-func (s *Store) observeResult(
-	ctx context.Context, conversation messages.Conversation, seen observation, from Consistency,
-) (observation, error) {
-	var err error
-	if seen.deadLetter, err = optional(s.DeadLetter(ctx, conversation, from)); err != nil {
-		return seen, err
-	}
-	seen.links, err = optional(s.Links(ctx, conversation, from))
 	return seen, err
 }
 
@@ -107,36 +91,34 @@ func optional[T messages.Data](stored messages.Stored[T], err error) (*messages.
 // only lacks its acknowledgement.
 func (o *observation) waits() bool {
 	return !o.eventAt.IsZero() &&
-		(o.links == nil || !o.links.StoredAt.After(o.eventAt)) &&
-		(o.deadLetter == nil || !o.deadLetter.StoredAt.After(o.eventAt))
+		(o.Links == nil || !o.Links.StoredAt.After(o.eventAt)) &&
+		(o.DeadLetter == nil || !o.DeadLetter.StoredAt.After(o.eventAt))
 }
 
 // add adds newer links or a newer dead letter.
-func (o *observation) add(links *messages.Stored[messages.Links], deadLetter *messages.Stored[messages.DeadLetter]) {
-	if links != nil && (o.links == nil || links.Sequence > o.links.Sequence) {
-		o.links = links
+func (o *observation) add(update Snapshot) {
+	if links := update.Links; links != nil && (o.Links == nil || links.Sequence > o.Links.Sequence) {
+		o.Links = links
 	}
-	if deadLetter != nil && (o.deadLetter == nil || deadLetter.Sequence > o.deadLetter.Sequence) {
-		o.deadLetter = deadLetter
+	if letter := update.DeadLetter; letter != nil && (o.DeadLetter == nil || letter.Sequence > o.DeadLetter.Sequence) {
+		o.DeadLetter = letter
 	}
 }
 
 // state derives the state at the time now.
 func (o *observation) state(now time.Time) State {
-	expired := o.links != nil && o.links.Data.Expired(now)
-	failed := o.deadLetter != nil && (o.links == nil || o.deadLetter.StoredAt.After(o.links.StoredAt))
+	expired := o.Links != nil && o.Links.Data.Expired(now)
+	failed := o.DeadLetter != nil && (o.Links == nil || o.DeadLetter.StoredAt.After(o.Links.StoredAt))
 	waits := o.waits()
 	switch {
-	case waits && (o.links == nil || expired):
-		return State{Status: StatusPending, Links: o.links}
-	case waits:
-		return State{Status: StatusReady, Links: o.links}
-	case failed:
-		return State{Status: StatusFailed, Links: o.links, DeadLetter: o.deadLetter}
+	case waits && (o.Links == nil || expired):
+		return State{Status: StatusPending, Links: o.Links}
+	case failed && !waits:
+		return State{Status: StatusFailed, Links: o.Links, DeadLetter: o.DeadLetter}
 	case expired:
-		return State{Status: StatusExpired, Links: o.links}
-	case o.links != nil:
-		return State{Status: StatusReady, Links: o.links}
+		return State{Status: StatusExpired, Links: o.Links}
+	case o.Links != nil:
+		return State{Status: StatusReady, Links: o.Links}
 	}
 	return State{Status: StatusUnknown}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
@@ -57,7 +56,7 @@ func (q *Queue) Collect(out chan<- prometheus.Metric) {
 func (q *Queue) collect(ctx context.Context, out chan<- prometheus.Metric) error {
 	var total uint64
 	for _, name := range []string{messages.ConversationsStream, messages.LinksStream, messages.DeadLettersStream} {
-		state, err := q.stream(ctx, name)
+		state, err := q.Client.StreamState(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -78,12 +77,4 @@ func (q *Queue) collect(ctx context.Context, out chan<- prometheus.Metric) error
 	}
 	out <- prometheus.MustNewConstMetric(queueUnclaimed, prometheus.GaugeValue, float64(total))
 	return nil
-}
-
-func (q *Queue) stream(ctx context.Context, name string) (jetstream.StreamState, error) {
-	stream, err := q.Client.JetStream().Stream(ctx, name)
-	if err != nil {
-		return jetstream.StreamState{}, err
-	}
-	return stream.CachedInfo().State, nil
 }

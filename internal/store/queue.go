@@ -43,3 +43,36 @@ func (s *Store) nextEvent(ctx context.Context, account string, from uint64) (jet
 	return readLeader(ctx, s.nc, messages.ConversationsStream,
 		query{NextBySubject: messages.EventSubjects + account + ".*", Sequence: max(from, 1)})
 }
+
+// NextStuck returns the first stuck event of an account at or after a sequence. A
+// stuck event is still in the queue although its consumer counts it as acknowledged:
+// the broker delivers it to nobody, and it blocks the conversation's next event. One
+// appeared after a disk had been full (nats-server 2.15). NextStuck returns
+// [messages.ErrNotFound] if there is none. Other errors are the broker's.
+func (s *Store) NextStuck(ctx context.Context, account string, from uint64) (*jetstream.RawStreamMsg, error) {
+	consumer, err := s.js.Consumer(ctx, messages.ConversationsStream, ConsumerName(account))
+	if err != nil {
+		return nil, fmt.Errorf("looking for stuck events of %q: %w", account, err)
+	}
+	m, err := s.nextEvent(ctx, account, from)
+	if errors.Is(err, messages.ErrNotFound) || err == nil && m.Sequence > consumer.CachedInfo().AckFloor.Stream {
+		return nil, messages.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking for stuck events of %q: %w", account, err)
+	}
+	return &m, nil
+}
+
+// RemoveStuck deletes a stuck event. Its errors are the broker's; somebody else may
+// have deleted the event already.
+func (s *Store) RemoveStuck(ctx context.Context, sequence uint64) error {
+	stream, err := s.js.Stream(ctx, messages.ConversationsStream)
+	if err == nil {
+		err = stream.DeleteMsg(ctx, sequence)
+	}
+	if err != nil {
+		return fmt.Errorf("removing a stuck event: %w", err)
+	}
+	return nil
+}
