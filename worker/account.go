@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// pullTimeout bounds a pull. A stop waits for the running pull, so that the broker delivers nothing to nobody.
+	// pullTimeout bounds a pull. A stop waits for the running pull, or the broker would deliver events to a stopped worker.
 	pullTimeout = time.Second
 	// maxPull bounds the events of one pull.
 	maxPull = 128

@@ -8,9 +8,9 @@
 // links can remain, for example after a crash between auvious' answer and the broker's acknowledgement. The metric
 // roomlink_orphans_possible_total counts these rooms.
 //
-// The worker pulls an event only for a free slot, and keeps it alive while it holds it. It holds links that cannot be
-// stored until they can, or until their ticket ends. While auvious fails or refuses an account, the account's breaker
-// is open and the worker pulls none of its events. Other accounts are not affected.
+// The worker pulls an event only for a free slot, and keeps the event alive while it works on it. If it cannot store
+// links, it tries again until their ticket ends. While auvious fails or refuses an account, the account's breaker is
+// open, and the worker pulls none of its events. Other accounts are not affected.
 package worker
 
 import (

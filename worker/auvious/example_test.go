@@ -12,7 +12,7 @@ import (
 )
 
 func ExampleClient_CreateRoom() {
-	// A simulated auvious; leave URL empty for the real one.
+	// A simulated auvious. The real one is at https://auvious.video.
 	facade, err := simulator.New(simulator.Config{BaseURL: "https://auvious.example"})
 	if err != nil {
 		fmt.Println(err)

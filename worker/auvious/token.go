@@ -106,8 +106,8 @@ func (t *tokens) refresh() (any, error) {
 // refuse drops a token that auvious refused, unless another token replaced it already.
 func (t *tokens) refuse(token *accessToken) { t.current.CompareAndSwap(token, nil) }
 
-// refuseAccount drops a token that auvious refused right after another one. auvious refuses the account then, and
-// further callers get failed for a while: each of them would only fetch one more token in vain.
+// refuseAccount drops a token that auvious refused right after another one: auvious refuses the account. Further
+// callers get failed until [failureTTL] has passed, because auvious would refuse their tokens, too.
 func (t *tokens) refuseAccount(token *accessToken, failed error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
