@@ -82,7 +82,7 @@ func newSite(tb testing.TB, s setup) *site {
 			Dir: tb.TempDir(), Sync: time.Minute, Accounts: []string{account, other},
 		}, s.streams)
 	}
-	made.store = roomlinktest.Client(tb, made.broker)
+	made.store = roomlinktest.Store(tb, made.broker)
 	var err error
 	if made.keys, err = access.NewKeys(linkKey); err != nil {
 		tb.Fatalf("making keys: %v", err)

@@ -97,7 +97,7 @@ type harness struct {
 func newHarness(tb testing.TB) *harness {
 	tb.Helper()
 	b := roomlinktest.StartBroker(tb, account)
-	return &harness{tb: tb, broker: b, store: roomlinktest.Client(tb, b)}
+	return &harness{tb: tb, broker: b, store: roomlinktest.Store(tb, b)}
 }
 
 // running is a running worker with its metrics and its log.
@@ -118,7 +118,7 @@ func (h *harness) start(config worker.Config) *running {
 		harness: h, registry: prometheus.NewPedanticRegistry(), log: &roomlinktest.Logbook{}, ended: make(chan error, 1),
 	}
 	if config.Store == nil {
-		config.Store = roomlinktest.Client(h.tb, h.broker)
+		config.Store = roomlinktest.Store(h.tb, h.broker)
 	}
 	config.Logger = zerolog.New(r.log).Level(zerolog.TraceLevel)
 	config.Registerer = r.registry

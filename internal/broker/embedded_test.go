@@ -38,7 +38,7 @@ func TestMessagesSurviveRestart(t *testing.T) {
 	}
 	publishDeadLetter(t, f.parts, "acme", "c")
 	f.Close()
-	client := roomlinktest.Client(t, embed(t, config(f.dir, "acme")))
+	client := roomlinktest.Store(t, embed(t, config(f.dir, "acme")))
 	for id, want := range map[string]store.Status{
 		"a": store.StatusReady, "b": store.StatusPending, "c": store.StatusFailed,
 	} {
@@ -53,7 +53,7 @@ func TestSyncAlways(t *testing.T) {
 	c := config(t.TempDir(), "acme")
 	c.Sync = 0
 	b := roomlinktest.StartBrokerWith(t, c, store.StreamSettings{})
-	publishLinks(t, roomlinktest.Client(t, b), "acme", "a")
+	publishLinks(t, roomlinktest.Store(t, b), "acme", "a")
 }
 
 func TestDamagedStream(t *testing.T) {
@@ -89,7 +89,7 @@ func TestDamagedStream(t *testing.T) {
 			for path, content := range intact {
 				write(t, path, content)
 			}
-			client := roomlinktest.Client(t, embed(t, config(f.dir, "acme")))
+			client := roomlinktest.Store(t, embed(t, config(f.dir, "acme")))
 			if _, err := client.Links(roomlinktest.Context(t), conversation("acme", "a"), store.Leader); err != nil {
 				t.Errorf("links: got error %v, want none", err)
 			}

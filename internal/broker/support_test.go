@@ -45,7 +45,7 @@ func newFixture(t *testing.T, accounts ...string) fixture {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
 	b := roomlinktest.StartBrokerWith(t, config(dir, accounts...), store.StreamSettings{})
-	return fixture{b, dir, roomlinktest.Client(t, b)}
+	return fixture{b, dir, roomlinktest.Store(t, b)}
 }
 
 // userClient is a connection over TCP with the errors of the broker.

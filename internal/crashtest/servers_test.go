@@ -91,14 +91,14 @@ func (s *natsServer) routes(tb testing.TB, servers []*natsServer) map[string]str
 // isolate partitions the server from the rest of its cluster. Its clients stay connected.
 func (s *natsServer) isolate() {
 	for _, network := range s.networks {
-		network.Suffer(roomlinktest.BlackHole()...)
+		network.AddToxics(roomlinktest.BlackHole()...)
 	}
 }
 
 // rejoin ends the partition.
 func (s *natsServer) rejoin() {
 	for _, network := range s.networks {
-		network.Heal()
+		network.RemoveToxics()
 	}
 }
 

@@ -22,19 +22,19 @@ func TestBrokerNetwork(t *testing.T) {
 		// refuses means that no event can be stored meanwhile.
 		refuses bool
 	}{
-		{name: "latency", toxics: roomlinktest.Both("latency", map[string]int{"latency": 300, "jitter": 200})},
-		{name: "bandwidth", toxics: roomlinktest.Both("bandwidth", map[string]int{"rate": 8})},
-		{name: "slices", toxics: roomlinktest.Both("slicer", map[string]int{"average_size": 20, "size_variation": 10, "delay": 100})},
-		{name: "stall", toxics: roomlinktest.Both("latency", map[string]int{"latency": 6000}), refuses: true},
+		{name: "latency", toxics: roomlinktest.BothWays("latency", map[string]int{"latency": 300, "jitter": 200})},
+		{name: "bandwidth", toxics: roomlinktest.BothWays("bandwidth", map[string]int{"rate": 8})},
+		{name: "slices", toxics: roomlinktest.BothWays("slicer", map[string]int{"average_size": 20, "size_variation": 10, "delay": 100})},
+		{name: "stall", toxics: roomlinktest.BothWays("latency", map[string]int{"latency": 6000}), refuses: true},
 		{name: "black hole", toxics: roomlinktest.BlackHole(), refuses: true},
 		{name: "black hole for requests", toxics: roomlinktest.BlackHole()[:1], refuses: true},
 		{name: "black hole for replies", toxics: roomlinktest.BlackHole()[1:], refuses: true},
-		{name: "resets", toxics: roomlinktest.Both("reset_peer", map[string]int{"timeout": 0}), refuses: true},
-		{name: "resets of new connections", toxics: roomlinktest.Both("reset_peer", map[string]int{"timeout": 0}), cut: true, refuses: true},
+		{name: "resets", toxics: roomlinktest.BothWays("reset_peer", map[string]int{"timeout": 0}), refuses: true},
+		{name: "resets of new connections", toxics: roomlinktest.BothWays("reset_peer", map[string]int{"timeout": 0}), cut: true, refuses: true},
 		{
 			name: "connections that close, and close slowly",
-			toxics: append(roomlinktest.Both("limit_data", map[string]int{"bytes": 6000}),
-				roomlinktest.Both("slow_close", map[string]int{"delay": 2000})...),
+			toxics: append(roomlinktest.BothWays("limit_data", map[string]int{"bytes": 6000}),
+				roomlinktest.BothWays("slow_close", map[string]int{"delay": 2000})...),
 		},
 		{name: "refused", cut: true, refuses: true},
 	} {
@@ -47,7 +47,7 @@ func TestBrokerNetwork(t *testing.T) {
 			if test.cut {
 				s.toBroker.Cut()
 			}
-			s.toBroker.Suffer(test.toxics...)
+			s.toBroker.AddToxics(test.toxics...)
 			if test.cut && test.toxics != nil {
 				s.toBroker.Open()
 			}
@@ -55,7 +55,7 @@ func TestBrokerNetwork(t *testing.T) {
 			if test.refuses && len(stored) > 0 {
 				t.Errorf("events stored meanwhile: got %v, want none", stored)
 			}
-			s.toBroker.Heal()
+			s.toBroker.RemoveToxics()
 			if test.cut && test.toxics == nil {
 				s.toBroker.Open()
 			}
@@ -77,7 +77,7 @@ func TestSilentBroker(t *testing.T) {
 	ids, _ := s.flood("before", 5, 5)
 	s.awaitLinks(ids...)
 	s.toBroker.Cut()
-	broker := s.toBroker.Lead(listenSilently(t))
+	broker := s.toBroker.Redirect(listenSilently(t))
 	s.toBroker.Open()
 	// Requests arrive at every stage of several attempts to connect.
 	stored, refused := s.spread("while", 120, 8*time.Second)
@@ -85,7 +85,7 @@ func TestSilentBroker(t *testing.T) {
 		t.Errorf("events stored meanwhile: got %v, want none", stored)
 	}
 	s.toBroker.Cut()
-	s.toBroker.Lead(broker)
+	s.toBroker.Redirect(broker)
 	s.toBroker.Open()
 	for _, id := range refused {
 		s.mustStore(id)
@@ -109,7 +109,7 @@ func listenSilently(tb testing.TB) (address string) {
 func TestBrokerStopsReading(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t, settings{})
-	s.toBroker.Suffer(roomlinktest.Both("bandwidth", map[string]int{"rate": 1})...)
+	s.toBroker.AddToxics(roomlinktest.BothWays("bandwidth", map[string]int{"rate": 1})...)
 	// The largest events that the webhook accepts fill the kernel's buffers.
 	const events, concurrency = 1600, 400
 	filling := fmt.Sprintf(`,"applicationId":%q,"organizationId":%q,"urlBase":%q`,
@@ -118,7 +118,7 @@ func TestBrokerStopsReading(t *testing.T) {
 		id := fmt.Sprintf("call-%d", i)
 		s.wantInTime(s.send("/talkdesk/events", id, `{"cdestination":"standalone","customerId":"contact-1","interactionId":"`+id+`"`+filling+`}`))
 	})
-	s.toBroker.Heal()
+	s.toBroker.RemoveToxics()
 	s.mustStore("after")
 	s.awaitLinks("after")
 	if got := s.messagesIn(messages.DeadLettersStream); got != 0 {

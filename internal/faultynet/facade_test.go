@@ -32,17 +32,17 @@ func TestFacadeNetwork(t *testing.T) {
 	}{
 		{
 			name:   "latency",
-			toxics: roomlinktest.Both("latency", map[string]int{"latency": 300, "jitter": 200}), outcome: created,
+			toxics: roomlinktest.BothWays("latency", map[string]int{"latency": 300, "jitter": 200}), outcome: created,
 			never: []string{notDone, unknownOutcome},
 		},
 		{
 			name:   "bandwidth",
-			toxics: roomlinktest.Both("bandwidth", map[string]int{"rate": 4}), outcome: created,
+			toxics: roomlinktest.BothWays("bandwidth", map[string]int{"rate": 4}), outcome: created,
 			never: []string{notDone, unknownOutcome},
 		},
 		{
 			name:   "slices",
-			toxics: roomlinktest.Both("slicer", map[string]int{"average_size": 40, "size_variation": 20, "delay": 100}), outcome: created,
+			toxics: roomlinktest.BothWays("slicer", map[string]int{"average_size": 40, "size_variation": 20, "delay": 100}), outcome: created,
 			never: []string{notDone, unknownOutcome},
 		},
 		{name: "black hole", toxics: roomlinktest.BlackHole(), outcome: unknownOutcome, never: []string{notDone, created}},
@@ -51,19 +51,19 @@ func TestFacadeNetwork(t *testing.T) {
 		{name: "black hole for new connections", toxics: roomlinktest.BlackHole(), cut: true, outcome: unknownOutcome, never: []string{created}},
 		{
 			name:   "resets",
-			toxics: roomlinktest.Both("reset_peer", map[string]int{"timeout": 0}), outcome: unknownOutcome,
+			toxics: roomlinktest.BothWays("reset_peer", map[string]int{"timeout": 0}), outcome: unknownOutcome,
 			never: []string{created},
 		},
 		{
 			name:   "truncated answer",
-			toxics: []roomlinktest.Toxic{roomlinktest.Back("limit_data", map[string]int{"bytes": 100})}, outcome: unknownOutcome,
+			toxics: []roomlinktest.Toxic{roomlinktest.Downstream("limit_data", map[string]int{"bytes": 100})}, outcome: unknownOutcome,
 			never: []string{created},
 		},
 		{
 			name: "connections that close, and close slowly",
 			toxics: []roomlinktest.Toxic{
-				roomlinktest.Back("limit_data", map[string]int{"bytes": 100}),
-				roomlinktest.Back("slow_close", map[string]int{"delay": 500}),
+				roomlinktest.Downstream("limit_data", map[string]int{"bytes": 100}),
+				roomlinktest.Downstream("slow_close", map[string]int{"delay": 500}),
 			},
 			outcome: unknownOutcome, never: []string{created},
 		},
@@ -86,7 +86,7 @@ func TestFacadeNetwork(t *testing.T) {
 			if test.cut {
 				s.toAuvious.Cut()
 			}
-			s.toAuvious.Suffer(test.toxics...)
+			s.toAuvious.AddToxics(test.toxics...)
 			if test.cut && test.toxics != nil {
 				s.toAuvious.Open()
 			}
@@ -100,7 +100,7 @@ func TestFacadeNetwork(t *testing.T) {
 					t.Errorf("calls that ended as %s: got %v, want none", outcome, got-before[outcome])
 				}
 			}
-			s.toAuvious.Heal()
+			s.toAuvious.RemoveToxics()
 			if test.cut && test.toxics == nil {
 				s.toAuvious.Open()
 			}
@@ -118,7 +118,7 @@ func TestUnknownOutcomesBecomeDeadLetters(t *testing.T) {
 	s := newSystem(t, settings{timeout: 500 * time.Millisecond, unknownRetries: retries})
 	ids, _ := s.flood("before", 1, 1)
 	s.awaitLinks(ids...)
-	s.toAuvious.Suffer(roomlinktest.BlackHole()[1:]...) // calls arrive and make rooms
+	s.toAuvious.AddToxics(roomlinktest.BlackHole()[1:]...) // calls arrive and make rooms
 	stored, _ := s.flood("while", events, events)
 	s.await("dead letters", func() bool { return s.messagesIn(messages.DeadLettersStream) == events })
 	s.await("an empty queue", func() bool { return s.messagesIn(messages.ConversationsStream) == 0 })
@@ -130,7 +130,7 @@ func TestUnknownOutcomesBecomeDeadLetters(t *testing.T) {
 			t.Errorf("rooms of %q: got %d, want %d", id, got, retries+1)
 		}
 	}
-	s.toAuvious.Heal()
+	s.toAuvious.RemoveToxics()
 	for _, id := range stored {
 		conversation := messages.Conversation{Account: account, InteractionID: id}
 		letter, err := s.observer.DeadLetter(roomlinktest.Context(t), conversation, store.Leader)

@@ -147,7 +147,7 @@ func TestIsLoopback(t *testing.T) {
 
 func TestQueue(t *testing.T) {
 	b := roomlinktest.StartBroker(t)
-	client := roomlinktest.Client(t, b)
+	client := roomlinktest.Store(t, b)
 	for account, count := range map[string]int{"acme": 3, "gone": 2} {
 		if _, err := store.ProvisionConsumer(t.Context(), client.JetStream(), "acme"); err != nil {
 			t.Fatalf("provisioning the consumer: %v", err)
