@@ -3,9 +3,6 @@ package app
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
-	"io/fs"
 	"net"
 	"path/filepath"
 	"slices"
@@ -121,7 +118,11 @@ func (a *App) readKeys(dataDir string) (*access.Keys, error) {
 		return nil, Usagef("%s is missing: it signs roomlink's tokens; give every webhook and viewer the same one", LinkKey)
 	}
 	if text == "" {
-		if text, err = ownKey(filepath.Join(dataDir, keyFile)); err != nil {
+		if err := broker.PrepareDirectory(dataDir); err != nil {
+			return nil, err
+		}
+		text, err = secret.EnsureFile(filepath.Join(dataDir, keyFile), secret.String(rand.Text()+rand.Text()))
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -134,20 +135,4 @@ func parseKeys(text secret.String) (*access.Keys, error) {
 		return nil, Usagef("%s: %w", LinkKey, err)
 	}
 	return keys, nil
-}
-
-// ownKey reads the link key of the data directory, or makes one.
-func ownKey(path string) (secret.String, error) {
-	if err := broker.PrepareDirectory(filepath.Dir(path)); err != nil {
-		return "", err
-	}
-	key, err := secret.ReadFile(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return key, err
-	}
-	key = secret.String(rand.Text() + rand.Text())
-	if err := secret.WriteFile(path, key); err != nil {
-		return "", fmt.Errorf("writing the link key: %w", err)
-	}
-	return key, nil
 }

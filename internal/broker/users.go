@@ -3,9 +3,7 @@ package broker
 import (
 	"crypto/rand"
 	_ "embed"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strings"
 	"text/template"
@@ -79,7 +77,7 @@ func accountsConfig(dir string, accounts []string, parts secret.String) (string,
 
 // hashedPassword returns the hash of a user's password.
 func hashedPassword(dir, user string) (string, error) {
-	password, err := readOrCreatePassword(PasswordFile(dir, user))
+	password, err := secret.EnsureFile(PasswordFile(dir, user), secret.String(rand.Text()))
 	if err != nil {
 		return "", err
 	}
@@ -93,17 +91,4 @@ func hashPassword(password secret.String) (string, error) {
 		return "", fmt.Errorf("hashing the password of a broker user: %w", err)
 	}
 	return string(hash), nil
-}
-
-// readOrCreatePassword reads a password file. If it is missing, it writes a new password.
-func readOrCreatePassword(path string) (secret.String, error) {
-	password, err := secret.ReadFile(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return password, err
-	}
-	password = secret.String(rand.Text())
-	if err := secret.WriteFile(path, password); err != nil {
-		return "", fmt.Errorf("writing the password of a broker user: %w", err)
-	}
-	return password, nil
 }

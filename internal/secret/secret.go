@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,6 +84,19 @@ func WriteFile(path string, s String) error {
 		return err
 	}
 	return syncDirectory(dir)
+}
+
+// EnsureFile reads a secret from a file. If the file does not exist, EnsureFile writes
+// created to it and returns created. Its errors are those of [ReadFile] and [WriteFile].
+func EnsureFile(path string, created String) (String, error) {
+	found, err := ReadFile(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return found, err
+	}
+	if err := WriteFile(path, created); err != nil {
+		return "", fmt.Errorf("writing %q: %w", path, err)
+	}
+	return created, nil
 }
 
 // syncDirectory makes the names of new files survive a power failure.

@@ -150,3 +150,18 @@ func TestWriteFile(t *testing.T) {
 		t.Error("writing into a missing directory: got no error, want one")
 	}
 }
+
+func TestEnsureFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	for _, created := range []secret.String{"first", "second"} {
+		if got, err := secret.EnsureFile(path, created); err != nil || got != "first" {
+			t.Errorf("ensuring: got another secret than the first or error %v", err)
+		}
+	}
+	if got, err := secret.EnsureFile(written(t, ""), "new"); got != "" || !errors.Is(err, secret.ErrEmpty) {
+		t.Errorf("ensuring an empty file: got error %v, want %v", err, secret.ErrEmpty)
+	}
+	if _, err := secret.EnsureFile(filepath.Join(path+"-nowhere", "key"), "new"); err == nil {
+		t.Error("ensuring a file in a missing directory: got no error, want one")
+	}
+}
