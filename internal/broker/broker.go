@@ -68,26 +68,21 @@ type Broker struct {
 // Connect opens a connection for the named part. [Broker.Close] closes it. Its errors are
 // those of NATS.
 func (b *Broker) Connect(part string) (jetstream.JetStream, error) {
-	nc, err := b.connect(part)
+	js, err := b.connect(part)
 	if err != nil {
 		return nil, err
 	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("connecting to the broker: %w", err)
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.conns = append(b.conns, nc)
+	b.conns = append(b.conns, js.Conn())
 	if b.embedded == nil {
-		watcher := newPartitionWatcher(js, b.log.With().Str("connection", part).Logger())
+		watcher := partitionWatcher{js: js, log: b.log.With().Str("connection", part).Logger()}
 		b.watchers.Go(func() { watcher.run(b.ctx) })
 	}
 	return js, nil
 }
 
-func (b *Broker) connect(part string) (*nats.Conn, error) {
+func (b *Broker) connect(part string) (jetstream.JetStream, error) {
 	log := b.log.With().Str("connection", part).Logger()
 	options := append([]nats.Option{
 		nats.Name("roomlink " + part),
@@ -117,7 +112,7 @@ func (b *Broker) connect(part string) (*nats.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the broker: %w", err)
 	}
-	return nc, nil
+	return jetstream.New(nc) // fails for impossible options only
 }
 
 // Health returns nil, or an error that wraps [ErrUnhealthy] and describes the problem of

@@ -26,15 +26,11 @@ const (
 func (b *Broker) redeliverAfterClockSkew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, resetTimeout)
 	defer cancel()
-	nc, err := b.connect("start")
+	js, err := b.connect("start")
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return fmt.Errorf("connecting to the broker: %w", err)
-	}
+	defer js.Conn().Close()
 	stream, err := js.Stream(ctx, messages.ConversationsStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil // provisioning makes it later

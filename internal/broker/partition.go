@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
@@ -37,7 +36,6 @@ var errNoQuorum = errors.New("no quorum")
 // its cluster. Such a server still answers pings, so the client sees a good connection, but
 // it can neither store nor deliver messages.
 type partitionWatcher struct {
-	nc     *nats.Conn
 	js     jetstream.JetStream
 	log    zerolog.Logger
 	misses int
@@ -45,10 +43,6 @@ type partitionWatcher struct {
 	// last good check.
 	left   time.Time
 	leaves uint64
-}
-
-func newPartitionWatcher(js jetstream.JetStream, log zerolog.Logger) *partitionWatcher {
-	return &partitionWatcher{nc: js.Conn(), js: js, log: log}
 }
 
 func (w *partitionWatcher) run(ctx context.Context) {
@@ -67,7 +61,8 @@ func (w *partitionWatcher) run(ctx context.Context) {
 // check leaves the server if too many checks in a row have failed. A server without a cluster
 // is never left.
 func (w *partitionWatcher) check(ctx context.Context) {
-	if !w.nc.IsConnected() || w.nc.ConnectedClusterName() == "" {
+	nc := w.js.Conn()
+	if !nc.IsConnected() || nc.ConnectedClusterName() == "" {
 		w.misses = 0
 		return
 	}
@@ -78,7 +73,7 @@ func (w *partitionWatcher) check(ctx context.Context) {
 	case err == nil:
 		w.misses, w.leaves = 0, 0
 		return
-	case !w.nc.IsConnected():
+	case !nc.IsConnected():
 		w.misses = 0
 		return
 	}
@@ -88,8 +83,8 @@ func (w *partitionWatcher) check(ctx context.Context) {
 	}
 	w.misses, w.left = 0, time.Now()
 	w.leaves++
-	w.log.Warn().Err(err).Str("server", w.nc.ConnectedUrlRedacted()).Msg("broker server has no quorum: reconnecting to another")
-	if err := w.nc.ForceReconnect(); err != nil {
+	w.log.Warn().Err(err).Str("server", nc.ConnectedUrlRedacted()).Msg("broker server has no quorum: reconnecting to another")
+	if err := nc.ForceReconnect(); err != nil {
 		w.log.Warn().Err(err).Msg("reconnecting failed")
 	}
 }
@@ -100,11 +95,10 @@ func (w *partitionWatcher) readQuorum(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	stream, err := w.js.Stream(ctx, messages.ConversationsStream)
-	var refusal *jetstream.APIError
-	switch {
-	case err == nil:
+	if err == nil {
 		return checkQuorum(stream.CachedInfo().Cluster)
-	case errors.As(err, &refusal) && refusal.Code != http.StatusServiceUnavailable:
+	}
+	if refusal, ok := errors.AsType[*jetstream.APIError](err); ok && refusal.Code != http.StatusServiceUnavailable {
 		return nil
 	}
 	return fmt.Errorf("reading stream %q: %w", messages.ConversationsStream, err)

@@ -30,13 +30,9 @@ func (b *Broker) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return b.embedded.watchStore(ctx)
-}
-
-func (e *embedded) watchStore(ctx context.Context) error {
 	ticker := time.NewTicker(storeCheckInterval)
 	defer ticker.Stop()
-	r := recovery{server: e}
+	r := recovery{embedded: b.embedded}
 	for {
 		select {
 		case <-ctx.Done():
@@ -51,8 +47,7 @@ func (e *embedded) watchStore(ctx context.Context) error {
 
 // recovery restarts a server whose store has failed.
 type recovery struct {
-	server  *embedded
-	failing bool
+	*embedded
 	// restarted is the time of the last restart. restarts counts the restarts until the store
 	// stays healthy.
 	restarted time.Time
@@ -62,30 +57,28 @@ type recovery struct {
 // check restarts the server if its store has failed and the disk is writable again. It returns
 // the error of the restart.
 func (r *recovery) check(ctx context.Context) error {
-	err := r.server.health()
+	err, failing := r.health(), r.trouble.Load() != nil
 	switch {
-	case err == nil && r.failing:
-		r.failing = false
-		r.server.trouble.Store(nil)
-		r.server.log.Info().Msg("store recovered")
+	case err == nil && failing:
+		r.trouble.Store(nil)
+		r.log.Info().Msg("store recovered")
 		return nil
 	case err == nil:
 		if time.Since(r.restarted) > restartBackoff.Max {
 			r.restarts = 0
 		}
 		return nil
-	case !r.failing:
-		r.failing = true
-		r.server.trouble.Store(&err)
-		r.server.log.Error().Err(err).Msg("store failed: refusing events until it recovers")
+	case !failing:
+		r.trouble.Store(&err)
+		r.log.Error().Err(err).Msg("store failed: refusing events until it recovers")
 	}
-	if time.Since(r.restarted) < restartBackoff.Delay(r.restarts) || !r.server.writable() {
+	if time.Since(r.restarted) < restartBackoff.Delay(r.restarts) || !r.writable() {
 		return nil
 	}
 	r.restarted = time.Now()
 	r.restarts++
-	r.server.log.Warn().Msg("restarting the embedded broker")
-	return r.server.restart(ctx)
+	r.log.Warn().Msg("restarting the embedded broker")
+	return r.restart(ctx)
 }
 
 // writable reports whether the disk of the data directory has space for a restart.

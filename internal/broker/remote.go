@@ -73,9 +73,9 @@ func Dial(ctx context.Context, config RemoteConfig) (*Broker, error) {
 // waitForServer connects until it succeeds or the context ends.
 func (b *Broker) waitForServer(ctx context.Context) error {
 	for attempts := uint64(1); ; attempts++ {
-		nc, err := b.connect("start")
+		js, err := b.connect("start")
 		if err == nil {
-			nc.Close()
+			js.Conn().Close()
 			return nil
 		}
 		if invalid, ok := errors.AsType[*url.Error](err); ok {

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -50,8 +50,8 @@ func serverOptions(config EmbeddedConfig, parts secret.String) (*server.Options,
 func waitForStore(ctx context.Context, srv *server.Server, log *serverLog, config EmbeddedConfig) error {
 	deadline := time.Now().Add(startTimeout)
 	for !srv.ReadyForConnections(50 * time.Millisecond) {
-		if fault := log.fatalError(); fault != "" {
-			return startError(fault, config)
+		if fault := log.fatal.Load(); fault != nil {
+			return startError(*fault, config)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -105,19 +105,11 @@ func setListen(options *server.Options, address string) error {
 // serverLog passes the server's log lines to our log. It keeps the first fatal error and does
 // not end the process.
 type serverLog struct {
-	log zerolog.Logger
-
-	mu    sync.Mutex
-	fatal string
+	log   zerolog.Logger
+	fatal atomic.Pointer[string]
 }
 
 var _ server.Logger = (*serverLog)(nil)
-
-func (l *serverLog) fatalError() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.fatal
-}
 
 // Noticef implements [server.Logger].
 func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug().Msgf(format, v...) }
@@ -137,9 +129,6 @@ func (l *serverLog) Tracef(string, ...any) {}
 
 // Fatalf implements [server.Logger].
 func (l *serverLog) Fatalf(format string, v ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.fatal == "" {
-		l.fatal = fmt.Sprintf(format, v...)
-	}
+	text := fmt.Sprintf(format, v...)
+	l.fatal.CompareAndSwap(nil, &text)
 }
