@@ -1,11 +1,11 @@
 package programtest
 
 import (
-	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"testing"
 
@@ -18,20 +18,19 @@ const (
 	NATSServer = "github.com/nats-io/nats-server/v2"
 )
 
-// builds contains the paths of the programs, by package.
-type builds struct {
-	mu    sync.Mutex
-	dir   string
-	paths map[string]string
-}
-
-// built is shared by all tests of a binary, because linking a program takes seconds.
-var built = builds{paths: map[string]string{}}
+var (
+	// directory makes the directory of the programs. All tests of a binary share it, because
+	// linking a program takes seconds.
+	directory = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "roomlink-programs-") })
+	building  sync.Mutex
+)
 
 // Main runs the tests, removes the programs that they built, and returns the exit code.
 func Main(m *testing.M) int {
 	code := m.Run()
-	built.remove()
+	if dir, err := directory(); err == nil {
+		_ = os.RemoveAll(dir) // the system cleans up its temporary directory
+	}
 	return code
 }
 
@@ -40,44 +39,30 @@ func Main(m *testing.M) int {
 func Build(tb testing.TB, pkg string) string {
 	tb.Helper()
 	roomlinktest.SkipIfShort(tb, "it builds "+pkg)
-	path, err := built.path(tb.Context(), pkg)
+	building.Lock()
+	defer building.Unlock()
+	dir, err := directory()
 	if err != nil {
-		tb.Fatalf("building %s: %v", pkg, err)
+		tb.Fatalf("making a directory for programs: %v", err)
+	}
+	path := filepath.Join(dir, filepath.Base(filepath.Dir(pkg))+"-"+filepath.Base(pkg))
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	args := []string{"build", "-o", path}
+	if withRace() && pkg == Roomlink { // not for programs of other modules
+		args = append(args, "-race")
+	}
+	//nolint:gosec // the package is one of the constants above
+	printed, err := exec.CommandContext(tb.Context(), "go", append(args, pkg)...).CombinedOutput()
+	if err != nil {
+		tb.Fatalf("building %s: %v\n%s", pkg, err, printed)
 	}
 	return path
 }
 
-func (b *builds) path(ctx context.Context, pkg string) (string, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if path, ok := b.paths[pkg]; ok {
-		return path, nil
-	}
-	if b.dir == "" {
-		dir, err := os.MkdirTemp("", "roomlink-programs-")
-		if err != nil {
-			return "", err
-		}
-		b.dir = dir
-	}
-	path := filepath.Join(b.dir, filepath.Base(filepath.Dir(pkg))+"-"+filepath.Base(pkg))
-	args := []string{"build", "-o", path}
-	if withRace && pkg == Roomlink { // not for programs of other modules
-		args = append(args, "-race")
-	}
-	//nolint:gosec // the package is one of the constants above
-	printed, err := exec.CommandContext(ctx, "go", append(args, pkg)...).CombinedOutput()
-	if err != nil {
-		return "", errors.Join(err, errors.New(string(printed)))
-	}
-	b.paths[pkg] = path
-	return path, nil
-}
-
-func (b *builds) remove() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.dir != "" {
-		_ = os.RemoveAll(b.dir) // the system cleans up its temporary directory
-	}
+// withRace reports whether the tests run with the race detector.
+func withRace() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }

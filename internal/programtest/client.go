@@ -3,7 +3,6 @@ package programtest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,29 +19,19 @@ type Reply struct {
 	Fields map[string]string
 }
 
-// client keeps a connection for each concurrent caller of a test.
-var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+// transport keeps a connection for each concurrent caller of a test.
+var transport = &http.Transport{MaxIdleConnsPerHost: 256}
 
 // Ask calls an endpoint with the API key. It returns status 0 for a transport error, because
 // tests kill the program meanwhile. It may be called from any goroutine.
 func Ask(tb testing.TB, method, url, body string) Reply {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), roomlinktest.Timeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
-	if err != nil {
-		tb.Errorf("making a request: %v", err)
-		return Reply{}
-	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("X-API-Key", APIKey)
-	response, err := client.Do(request)
-	if err != nil {
-		return Reply{}
-	}
-	defer response.Body.Close()
-	r := Reply{Status: response.StatusCode}
-	if err := json.NewDecoder(response.Body).Decode(&r.Fields); err != nil && !errors.Is(err, io.EOF) {
+	var r Reply
+	var text string
+	r.Status, text = send(tb, method, url, body, http.Header{
+		"Content-Type": {"application/json"}, "X-Api-Key": {APIKey},
+	})
+	if text != "" && json.Unmarshal([]byte(text), &r.Fields) != nil {
 		return Reply{}
 	}
 	return r
@@ -52,22 +41,30 @@ func Ask(tb testing.TB, method, url, body string) Reply {
 // a transport error.
 func Visit(tb testing.TB, url string) (status int, body string) {
 	tb.Helper()
+	return send(tb, http.MethodGet, url, "", http.Header{})
+}
+
+// send sends a request and returns the answer; status 0 for a transport error.
+func send(tb testing.TB, method, url, body string, header http.Header) (status int, text string) {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), roomlinktest.Timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
-		tb.Fatalf("making a request: %v", err)
+		tb.Errorf("making a request: %v", err)
+		return 0, ""
 	}
-	response, err := client.Transport.RoundTrip(request)
+	request.Header = header
+	response, err := transport.RoundTrip(request)
 	if err != nil {
 		return 0, ""
 	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
+	read, err := io.ReadAll(response.Body)
 	if err != nil {
 		return 0, ""
 	}
-	return response.StatusCode, string(text)
+	return response.StatusCode, string(read)
 }
 
 // StartEvent returns the body of the event of a started call.

@@ -1,14 +1,11 @@
 package programtest
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,15 +24,11 @@ type Command struct {
 
 // Program is a started process.
 type Program struct {
-	tb   testing.TB
-	cmd  *exec.Cmd
-	out  roomlinktest.Logbook
-	done chan struct{}
-
-	mu      sync.Mutex
-	lines   []string
-	changed chan struct{}
-	// seen is the number of lines that NextLine has read.
+	tb       testing.TB
+	cmd      *exec.Cmd
+	out, log roomlinktest.Logbook
+	done     chan struct{}
+	// seen is the offset in the log after the lines that NextLine has read.
 	seen int
 }
 
@@ -45,22 +38,21 @@ func Start(tb testing.TB, command Command) *Program {
 	if command.Path == "" {
 		command.Path = Build(tb, Roomlink)
 	}
-	p := &Program{tb: tb, done: make(chan struct{}), changed: make(chan struct{})}
+	p := &Program{tb: tb, done: make(chan struct{})}
 	//nolint:gosec,noctx // the command comes from the test, and Cleanup ends the process
 	p.cmd = exec.Command(command.Path, command.Args...)
 	p.cmd.Env = []string{"HOME=" + tb.TempDir(), "TMPDIR=" + tb.TempDir(), "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
 	for name, value := range command.Env {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)
 	}
-	p.cmd.Stdout = &p.out
-	stderr, err := p.cmd.StderrPipe()
-	if err != nil {
-		tb.Fatalf("preparing the program: %v", err)
-	}
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.log
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatalf("starting the program: %v", err)
 	}
-	go p.read(stderr)
+	go func() {
+		defer close(p.done)
+		_ = p.cmd.Wait() // Wait reads the exit code from the process state
+	}()
 	tb.Cleanup(func() {
 		p.Kill()
 		log := p.Log()
@@ -87,32 +79,8 @@ func Run(tb testing.TB, command Command) (code int, stdout, stderr string) {
 	return code, p.Output(), p.Log()
 }
 
-// read collects the log until the process ends.
-func (p *Program) read(stderr io.Reader) {
-	defer close(p.done)
-	reader := bufio.NewReader(stderr)
-	for {
-		line, err := reader.ReadString('\n')
-		if line != "" {
-			p.mu.Lock()
-			p.lines = append(p.lines, strings.TrimSuffix(line, "\n"))
-			close(p.changed)
-			p.changed = make(chan struct{})
-			p.mu.Unlock()
-		}
-		if err != nil {
-			break
-		}
-	}
-	_ = p.cmd.Wait() // Wait reads the exit code from the process state
-}
-
 // Log returns the standard error of the process.
-func (p *Program) Log() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return strings.Join(p.lines, "\n")
-}
+func (p *Program) Log() string { return strings.TrimSuffix(p.log.String(), "\n") }
 
 // Line waits for a log line with the given fields and returns it.
 func (p *Program) Line(fields map[string]string) map[string]any {
@@ -124,21 +92,16 @@ func (p *Program) Line(fields map[string]string) map[string]any {
 // NextLine is like Line, but starts after the line that it returned last.
 func (p *Program) NextLine(fields map[string]string) map[string]any {
 	p.tb.Helper()
-	p.mu.Lock()
-	from := p.seen
-	p.mu.Unlock()
-	line, at := p.lineFrom(fields, from)
-	p.mu.Lock()
-	p.seen = at
-	p.mu.Unlock()
+	line, next := p.lineFrom(fields, p.seen)
+	p.seen = next
 	return line
 }
 
-// lineFrom is like Line, but starts at the given line number. It also returns the number of the
-// line after the result.
+// lineFrom is like Line, but starts at the given offset. It also returns the offset after the
+// result.
 func (p *Program) lineFrom(fields map[string]string, from int) (found map[string]any, next int) {
 	p.tb.Helper()
-	next = p.awaitLine(fmt.Sprint(fields), from, func(text string) bool {
+	next = p.awaitLine(&p.log, fmt.Sprint(fields), from, func(text string) bool {
 		var line map[string]any
 		if json.Unmarshal([]byte(text), &line) != nil || !has(line, fields) {
 			return false
@@ -152,23 +115,22 @@ func (p *Program) lineFrom(fields map[string]string, from int) (found map[string
 // AwaitLog waits for a log line that contains a text.
 func (p *Program) AwaitLog(text string) {
 	p.tb.Helper()
-	p.awaitLine(text, 0, func(line string) bool { return strings.Contains(line, text) })
+	p.awaitLine(&p.log, text, 0, func(line string) bool { return strings.Contains(line, text) })
 }
 
-// awaitLine waits for a line from the given number on. It returns the number of the line after
-// the result.
-func (p *Program) awaitLine(what string, from int, wanted func(string) bool) (next int) {
+// awaitLine waits for a line from the given offset on. It returns the offset after the line.
+func (p *Program) awaitLine(book *roomlinktest.Logbook, what string, from int, wanted func(string) bool) (next int) {
 	p.tb.Helper()
-	deadline := time.NewTimer(roomlinktest.Timeout)
-	defer deadline.Stop()
-	for seen, ended := from, false; ; {
-		p.mu.Lock()
-		fresh, changed := p.lines[seen:], p.changed
-		p.mu.Unlock()
-		for _, text := range fresh {
-			seen++
-			if wanted(text) {
-				return seen
+	deadline := time.After(roomlinktest.Timeout)
+	for ended := false; ; {
+		changed := book.Next()
+		for line := range strings.Lines(book.From(from)) {
+			if !ended && !strings.HasSuffix(line, "\n") {
+				break // its end follows
+			}
+			from += len(line)
+			if wanted(line) {
+				return from
 			}
 		}
 		if ended {
@@ -178,7 +140,7 @@ func (p *Program) awaitLine(what string, from int, wanted func(string) bool) (ne
 		case <-changed:
 		case <-p.done:
 			ended = true // check its last lines once more
-		case <-deadline.C:
+		case <-deadline:
 			p.tb.Fatalf("no line %s after %v:\n%s", what, roomlinktest.Timeout, p.Log())
 		}
 	}
@@ -203,22 +165,10 @@ func (p *Program) Address(part string) string {
 // Output returns the standard output of the process.
 func (p *Program) Output() string { return p.out.String() }
 
-// AwaitOutput waits until the standard output contains a text.
+// AwaitOutput waits for a line of the standard output that contains a text.
 func (p *Program) AwaitOutput(text string) {
 	p.tb.Helper()
-	deadline := time.NewTimer(roomlinktest.Timeout)
-	defer deadline.Stop()
-	for {
-		changed := p.out.Next()
-		if strings.Contains(p.Output(), text) {
-			return
-		}
-		select {
-		case <-changed:
-		case <-deadline.C:
-			p.tb.Fatalf("%q is not printed after %v", text, roomlinktest.Timeout)
-		}
-	}
+	p.awaitLine(&p.out, text, 0, func(line string) bool { return strings.Contains(line, text) })
 }
 
 // Kill sends SIGKILL and waits for the end of the process. It may be called several times, and
@@ -246,18 +196,9 @@ func (p *Program) Stop() int {
 // Wait waits for the process and returns its exit code.
 func (p *Program) Wait() int {
 	p.tb.Helper()
-	deadline := time.NewTimer(roomlinktest.Timeout)
-	defer deadline.Stop()
-	select {
-	case <-p.done:
-	case <-deadline.C:
-		p.tb.Fatalf("the program has not ended after %v:\n%s", roomlinktest.Timeout, p.Log())
-	}
+	roomlinktest.Receive(p.tb, p.done, "the end of the program")
 	return p.cmd.ProcessState.ExitCode()
 }
 
 // PID returns the process ID.
 func (p *Program) PID() int { return p.cmd.Process.Pid }
-
-// Done returns a channel that is closed when the process ends.
-func (p *Program) Done() <-chan struct{} { return p.done }

@@ -37,9 +37,12 @@ func (l *Logbook) Next() <-chan struct{} {
 	return l.written
 }
 
-// String returns all lines.
-func (l *Logbook) String() string {
+// From returns the text after the given number of bytes.
+func (l *Logbook) From(offset int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.text.String()
+	return string(l.text.Bytes()[offset:])
 }
+
+// String returns all lines.
+func (l *Logbook) String() string { return l.From(0) }
