@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
@@ -17,33 +16,6 @@ import (
 	"roomlink/internal/store"
 	"roomlink/messages"
 )
-
-// startDeployed starts a server with the configuration in deploy.
-func startDeployed(t *testing.T) string {
-	t.Helper()
-	for _, user := range []string{"", "OPERATOR_", "SUBSCRIBER_"} {
-		t.Setenv("ROOMLINK_NATS_"+user+"PASSWORD", "invented"+user)
-	}
-	options, err := server.ProcessConfigFile("../../deploy/nats.conf")
-	if err != nil {
-		t.Fatalf("reading the configuration: %v", err)
-	}
-	options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
-	options.StoreDir, options.NoSigs, options.NoLog = t.TempDir(), true, true
-	srv, err := server.NewServer(options)
-	if err != nil {
-		t.Fatalf("making the server: %v", err)
-	}
-	srv.Start()
-	t.Cleanup(func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	})
-	if !srv.ReadyForConnections(30 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
-	return srv.ClientURL()
-}
 
 // dialDeployed connects like a part or like the operator.
 func dialDeployed(t *testing.T, config broker.RemoteConfig) *store.Store {
@@ -64,7 +36,7 @@ func dialDeployed(t *testing.T, config broker.RemoteConfig) *store.Store {
 // TestDeployedConfiguration checks what each user of deploy/nats.conf may do and what it
 // may not.
 func TestDeployedConfiguration(t *testing.T) {
-	url := startDeployed(t)
+	url := roomlinktest.StartDeployedServer(t, "../..").ClientURL()
 	parts := dialDeployed(t, broker.RemoteConfig{URL: url, User: "roomlink", Password: "invented"})
 	operator := dialDeployed(t, broker.RemoteConfig{URL: url, User: "operator", Password: "inventedOPERATOR_", Operator: true})
 	if err := store.Provision(roomlinktest.Context(t), parts.JetStream(), store.StreamSettings{}); err != nil {

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -45,10 +44,6 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	if runtime.GOMAXPROCS(0) < parallel {
 		_ = flag.Set("test.parallel", strconv.Itoa(parallel))
-	}
-	// The server's configuration reads these variables. Parallel tests cannot set them.
-	for _, user := range []string{"", "OPERATOR_", "SUBSCRIBER_"} {
-		_ = os.Setenv("ROOMLINK_NATS_"+user+"PASSWORD", "invented"+user)
 	}
 	stop := machine.watch()
 	code := m.Run()
@@ -92,7 +87,7 @@ func newSystem(tb testing.TB, choice settings) *system {
 		registry: prometheus.NewRegistry(), log: &roomlinktest.Logbook{}, sets: map[string]int{},
 	}
 	tb.Cleanup(s.client.CloseIdleConnections)
-	address := startServer(tb)
+	address := roomlinktest.StartDeployedServer(tb, "../..").Addr().String()
 	s.toBroker = roomlinktest.NewNetwork(tb, address)
 	s.observer = dial(tb, address, zerolog.Nop())
 	if err := store.Provision(roomlinktest.Context(tb), s.observer.JetStream(), store.StreamSettings{}); err != nil {
@@ -106,31 +101,6 @@ func newSystem(tb testing.TB, choice settings) *system {
 	s.serve(dial(tb, s.toBroker.Address(), zerolog.New(s.log)))
 	s.work(dial(tb, s.toBroker.Address(), zerolog.New(s.log)), choice)
 	return s
-}
-
-// startServer runs a server with the configuration in deploy and returns its address.
-func startServer(tb testing.TB) string {
-	tb.Helper()
-	options, err := server.ProcessConfigFile("../../deploy/nats.conf")
-	if err != nil {
-		tb.Fatalf("reading the configuration: %v", err)
-	}
-	options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
-	options.StoreDir, options.NoSigs, options.NoLog = tb.TempDir(), true, true
-	options.SyncAlways = false // the power does not fail
-	srv, err := server.NewServer(options)
-	if err != nil {
-		tb.Fatalf("making the server: %v", err)
-	}
-	srv.Start()
-	tb.Cleanup(func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	})
-	if !srv.ReadyForConnections(roomlinktest.Timeout) {
-		tb.Fatal("the server is not ready")
-	}
-	return srv.Addr().String()
 }
 
 // dial connects like a part.

@@ -2,9 +2,13 @@ package roomlinktest
 
 import (
 	"io"
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
@@ -37,6 +41,41 @@ func StartBrokerWith(
 		tb.Fatalf("provisioning the streams: %v", err)
 	}
 	return b
+}
+
+// setPasswords sets the variables of deploy/nats.conf. Parallel tests cannot use Setenv.
+var setPasswords = sync.OnceFunc(func() {
+	for _, user := range []string{"", "OPERATOR_", "SUBSCRIBER_"} {
+		_ = os.Setenv("ROOMLINK_NATS_"+user+"PASSWORD", "invented"+user)
+	}
+})
+
+// StartDeployedServer runs a server with the configuration in deploy until the test ends. Its
+// passwords are "invented", "inventedOPERATOR_" and "inventedSUBSCRIBER_". root is the path of
+// the module.
+func StartDeployedServer(tb testing.TB, root string) *server.Server {
+	tb.Helper()
+	setPasswords()
+	options, err := server.ProcessConfigFile(filepath.Join(root, "deploy", "nats.conf"))
+	if err != nil {
+		tb.Fatalf("reading the configuration: %v", err)
+	}
+	options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
+	options.StoreDir, options.NoSigs, options.NoLog = tb.TempDir(), true, true
+	options.SyncAlways = false // the power does not fail
+	srv, err := server.NewServer(options)
+	if err != nil {
+		tb.Fatalf("making the server: %v", err)
+	}
+	srv.Start()
+	tb.Cleanup(func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
+	if !srv.ReadyForConnections(Timeout) {
+		tb.Fatal("the server is not ready")
+	}
+	return srv
 }
 
 // Connect opens a connection to the broker. The connection closes with the broker.
