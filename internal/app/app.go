@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"roomlink/internal/broker"
+	"roomlink/internal/filewatch"
 	"roomlink/internal/store"
 	"roomlink/internal/telemetry"
 	"roomlink/internal/web"
@@ -33,9 +34,10 @@ type App struct {
 	log      zerolog.Logger
 	registry *prometheus.Registry
 	accounts *accountSet
-	files    files
-	broker   *broker.Broker
-	store    *store.Store
+	// files are the files that the program reads again after a change.
+	files  filewatch.Watcher
+	broker *broker.Broker
+	store  *store.Store
 
 	publicURL  string
 	operations string

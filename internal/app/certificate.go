@@ -25,7 +25,7 @@ func (a *App) openCertificate(settings PublicSettings) (*certificate, error) {
 		return nil, Usagef("ROOMLINK_TLS_CERT and ROOMLINK_TLS_KEY belong together: set both")
 	}
 	c := &certificate{certFile: settings.TLSCert, keyFile: settings.TLSKey, log: a.log}
-	a.files.add(func() []string { return []string{c.certFile, c.keyFile} }, c.reload)
+	a.files.Add(func() []string { return []string{c.certFile, c.keyFile} }, c.reload)
 	if err := c.read(); err != nil {
 		return nil, Usagef("ROOMLINK_TLS_CERT: %w", err)
 	}

@@ -59,7 +59,7 @@ func Serve(ctx context.Context, env Environment, s ServeSettings) (*App, error) 
 		}
 		feed := a.addFeed()
 		a.servePublic(public, a.webhook(public, feed, s.ActionTimeout), a.viewer(public, feed, s.FrameSettings))
-		a.run(a.files.watch)
+		a.run(a.files.Run)
 		return a.serveOperations(s.OperationsSettings)
 	})
 }
@@ -97,7 +97,7 @@ func (s WebhookSettings) start(
 			return err
 		}
 		a.servePublic(public, routes(a, public, a.addFeed()))
-		a.run(a.files.watch)
+		a.run(a.files.Run)
 		return a.serveOperations(s.OperationsSettings)
 	})
 }
@@ -137,7 +137,7 @@ func Worker(ctx context.Context, env Environment, s WorkerSettings) (*App, error
 		if err := a.AddWorker(s.Grace); err != nil {
 			return err
 		}
-		a.run(a.files.watch)
+		a.run(a.files.Run)
 		return a.serveOperations(s.OperationsSettings)
 	})
 }

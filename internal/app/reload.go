@@ -12,7 +12,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/accounts"
-	"roomlink/internal/filewatch"
 )
 
 // accountSet is the current accounts of a process.
@@ -44,7 +43,7 @@ func (a *App) readAccounts(reader *accountReader) error {
 			Help: "Changes of the accounts' files by outcome: applied, refused.",
 		}, []string{"outcome"}),
 	}
-	a.files.add(func() []string { return reader.files }, a.accounts.reload)
+	a.files.Add(func() []string { return reader.files }, a.accounts.reload)
 	return nil
 }
 
@@ -115,42 +114,4 @@ func (a *App) reportRemoved(all []accounts.Account) error {
 		line.Uint64("waiting", waiting).Msg("account removed: its waiting events stay in the queue")
 	}
 	return nil
-}
-
-// files are the files that the program reads again after a change.
-type files struct {
-	paths   []func() []string
-	changed []func()
-	// seen is the state of the files when they were read.
-	seen filewatch.Snapshot
-}
-
-// add calls changed after a change of one of the files. Call it before the first read,
-// or after a read of files that paths did not know before.
-func (f *files) add(paths func() []string, changed func()) {
-	if f.seen == nil {
-		f.seen = filewatch.Snapshot{}
-	}
-	f.seen.Add(paths()...)
-	f.paths = append(f.paths, paths)
-	f.changed = append(f.changed, changed)
-}
-
-// watch watches all files until the context ends.
-func (f *files) watch(ctx context.Context) error {
-	return filewatch.Watcher{
-		Since: f.seen,
-		Files: func() []string {
-			var all []string
-			for _, paths := range f.paths {
-				all = append(all, paths()...)
-			}
-			return all
-		},
-		Changed: func() {
-			for _, changed := range f.changed {
-				changed()
-			}
-		},
-	}.Run(ctx)
 }

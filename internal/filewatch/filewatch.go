@@ -22,40 +22,47 @@ const Interval = time.Second
 // maxFile bounds how much of a file is compared, in bytes.
 const maxFile = 4 << 20
 
-// Watcher watches a set of files.
+// Watcher watches files. The zero value watches none.
 type Watcher struct {
-	// Files returns the paths. It is called for each poll, because the contents of a file may
-	// name other files.
-	Files func() []string
-	// Since is a snapshot from before the process read the files. With it, Run detects a
-	// change before the first poll. For other files the first poll takes the snapshot.
-	Since Snapshot
-	// Changed is called after a file has changed, appeared or disappeared. Calls never
-	// overlap.
-	Changed func()
 	// Interval is the time between polls; [Interval] if 0.
 	Interval time.Duration
+
+	sets []set
 }
 
-// Snapshot contains the state of files, by path.
-type Snapshot map[string]state
-
-// Add records the current state of files. Call it before reading them.
-func (s Snapshot) Add(files ...string) {
-	for _, path := range files {
-		s[path] = read(path)
-	}
+// set is what one call of [Watcher.Add] added.
+type set struct {
+	files   func() []string
+	changed func()
+	// seen is the state of the files at that call.
+	seen snapshot
 }
+
+// snapshot contains the state of files, by path.
+type snapshot map[string]state
 
 // state is a digest of a file's contents, so that a new modification time alone is no change.
 type state [sha256.Size]byte
 
-// Run watches the files until the context ends, and then returns nil.
-func (w Watcher) Run(ctx context.Context) error {
+// Add adds the files whose paths files returns. Run calls files for each poll, because the
+// contents of a file may name other files. After a change of any watched file since its Add,
+// Run calls each changed function. Call Add before Run, and before the process reads the
+// files if it knows their paths.
+func (w *Watcher) Add(files func() []string, changed func()) {
+	seen := snapshot{}
+	seen.add(files())
+	w.sets = append(w.sets, set{files, changed, seen})
+}
+
+// Run watches the files until the context ends, and then returns nil. It calls the changed
+// functions after a file has changed, appeared or disappeared. Calls never overlap.
+func (w *Watcher) Run(ctx context.Context) error {
 	ticker := time.NewTicker(cmp.Or(w.Interval, Interval))
 	defer ticker.Stop()
 	known := w.poll()
-	maps.Copy(known, w.Since)
+	for _, s := range w.sets {
+		maps.Copy(known, s.seen)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -63,9 +70,11 @@ func (w Watcher) Run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		now := w.poll()
-		if changed(known, now) {
-			w.Changed()
-			// Files that Files returns only now have not changed.
+		if differs(known, now) {
+			for _, s := range w.sets {
+				s.changed()
+			}
+			// Files that a set names only now have not changed.
 			added := w.poll()
 			maps.Copy(added, now)
 			now = added
@@ -74,8 +83,8 @@ func (w Watcher) Run(ctx context.Context) error {
 	}
 }
 
-// changed reports whether a file in now differs from before.
-func changed(before, now Snapshot) bool {
+// differs reports whether a file in now differs from before.
+func differs(before, now snapshot) bool {
 	for path, s := range now {
 		if old, ok := before[path]; !ok || old != s {
 			return true
@@ -84,10 +93,18 @@ func changed(before, now Snapshot) bool {
 	return false
 }
 
-func (w Watcher) poll() Snapshot {
-	snapshot := Snapshot{}
-	snapshot.Add(w.Files()...)
-	return snapshot
+func (w *Watcher) poll() snapshot {
+	all := snapshot{}
+	for _, s := range w.sets {
+		all.add(s.files())
+	}
+	return all
+}
+
+func (s snapshot) add(paths []string) {
+	for _, path := range paths {
+		s[path] = read(path)
+	}
 }
 
 // read returns the digest of a file, or the zero state if it cannot be read.

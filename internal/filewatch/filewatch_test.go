@@ -2,6 +2,7 @@ package filewatch_test
 
 import (
 	"context"
+	"crypto/rand"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,21 +13,24 @@ import (
 )
 
 // watched runs a watcher and returns a channel that receives its changes.
-func watched(t *testing.T, files func() []string) <-chan struct{} {
+func watched(t *testing.T, files ...string) <-chan struct{} {
 	t.Helper()
+	w, changes := newWatcher(files)
+	run(t, w)
+	return changes
+}
+
+// newWatcher returns a watcher and a channel that receives its changes.
+func newWatcher(files []string) (*filewatch.Watcher, <-chan struct{}) {
 	changes := make(chan struct{}, 16)
-	began := make(chan struct{})
-	var polls int
-	w := filewatch.Watcher{
-		Files: func() []string {
-			if polls++; polls == 2 {
-				close(began) // the first poll is done
-			}
-			return files()
-		},
-		Changed:  func() { changes <- struct{}{} },
-		Interval: time.Millisecond,
-	}
+	w := &filewatch.Watcher{Interval: time.Millisecond}
+	w.Add(func() []string { return files }, func() { changes <- struct{}{} })
+	return w, changes
+}
+
+// run runs a watcher until the test ends.
+func run(t *testing.T, w *filewatch.Watcher) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
@@ -36,8 +40,6 @@ func watched(t *testing.T, files func() []string) <-chan struct{} {
 			t.Errorf("Run: got %v, want nil", err)
 		}
 	})
-	<-began
-	return changes
 }
 
 func write(t *testing.T, path, text string) {
@@ -54,7 +56,7 @@ func write(t *testing.T, path, text string) {
 func TestRunDetectsChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret")
 	write(t, path, "one")
-	changes := watched(t, func() []string { return []string{path} })
+	changes := watched(t, path)
 	write(t, path, "two")
 	roomlinktest.Receive(t, changes, "a changed file")
 	if err := os.Remove(path); err != nil {
@@ -78,7 +80,7 @@ func TestRunDetectsChangedLink(t *testing.T) {
 	if err := os.Symlink("v1", link); err != nil {
 		t.Fatal(err)
 	}
-	changes := watched(t, func() []string { return []string{filepath.Join(link, "secret")} })
+	changes := watched(t, filepath.Join(link, "secret"))
 	if err := os.Symlink("v2", link+".new"); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +95,7 @@ func TestRunIgnoresUnchangedFiles(t *testing.T) {
 	touched, changed := filepath.Join(dir, "touched"), filepath.Join(dir, "changed")
 	write(t, touched, "same")
 	write(t, changed, "one")
-	changes := watched(t, func() []string { return []string{touched, changed} })
+	changes := watched(t, touched, changed)
 	later := time.Now().Add(time.Hour)
 	if err := os.Chtimes(touched, later, later); err != nil {
 		t.Fatal(err)
@@ -109,21 +111,33 @@ func TestRunIgnoresUnchangedFiles(t *testing.T) {
 func TestChangeBeforeFirstPoll(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret")
 	write(t, path, "one")
-	since := filewatch.Snapshot{}
-	since.Add(path)
+	w, changes := newWatcher([]string{path})
 	write(t, path, "two")
-	changes := make(chan struct{}, 1)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		done <- filewatch.Watcher{
-			Files: func() []string { return []string{path} }, Since: since,
-			Changed: func() { changes <- struct{}{} }, Interval: time.Millisecond,
-		}.Run(ctx)
-	}()
+	run(t, w)
 	roomlinktest.Receive(t, changes, "a change before the first poll")
-	cancel()
-	if err := <-done; err != nil {
-		t.Errorf("Run: got %v, want nil", err)
+}
+
+// A change of one set calls the functions of all. Files that a set names later have not changed.
+func TestRunCallsAllSets(t *testing.T) {
+	dir := t.TempDir()
+	path, late := filepath.Join(dir, "accounts"), filepath.Join(dir, "secret")
+	write(t, path, "one")
+	write(t, late, "one")
+	w, changes := newWatcher([]string{path})
+	others, named := make(chan struct{}, 16), []string{}
+	w.Add(func() []string { return named }, func() {
+		named = []string{late}
+		others <- struct{}{}
+	})
+	run(t, w)
+	for range 2 {
+		write(t, path, rand.Text())
+		roomlinktest.Receive(t, changes, "a change")
+		roomlinktest.Receive(t, others, "a change of another set")
 	}
+	if len(changes) != 0 || len(others) != 0 {
+		t.Error("got another change, want none for the file that was named later")
+	}
+	write(t, late, "two")
+	roomlinktest.Receive(t, others, "a change of the file that was named later")
 }
