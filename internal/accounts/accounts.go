@@ -110,12 +110,21 @@ var defaults = sync.OnceValue(func() Account {
 		Application
 		Rooms
 	}
-	parser := kong.Must(&settings)
-	for _, flag := range parser.Model.Flags {
-		flag.Envs, flag.Tag.Envs = nil, nil // the environment must not change a default
-	}
-	if _, err := parser.Parse(nil); err != nil {
+	if err := ParseSettings(&settings); err != nil {
 		panic(err) // a tag is wrong
 	}
 	return Account{Talkdesk: settings.Talkdesk, Auvious: Auvious{settings.Application, settings.Rooms}}
 })
+
+// ParseSettings fills settings from arguments and defaults. It ignores the environment.
+func ParseSettings(settings any, arguments ...string) error {
+	parser, err := kong.New(settings)
+	if err != nil {
+		return err
+	}
+	for _, flag := range parser.Model.Flags {
+		flag.Envs, flag.Tag.Envs = nil, nil
+	}
+	_, err = parser.Parse(arguments)
+	return err
+}

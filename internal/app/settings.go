@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"roomlink/internal/accounts"
 	"roomlink/internal/broker"
 	"roomlink/internal/store"
@@ -131,15 +129,7 @@ func Secrets() []SecretSetting {
 
 // ParseSettings fills settings from arguments and defaults. It ignores the environment.
 func ParseSettings(settings any, arguments ...string) error {
-	parser, err := kong.New(settings)
-	if err != nil {
-		return err
-	}
-	for _, flag := range parser.Model.Flags {
-		flag.Envs, flag.Tag.Envs = nil, nil
-	}
-	_, err = parser.Parse(arguments)
-	return err
+	return accounts.ParseSettings(settings, arguments...)
 }
 
 // ByteSize is a number of bytes. Its text may end in KiB, MiB or GiB.

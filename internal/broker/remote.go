@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"strings"
+	"regexp"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -96,16 +96,9 @@ func (b *Broker) waitForServer(ctx context.Context) error {
 	}
 }
 
-// withoutCredentials removes user names and passwords from a list of server addresses, even
-// from malformed ones.
-func withoutCredentials(list string) string {
-	servers := strings.Split(list, ",")
-	for i, server := range servers {
-		scheme := ""
-		if end := strings.Index(server, "://"); end >= 0 {
-			scheme = server[:end+len("://")]
-		}
-		servers[i] = scheme + server[max(len(scheme), strings.LastIndexByte(server, '@')+1):]
-	}
-	return strings.Join(servers, ",")
-}
+// credentials matches the scheme of a server address, which it captures, and what precedes the
+// host. It does so even in a malformed address.
+var credentials = regexp.MustCompile(`((?:^|,)(?:[^,]*?://)?)[^,]*@`)
+
+// withoutCredentials removes user names and passwords from a list of server addresses.
+func withoutCredentials(list string) string { return credentials.ReplaceAllString(list, "$1") }

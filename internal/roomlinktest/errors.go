@@ -1,9 +1,11 @@
 package roomlinktest
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 
 	"roomlink/internal/access"
@@ -33,11 +35,11 @@ var sentinelErrors = map[string]error{
 var declaredError = regexp.MustCompile(`(?m)^(?:\t|var )(Err\w+)\s+= errors\.New\(`)
 
 // RequestErrors returns the sentinel errors of access, messages and store that a request
-// can meet, by name. It reads the source under root, and fails the test if a package
-// declares a sentinel error that this package does not list.
+// can meet, by name. It reads the source under root, and fails the test if the packages
+// declare other sentinel errors than this package lists.
 func RequestErrors(tb testing.TB, root string) map[string]error {
 	tb.Helper()
-	met := map[string]error{}
+	var declared []string
 	for _, folder := range []string{"internal/access", "internal/store", "messages"} {
 		files, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
 		if err != nil {
@@ -49,19 +51,15 @@ func RequestErrors(tb testing.TB, root string) map[string]error {
 				tb.Fatalf("reading source: %v", err)
 			}
 			for _, found := range declaredError.FindAllSubmatch(source, -1) {
-				name := filepath.Base(folder) + "." + string(found[1])
-				sentinel, listed := sentinelErrors[name]
-				if !listed {
-					tb.Errorf("%s: got a new error, want it in the list of package roomlinktest", name)
-				}
-				if sentinel != nil {
-					met[name] = sentinel
-				}
+				declared = append(declared, filepath.Base(folder)+"."+string(found[1]))
 			}
 		}
 	}
-	if len(met) == 0 {
-		tb.Errorf("sentinel errors under %q: got none, want some", root)
+	slices.Sort(declared)
+	if listed := slices.Sorted(maps.Keys(sentinelErrors)); !slices.Equal(declared, listed) {
+		tb.Errorf("sentinel errors: got %q, want those that package roomlinktest lists, %q", declared, listed)
 	}
+	met := maps.Clone(sentinelErrors)
+	maps.DeleteFunc(met, func(_ string, sentinel error) bool { return sentinel == nil })
 	return met
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -19,25 +20,19 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// The log formats.
-const (
-	FormatJSON    = "json"
-	FormatConsole = "console"
-)
-
-// NewLogger returns a logger with the given format and minimum level: trace, debug, info, warn
-// or error. It returns an error for any other format or level.
+// NewLogger returns a logger with the given format, json or console, and minimum level: trace,
+// debug, info, warn or error. It returns an error for any other format or level.
 func NewLogger(out io.Writer, level, format string) (zerolog.Logger, error) {
 	parsed, err := zerolog.ParseLevel(level)
 	if err != nil || parsed > zerolog.ErrorLevel {
 		return zerolog.Nop(), fmt.Errorf("log level %q: want trace, debug, info, warn or error", level)
 	}
 	switch format {
-	case FormatJSON:
-	case FormatConsole:
+	case "json":
+	case "console":
 		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !isTerminal(out)}
 	default:
-		return zerolog.Nop(), fmt.Errorf("log format %q: want %s or %s", format, FormatJSON, FormatConsole)
+		return zerolog.Nop(), fmt.Errorf("log format %q: want json or console", format)
 	}
 	return zerolog.New(zerolog.SyncWriter(out)).Level(parsed).With().Timestamp().Logger(), nil
 }
@@ -55,7 +50,7 @@ func NewRegistry() *prometheus.Registry {
 	promauto.With(registry).NewGauge(prometheus.GaugeOpts{
 		Name:        "roomlink_build_info",
 		Help:        "Always 1. The labels contain the versions of the program and of Go.",
-		ConstLabels: prometheus.Labels{"version": Version(), "go": goVersion()},
+		ConstLabels: prometheus.Labels{"version": Version(), "go": runtime.Version()},
 	}).Set(1)
 	return registry
 }
@@ -66,11 +61,4 @@ func Version() string {
 		return info.Main.Version
 	}
 	return "(devel)"
-}
-
-func goVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		return info.GoVersion
-	}
-	return ""
 }

@@ -22,7 +22,7 @@ import (
 
 func TestNewLogger(t *testing.T) {
 	var out bytes.Buffer
-	log, err := telemetry.NewLogger(&out, "info", telemetry.FormatJSON)
+	log, err := telemetry.NewLogger(&out, "info", "json")
 	if err != nil {
 		t.Fatalf("making a logger: %v", err)
 	}
@@ -39,7 +39,7 @@ func TestNewLogger(t *testing.T) {
 
 func TestNewLoggerConsole(t *testing.T) {
 	var out bytes.Buffer
-	log, err := telemetry.NewLogger(&out, "trace", telemetry.FormatConsole)
+	log, err := telemetry.NewLogger(&out, "trace", "console")
 	if err != nil {
 		t.Fatalf("making a logger: %v", err)
 	}
@@ -51,7 +51,7 @@ func TestNewLoggerConsole(t *testing.T) {
 
 func TestNewLoggerRefuses(t *testing.T) {
 	for _, test := range []struct{ level, format string }{
-		{"loud", telemetry.FormatJSON}, {"fatal", telemetry.FormatJSON}, {"disabled", telemetry.FormatJSON}, {"info", "xml"},
+		{"loud", "json"}, {"fatal", "json"}, {"disabled", "json"}, {"info", "xml"},
 	} {
 		if _, err := telemetry.NewLogger(&bytes.Buffer{}, test.level, test.format); err == nil {
 			t.Errorf("level %q in format %q: got no error, want one", test.level, test.format)
