@@ -104,7 +104,6 @@ func (b *batchReader) next() {
 	})
 }
 
-// read answers the reads of a group.
 func (b *batchReader) read(group []*read) {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()

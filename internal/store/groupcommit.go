@@ -19,8 +19,7 @@ const (
 	// a batch costs about 3 ms whatever its size, and a single message 0.26 ms.
 	minBatch = 12
 	// maxBatch bounds a group. The server accepts at most 1,000 messages in a batch.
-	maxBatch = 512
-	// maxWaiting bounds the messages that wait.
+	maxBatch   = 512
 	maxWaiting = 8192
 	// answerTimeout bounds the wait for an answer that no caller waits for.
 	answerTimeout = 10 * time.Second
@@ -76,7 +75,7 @@ func newCommitter(js jetstream.JetStream) *committer {
 	if own, err := jetstream.New(js.Conn(), jetstream.WithPublishAsyncTimeout(answerTimeout)); err == nil {
 		js = own
 	}
-	return &committer{js: js, recent: newRecent()}
+	return &committer{js: js, recent: recent{seed: maphash.MakeSeed(), new: map[uint64]struct{}{}}}
 }
 
 // publish stores a message. It returns the broker's refusal, another error, or the
@@ -117,7 +116,6 @@ func (c *committer) leave(m *commit) {
 	m.end()
 }
 
-// answer passes the answer to the caller.
 func (m *commit) answer(a answer) {
 	m.done <- a
 	m.end()
@@ -207,7 +205,6 @@ func (c *committer) store(ctx context.Context, members []*commit) {
 	}
 }
 
-// unbatch removes the headers of a batch.
 func unbatch(msgs []*nats.Msg) {
 	for _, msg := range msgs {
 		delete(msg.Header, jetstreamext.BatchIDHeader)
@@ -244,10 +241,6 @@ func (c *committer) storeSingly(ctx context.Context, members []*commit) {
 type recent struct {
 	seed     maphash.Seed
 	new, old map[uint64]struct{}
-}
-
-func newRecent() recent {
-	return recent{seed: maphash.MakeSeed(), new: map[uint64]struct{}{}}
 }
 
 // add remembers a subject, and reports whether it is new.

@@ -105,7 +105,6 @@ func (o *observation) add(update Snapshot) {
 	}
 }
 
-// state derives the state at the time now.
 func (o *observation) state(now time.Time) State {
 	expired := o.Links != nil && o.Links.Data.Expired(now)
 	failed := o.DeadLetter != nil && (o.Links == nil || o.DeadLetter.StoredAt.After(o.Links.StoredAt))
