@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -86,19 +87,12 @@ func (r *accountReader) secret(name string) (secret.String, error) {
 	return r.env.Secret(name)
 }
 
-// readCredentials returns the credentials of the one account.
 func (r *accountReader) readCredentials() (found accounts.Credentials, err error) {
 	s := r.settings
-	key, err := r.secret(TalkdeskKey)
-	if err != nil {
-		return found, err
-	}
-	password, err := r.secret(TalkdeskBasic)
-	if err != nil {
-		return found, err
-	}
-	clientSecret, err := r.secret(TalkdeskSecret)
-	switch {
+	key, keyErr := r.secret(TalkdeskKey)
+	password, basicErr := r.secret(TalkdeskBasic)
+	clientSecret, secretErr := r.secret(TalkdeskSecret)
+	switch err = cmp.Or(keyErr, basicErr, secretErr); {
 	case err != nil:
 		return found, err
 	case (password == "") != (s.TalkdeskBasicUser == ""):
@@ -167,7 +161,6 @@ func (f facades) workerAccounts(all []accounts.Account) ([]worker.Account, error
 	return next, nil
 }
 
-// names returns the names of accounts.
 func names(all []accounts.Account) []string {
 	var found []string
 	for _, a := range all {

@@ -16,6 +16,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -66,6 +67,7 @@ func start(ctx context.Context, env Environment, settings LogSettings, build fun
 		a.close()
 		return nil, err
 	}
+	a.run(a.files.Run)
 	log.Info().Str("version", telemetry.Version()).Strs("accounts", a.accounts.names()).Msg("started")
 	return a, nil
 }
@@ -89,11 +91,10 @@ func (a *App) Wait() error {
 }
 
 func (a *App) close() {
-	for len(a.closers) > 0 {
-		last := len(a.closers) - 1
-		a.closers[last]()
-		a.closers = a.closers[:last]
+	for _, closer := range slices.Backward(a.closers) {
+		closer()
 	}
+	a.closers = nil
 }
 
 // URL returns the base of the program's own addresses; "" without public HTTP.

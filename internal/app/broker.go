@@ -18,8 +18,7 @@ import (
 const (
 	// provisionTimeout bounds one attempt to provision the streams.
 	provisionTimeout = 10 * time.Second
-	// provisionDelay is the time between two attempts.
-	provisionDelay = time.Second
+	provisionDelay   = time.Second
 )
 
 // openBroker connects to the external broker, or starts the embedded one if embedded is
@@ -128,7 +127,6 @@ func (a *App) checkBroker() {
 	a.registry.MustRegister(&telemetry.Queue{Client: a.store, Accounts: a.accounts.names, Logger: a.log})
 }
 
-// addFeed runs a feed of links and dead letters.
 func (a *App) addFeed() *store.Feed {
 	feed := store.NewFeed(a.store)
 	a.run(func(ctx context.Context) error {

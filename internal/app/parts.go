@@ -59,7 +59,6 @@ func Serve(ctx context.Context, env Environment, s ServeSettings) (*App, error) 
 		}
 		feed := a.addFeed()
 		a.servePublic(public, a.webhook(public, feed, s.ActionTimeout), a.viewer(public, feed, s.FrameSettings))
-		a.run(a.files.Run)
 		return a.serveOperations(s.OperationsSettings)
 	})
 }
@@ -97,7 +96,6 @@ func (s WebhookSettings) start(
 			return err
 		}
 		a.servePublic(public, routes(a, public, a.addFeed()))
-		a.run(a.files.Run)
 		return a.serveOperations(s.OperationsSettings)
 	})
 }
@@ -137,12 +135,10 @@ func Worker(ctx context.Context, env Environment, s WorkerSettings) (*App, error
 		if err := a.AddWorker(s.Grace); err != nil {
 			return err
 		}
-		a.run(a.files.Run)
 		return a.serveOperations(s.OperationsSettings)
 	})
 }
 
-// webhook returns the webhook's routes.
 func (a *App) webhook(public publicHTTP, feed *store.Feed, actionTimeout time.Duration) func(chi.Router) {
 	hook := webhook.New(webhook.Config{
 		Store: a.store, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,
@@ -155,7 +151,6 @@ func (a *App) webhook(public publicHTTP, feed *store.Feed, actionTimeout time.Du
 	return hook.Routes
 }
 
-// viewer returns the viewer's routes.
 func (a *App) viewer(public publicHTTP, feed *store.Feed, settings FrameSettings) func(chi.Router) {
 	return viewer.New(viewer.Config{
 		Store: a.store, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,

@@ -18,7 +18,6 @@ import (
 	"roomlink/internal/web"
 )
 
-// publicHTTP is the public HTTP of a process.
 type publicHTTP struct {
 	listener      net.Listener
 	authenticator *access.Authenticator
@@ -96,7 +95,6 @@ func publicURL(settings PublicSettings, scheme, address string) (string, error) 
 	return scheme + "://" + address, nil
 }
 
-// servePublic serves the routes of some parts.
 func (a *App) servePublic(public publicHTTP, routes ...func(chi.Router)) {
 	router := web.NewRouter()
 	router.Use(web.Logged(a.log.With().Str("component", "http").Logger()))

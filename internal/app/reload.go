@@ -16,9 +16,8 @@ import (
 
 // accountSet is the current accounts of a process.
 type accountSet struct {
-	reader *accountReader
-	log    zerolog.Logger
-	// reloads counts changes by outcome.
+	reader  *accountReader
+	log     zerolog.Logger
 	reloads *prometheus.CounterVec
 	// listeners take over changed accounts. The first one to refuse them ends the change,
 	// so a listener that may refuse comes before those that may not.
@@ -107,11 +106,8 @@ func (a *App) reportRemoved(all []accounts.Account) error {
 		ctx, cancel := context.WithTimeout(context.Background(), provisionTimeout)
 		waiting, _, err := a.store.Depth(ctx, old, time.Now())
 		cancel()
-		line := a.log.Warn().Str("account", old)
-		if err != nil {
-			line = line.AnErr("depth_error", err)
-		}
-		line.Uint64("waiting", waiting).Msg("account removed: its waiting events stay in the queue")
+		a.log.Warn().Str("account", old).AnErr("depth_error", err).Uint64("waiting", waiting).
+			Msg("account removed: its waiting events stay in the queue")
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"roomlink/internal/accounts"
 	"roomlink/internal/broker"
 	"roomlink/internal/store"
+	"roomlink/internal/web"
 )
 
 // The settings are the fields below and those of package accounts, by flag or variable,
@@ -209,9 +209,8 @@ func (s NATSSettings) Remote(env Environment) (broker.RemoteConfig, error) {
 // checkPublicURL returns the base of roomlink's own addresses, without a slash at its
 // end.
 func checkPublicURL(text string) (string, error) {
-	parsed, err := url.Parse(text)
-	if err != nil || parsed.Hostname() == "" || parsed.User != nil || parsed.RawQuery != "" ||
-		parsed.Fragment != "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
+	parsed, err := web.ParseHTTPURL(text)
+	if err != nil || parsed.RawQuery != "" || parsed.Fragment != "" {
 		return "", Usagef("ROOMLINK_PUBLIC_URL %q is not an absolute http or https URL", text)
 	}
 	return strings.TrimRight(text, "/"), nil
