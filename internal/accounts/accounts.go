@@ -64,7 +64,6 @@ type Rooms struct {
 	AllowHTTPHosts []string      `yaml:"-" name:"allow-http-hosts" env:"ROOMLINK_ALLOW_HTTP_HOSTS" group:"account" help:"Hosts besides loopback whose URLs may be http."`
 }
 
-// maxConcurrency bounds the concurrency of an account.
 const maxConcurrency = 4096
 
 // String returns the name alone, to keep credentials out of logs.

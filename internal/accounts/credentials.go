@@ -45,7 +45,6 @@ func (c Credentials) Empty() bool { return len(c.APIKeys)+len(c.Basic)+len(c.Cli
 // errIncomplete reports a credential without one of its parts.
 var errIncomplete = errors.New("each credential of Talkdesk needs a name, a file, and its user or id")
 
-// readSecrets reads the file of each credential.
 func (c Credentials) readSecrets(read func(path string) (secret.String, error)) error {
 	for i := range c.APIKeys {
 		key := &c.APIKeys[i]

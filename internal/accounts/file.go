@@ -28,7 +28,6 @@ type Reader struct {
 	// auvious.
 	Credentials, Rooms bool
 
-	// files are the files that were read.
 	files []string
 }
 

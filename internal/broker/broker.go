@@ -39,7 +39,6 @@ const (
 	maxPings     = 2
 )
 
-// connectBackoff is the delay between attempts to connect.
 var connectBackoff = backoff.Backoff{Min: 250 * time.Millisecond, Max: 10 * time.Second}
 
 // ErrUnhealthy means that the broker runs but cannot do its work.

@@ -75,7 +75,6 @@ func accountsConfig(dir string, accounts []string, parts secret.String) (string,
 	return text.String(), err
 }
 
-// hashedPassword returns the hash of a user's password.
 func hashedPassword(dir, user string) (string, error) {
 	password, err := secret.EnsureFile(PasswordFile(dir, user), secret.String(rand.Text()))
 	if err != nil {

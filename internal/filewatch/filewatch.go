@@ -83,7 +83,6 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
-// differs reports whether a file in now differs from before.
 func differs(before, now snapshot) bool {
 	for path, s := range now {
 		if old, ok := before[path]; !ok || old != s {

@@ -65,7 +65,6 @@ func Start(tb testing.TB, command Command) *Program {
 	return p
 }
 
-// end returns the end of a long text.
 func end(text string) string {
 	const maxEnd = 8 << 10
 	return text[max(0, len(text)-maxEnd):]
