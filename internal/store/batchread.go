@@ -32,14 +32,13 @@ type batchReader struct {
 	nc     *nats.Conn
 	stream string
 	delay  time.Duration
+	// running counts the goroutines.
+	running *sync.WaitGroup
 
 	mu      sync.Mutex
 	waiting []*read
 	// busy is true while a request is under way.
 	busy bool
-
-	// running counts the goroutines, for [Store.Close].
-	running sync.WaitGroup
 }
 
 // read is a subject to read, and the channel for its result.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +31,7 @@ type Feed struct {
 
 	// mu guards the followers, too.
 	mu        sync.Mutex
-	followers map[key]map[*follower]struct{}
+	followers map[key][]*follower
 	// first is closed, and replaced, when the first follower joins.
 	first chan struct{}
 }
@@ -50,7 +51,7 @@ type follower struct {
 func NewFeed(store *Store) *Feed {
 	return &Feed{
 		store: store, idleInterval: feedIdleInterval,
-		followers: map[key]map[*follower]struct{}{}, first: make(chan struct{}),
+		followers: map[key][]*follower{}, first: make(chan struct{}),
 	}
 }
 
@@ -84,10 +85,7 @@ func (f *Feed) keepWatching(ctx context.Context, stream string, pass func(jetstr
 
 // awaitFollower waits until somebody follows. It returns false if the context ended.
 func (f *Feed) awaitFollower(ctx context.Context) bool {
-	f.mu.Lock()
-	idle, first := len(f.followers) == 0, f.first
-	f.mu.Unlock()
-	if idle {
+	if idle, first := f.idle(); idle {
 		select {
 		case <-first:
 		case <-ctx.Done():
@@ -96,10 +94,11 @@ func (f *Feed) awaitFollower(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-func (f *Feed) idle() bool {
+// idle reports whether nobody follows. The channel is closed when somebody does.
+func (f *Feed) idle() (idle bool, first <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.followers) == 0
+	return len(f.followers) == 0, f.first
 }
 
 // watch runs one ordered consumer, and returns nil when nobody follows any more. The
@@ -138,7 +137,10 @@ func (f *Feed) watch(ctx context.Context, stream string, pass func(jetstream.Msg
 func (f *Feed) awaitIdle(ctx context.Context, consuming jetstream.ConsumeContext) error {
 	ticker := time.NewTicker(f.idleInterval)
 	defer ticker.Stop()
-	for !f.idle() {
+	for {
+		if idle, _ := f.idle(); idle {
+			return nil
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -147,7 +149,6 @@ func (f *Feed) awaitIdle(ctx context.Context, consuming jetstream.ConsumeContext
 		case <-ticker.C:
 		}
 	}
-	return nil
 }
 
 // pass returns a function that passes a message to the followers of its conversation.
@@ -168,7 +169,7 @@ func pass[T messages.Data](f *Feed, set func(*follower, *messages.Stored[T])) fu
 		if err != nil {
 			return
 		}
-		for w := range followers {
+		for _, w := range followers {
 			set(w, &stored)
 			w.wakeUp()
 		}
@@ -181,7 +182,7 @@ func (f *Feed) readAgain() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, followers := range f.followers {
-		for w := range followers {
+		for _, w := range followers {
 			w.stale = true
 			w.wakeUp()
 		}
@@ -213,14 +214,11 @@ func (f *Feed) join(conversation messages.Conversation) (w *follower, leave func
 		close(f.first)
 		f.first = make(chan struct{})
 	}
-	if f.followers[k] == nil {
-		f.followers[k] = map[*follower]struct{}{}
-	}
-	f.followers[k][w] = struct{}{}
+	f.followers[k] = append(f.followers[k], w)
 	return w, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		delete(f.followers[k], w)
+		f.followers[k] = slices.DeleteFunc(f.followers[k], func(other *follower) bool { return other == w })
 		if len(f.followers[k]) == 0 {
 			delete(f.followers, k)
 		}

@@ -38,15 +38,14 @@ var errBusy = errors.New("too many messages wait to be stored")
 // answer to its own message. Messages on one subject keep their order.
 type committer struct {
 	js jetstream.JetStream
+	// running counts the goroutines.
+	running *sync.WaitGroup
 
 	mu      sync.Mutex
 	waiting []*commit
 	// busy is true while run runs.
 	busy   bool
 	recent recent
-
-	// running counts the goroutines, for [Store.Close].
-	running sync.WaitGroup
 }
 
 // commit is one message and its caller.
@@ -70,12 +69,13 @@ type group struct {
 	waiters atomic.Int64
 }
 
-func newCommitter(js jetstream.JetStream) *committer {
+func newCommitter(s *Store) *committer {
+	js := s.js
 	// Without this time-out the client would keep unanswered messages for ever.
 	if own, err := jetstream.New(js.Conn(), jetstream.WithPublishAsyncTimeout(answerTimeout)); err == nil {
 		js = own
 	}
-	return &committer{js: js, recent: recent{seed: maphash.MakeSeed(), new: map[uint64]struct{}{}}}
+	return &committer{js: js, running: &s.running, recent: recent{seed: maphash.MakeSeed(), new: map[uint64]struct{}{}}}
 }
 
 // publish stores a message. It returns the broker's refusal, another error, or the

@@ -160,20 +160,14 @@ func (s StreamSettings) merge(have, want jetstream.StreamConfig) jetstream.Strea
 	next.MaxMsgsPerSubject = want.MaxMsgsPerSubject
 	next.AllowDirect = want.AllowDirect
 	next.AllowAtomicPublish = want.AllowAtomicPublish
-	if s.Replicas != 0 {
-		next.Replicas = want.Replicas
-	}
+	next.Replicas = cmp.Or(s.Replicas, have.Replicas)
 	switch want.Name {
 	case messages.ConversationsStream:
-		if s.MaxBytes != 0 {
-			next.MaxBytes = want.MaxBytes
-		}
-		if s.DuplicateWindow != 0 {
-			next.Duplicates = want.Duplicates
-		}
+		next.MaxBytes = cmp.Or(s.MaxBytes, have.MaxBytes)
+		next.Duplicates = cmp.Or(s.DuplicateWindow, have.Duplicates)
 	case messages.LinksStream:
 		if s.LinksMaxAge != 0 {
-			next.MaxAge = want.MaxAge
+			next.MaxAge = s.LinksMaxAge
 			next.Duplicates = min(next.Duplicates, next.MaxAge)
 		}
 	}

@@ -33,11 +33,9 @@ func (n Snapshot) Valid(now time.Time) bool {
 // AnsweredBy reports whether a state has newer links or a newer dead letter than the
 // snapshot: then an event that was published after the snapshot is done.
 func (n Snapshot) AnsweredBy(state State) bool {
-	if state.Links != nil && state.Links.Data.Generation > n.Generation() {
-		return true
-	}
-	letter := state.DeadLetter
-	return letter != nil && (n.DeadLetter == nil || letter.Sequence > n.DeadLetter.Sequence)
+	links, letter := state.Links, state.DeadLetter
+	return links != nil && links.Data.Generation > n.Generation() ||
+		letter != nil && (n.DeadLetter == nil || letter.Sequence > n.DeadLetter.Sequence)
 }
 
 // Snapshot reads the snapshot of a conversation. Its errors are those of

@@ -13,6 +13,7 @@ package store
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -46,6 +47,8 @@ type Store struct {
 	single bool
 	// healthCheck runs before an event is published; nil for none.
 	healthCheck func() error
+	// running counts the goroutines.
+	running sync.WaitGroup
 }
 
 // Option configures a [Store].
@@ -55,7 +58,7 @@ type Option func(*Store)
 // every write, one sync then serves a group. On other brokers it only costs time. A
 // message waits until the group before it is stored, so give the context a deadline.
 func WithGroupCommit() Option {
-	return func(s *Store) { s.events, s.links = newCommitter(s.js), newCommitter(s.js) }
+	return func(s *Store) { s.events, s.links = newCommitter(s), newCommitter(s) }
 }
 
 // WithSingleServer declares that the broker is a single server without replicas. A direct
@@ -71,8 +74,8 @@ func WithHealthCheck(check func() error) Option { return func(s *Store) { s.heal
 func New(js jetstream.JetStream, options ...Option) *Store {
 	s := &Store{js: js, nc: js.Conn()}
 	s.batches = map[string]*batchReader{
-		messages.LinksStream:       {nc: s.nc, stream: messages.LinksStream},
-		messages.DeadLettersStream: {nc: s.nc, stream: messages.DeadLettersStream, delay: deadLetterDelay},
+		messages.LinksStream:       {nc: s.nc, stream: messages.LinksStream, running: &s.running},
+		messages.DeadLettersStream: {nc: s.nc, stream: messages.DeadLettersStream, delay: deadLetterDelay, running: &s.running},
 	}
 	for _, option := range options {
 		option(s)
@@ -81,16 +84,7 @@ func New(js jetstream.JetStream, options ...Option) *Store {
 }
 
 // Close waits for background work. Call it after all other methods returned.
-func (s *Store) Close() {
-	for _, group := range []*committer{s.events, s.links} {
-		if group != nil {
-			group.running.Wait()
-		}
-	}
-	for _, batch := range s.batches {
-		batch.running.Wait()
-	}
-}
+func (s *Store) Close() { s.running.Wait() }
 
 // JetStream returns the connection that [New] got.
 func (s *Store) JetStream() jetstream.JetStream { return s.js }
