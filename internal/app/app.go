@@ -112,9 +112,9 @@ func (a *App) serveOperations(settings OperationsSettings) error {
 	if err != nil {
 		return err
 	}
-	listener, err := listen("ROOMLINK_OPS_LISTEN", settings.OpsListen)
+	listener, err := net.Listen("tcp", settings.OpsListen)
 	if err != nil {
-		return err
+		return fmt.Errorf("ROOMLINK_OPS_LISTEN: %w", err)
 	}
 	a.operations = listener.Addr().String()
 	handler := telemetry.Operations{
@@ -126,12 +126,4 @@ func (a *App) serveOperations(settings OperationsSettings) error {
 		return web.Server{Handler: handler, Logger: a.log}.Run(ctx, listener)
 	})
 	return nil
-}
-
-func listen(variable, address string) (net.Listener, error) {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", variable, err)
-	}
-	return listener, nil
 }

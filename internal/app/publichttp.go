@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"fmt"
 	"net"
 	"path/filepath"
 	"slices"
@@ -31,18 +33,18 @@ func (a *App) openPublic(settings PublicSettings, dataDir string) (publicHTTP, e
 	if err != nil {
 		return publicHTTP{}, err
 	}
-	cert, err := a.openCertificate(settings)
+	cert, err := a.certificate(settings)
 	if err != nil {
 		return publicHTTP{}, err
 	}
-	listener, err := listen("ROOMLINK_LISTEN", settings.Listen)
+	listener, err := net.Listen("tcp", settings.Listen)
 	if err != nil {
-		return publicHTTP{}, err
+		return publicHTTP{}, fmt.Errorf("ROOMLINK_LISTEN: %w", err)
 	}
 	a.closers = append(a.closers, func() { _ = listener.Close() }) // for a start that fails
 	address, scheme := listener.Addr().String(), "http"
 	if cert != nil {
-		listener, scheme = cert.secure(listener), "https"
+		listener, scheme = tls.NewListener(listener, cert), "https"
 	}
 	if a.publicURL, err = publicURL(settings, scheme, address); err != nil {
 		return publicHTTP{}, err
