@@ -185,10 +185,8 @@ func (a *Authenticator) slow(ctx context.Context, failure error) error {
 	default:
 		return ErrTooManyFailures
 	}
-	timer := time.NewTimer(a.config.FailureDelay)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(a.config.FailureDelay):
 	case <-ctx.Done():
 	}
 	return failure

@@ -12,17 +12,12 @@ import (
 	globallog "github.com/rs/zerolog/log"
 )
 
-// Toxic is one fault of a network, as toxiproxy defines it. [Upstream], [Downstream] and
+// Toxic is one fault of a network, as toxiproxy defines it. [Downstream] and
 // [BothWays] create toxics.
 type Toxic struct {
 	Type       string         `json:"type"`
 	Stream     string         `json:"stream"`
 	Attributes map[string]int `json:"attributes"`
-}
-
-// Upstream returns a fault on the way to the server.
-func Upstream(kind string, attributes map[string]int) Toxic {
-	return Toxic{kind, "upstream", attributes}
 }
 
 // Downstream returns a fault on the way back from the server.
@@ -32,7 +27,7 @@ func Downstream(kind string, attributes map[string]int) Toxic {
 
 // BothWays returns the same fault for both directions: upstream, then downstream.
 func BothWays(kind string, attributes map[string]int) []Toxic {
-	return []Toxic{Upstream(kind, attributes), Downstream(kind, attributes)}
+	return []Toxic{{kind, "upstream", attributes}, Downstream(kind, attributes)}
 }
 
 // BlackHole drops all data in both directions and keeps the connections open.

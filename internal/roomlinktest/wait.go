@@ -22,12 +22,10 @@ func Context(tb testing.TB) context.Context {
 // value in a failure. A cleanup function may call it, too.
 func Receive[T any](tb testing.TB, from <-chan T, what string) T {
 	tb.Helper()
-	deadline := time.NewTimer(Timeout)
-	defer deadline.Stop()
 	select {
 	case v := <-from:
 		return v
-	case <-deadline.C:
+	case <-time.After(Timeout):
 	}
 	tb.Fatalf("waiting for %s: got none in %v, want one", what, Timeout)
 	panic("unreachable")
