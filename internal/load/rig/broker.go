@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
+	"net/netip"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -18,7 +17,7 @@ const brokerUser = "roomlink"
 
 // Broker is an external broker for parts that are processes.
 type Broker struct {
-	Listen string           `required:"" help:"Its address."`
+	Listen netip.AddrPort   `required:"" help:"Its address."`
 	Store  string           `required:"" type:"path" help:"The directory of its store."`
 	Sync   app.SyncInterval `default:"always" help:"When it syncs its store to the disk: \"always\" or an interval."`
 }
@@ -29,17 +28,10 @@ func (b Broker) Run(ctx context.Context, env app.Environment) error {
 	if err != nil {
 		return err
 	}
-	host, portText, err := net.SplitHostPort(b.Listen)
-	if err != nil {
-		return app.UsageError{Err: err}
-	}
-	port, err := strconv.Atoi(portText)
-	if err != nil {
-		return app.UsageError{Err: err}
-	}
 	interval := time.Duration(b.Sync)
 	nats, err := server.NewServer(&server.Options{
-		Host: host, Port: port, Username: brokerUser, Password: password.Reveal(),
+		Host: b.Listen.Addr().String(), Port: int(b.Listen.Port()),
+		Username: brokerUser, Password: password.Reveal(),
 		JetStream: true, StoreDir: b.Store, SyncAlways: interval == 0, SyncInterval: interval,
 		NoSigs: true, NoLog: true,
 	})
