@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -24,7 +23,6 @@ const (
 // of two cores at 10,000 requests per second.
 type connection struct {
 	address string
-	timeout time.Duration
 
 	conn     net.Conn
 	lastUsed time.Time
@@ -55,24 +53,24 @@ func (c *connection) post(ctx context.Context, request []byte) (response, error)
 	return got, err
 }
 
-func (c *connection) roundTrip(ctx context.Context) (response, error) {
+func (c *connection) roundTrip(ctx context.Context) (got response, err error) {
 	now := time.Now()
 	if now.Sub(c.lastUsed) > maxIdle {
 		c.close()
 	}
 	if c.conn == nil {
-		conn, err := (&net.Dialer{Timeout: c.timeout}).DialContext(ctx, "tcp", c.address)
-		if err != nil {
-			return response{}, fmt.Errorf("connecting: %w", err)
+		dialer := net.Dialer{Timeout: requestTimeout}
+		if c.conn, err = dialer.DialContext(ctx, "tcp", c.address); err != nil {
+			return got, err
 		}
-		c.conn, c.reader = conn, bufio.NewReader(conn)
+		c.reader = bufio.NewReader(c.conn)
 	}
 	c.lastUsed = now
-	if err := c.conn.SetDeadline(now.Add(c.timeout)); err != nil {
-		return response{}, err
+	if err := c.conn.SetDeadline(now.Add(requestTimeout)); err != nil {
+		return got, err
 	}
 	if _, err := c.conn.Write(c.request); err != nil {
-		return response{}, err
+		return got, err
 	}
 	return c.read()
 }

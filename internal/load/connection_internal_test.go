@@ -24,7 +24,7 @@ func BenchmarkPost(b *testing.B) {
 	b.Run("connection", func(b *testing.B) {
 		request := fmt.Appendf(nil, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s", address, len(body), body)
 		measurePosts(b, func() func() error {
-			c := &connection{address: address, timeout: time.Minute}
+			c := &connection{address: address}
 			b.Cleanup(c.close)
 			return func() error {
 				_, err := c.post(b.Context(), append(c.request[:0], request...))
@@ -51,7 +51,7 @@ func BenchmarkPost(b *testing.B) {
 // measurePosts posts from [DefaultConnections] goroutines, each with its own post.
 func measurePosts(b *testing.B, newPost func() (post func() error)) {
 	b.SetParallelism(DefaultConnections / runtime.GOMAXPROCS(0))
-	before := OwnUsage("").CPU
+	before := OwnUsage("").CPUSeconds
 	b.RunParallel(func(pb *testing.PB) {
 		post := newPost()
 		for pb.Next() {
@@ -61,5 +61,5 @@ func measurePosts(b *testing.B, newPost func() (post func() error)) {
 			}
 		}
 	})
-	b.ReportMetric(float64((OwnUsage("").CPU-before).Microseconds())/float64(b.N), "cpu-µs/op")
+	b.ReportMetric((OwnUsage("").CPUSeconds-before)*1e6/float64(b.N), "cpu-µs/op")
 }

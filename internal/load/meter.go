@@ -1,59 +1,66 @@
 package load
 
 import (
+	"math"
+	"math/rand/v2"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// The range of the histograms, in microseconds, and their precision.
 const (
-	minLatency    = 1
-	maxLatency    = int64(time.Hour / time.Microsecond)
+	// maxLatency is the end of the range of the histograms, in microseconds.
+	maxLatency = int64(time.Hour / time.Microsecond)
+	// latencyDigits is the number of significant digits of a recorded latency.
 	latencyDigits = 3
 	// curveTicks is the number of points of a curve in each half of the distance to 100 %.
 	curveTicks = 5
+	// maxDelay is the delay after its due time at which a request counts as late.
+	maxDelay = 10 * time.Millisecond
+	// duplicateWindow is the number of latest conversations that a duplicate may repeat.
+	duplicateWindow = 256
 )
 
-// latencies counts latencies in microseconds: recent are those since the last sample, older those before it.
-type latencies struct{ recent, older *hdrhistogram.Histogram }
+// latencies counts latencies in microseconds: all of them, and those since the last sample.
+type latencies struct{ all, recent *hdrhistogram.Histogram }
 
 func newLatencies() latencies {
 	return latencies{
-		hdrhistogram.New(minLatency, maxLatency, latencyDigits),
-		hdrhistogram.New(minLatency, maxLatency, latencyDigits),
+		hdrhistogram.New(1, maxLatency, latencyDigits),
+		hdrhistogram.New(1, maxLatency, latencyDigits),
 	}
 }
 
 func (l latencies) record(d time.Duration) {
-	_ = l.recent.RecordValue(min(max(d.Microseconds(), 0), maxLatency)) // always in range
+	value := min(max(d.Microseconds(), 0), maxLatency)
+	_ = l.all.RecordValue(value) // always in range
+	_ = l.recent.RecordValue(value)
 }
 
-// flush moves the recent latencies to the older ones and returns two of their percentiles in seconds.
-func (l latencies) flush() (p50, p99 float64) {
-	if l.recent.TotalCount() > 0 {
-		p50, p99 = seconds(l.recent.ValueAtPercentile(50)), seconds(l.recent.ValueAtPercentile(99))
-		l.older.Merge(l.recent)
-		l.recent.Reset()
-	}
+// sample returns two percentiles of the recent latencies in seconds, and forgets them.
+func (l latencies) sample() (p50, p99 float64) {
+	p50, p99 = seconds(l.recent.ValueAtPercentile(50)), seconds(l.recent.ValueAtPercentile(99))
+	l.recent.Reset()
 	return p50, p99
 }
 
 // result returns the distribution of all latencies.
 func (l latencies) result() Latency {
-	l.flush()
-	h := l.older
-	got := Latency{Count: int(h.TotalCount())}
-	if got.Count == 0 {
-		return got
+	h := l.all
+	if h.TotalCount() == 0 {
+		return Latency{}
 	}
-	got.Mean = h.Mean() / float64(time.Second/time.Microsecond)
-	got.P50, got.P90 = seconds(h.ValueAtPercentile(50)), seconds(h.ValueAtPercentile(90))
-	got.P99, got.P999 = seconds(h.ValueAtPercentile(99)), seconds(h.ValueAtPercentile(99.9))
-	got.Max = seconds(h.Max())
+	got := Latency{
+		Count: int(h.TotalCount()),
+		Mean:  h.Mean() / float64(time.Second/time.Microsecond),
+		P50:   seconds(h.ValueAtPercentile(50)),
+		P90:   seconds(h.ValueAtPercentile(90)),
+		P99:   seconds(h.ValueAtPercentile(99)),
+		P999:  seconds(h.ValueAtPercentile(99.9)),
+		Max:   seconds(h.Max()),
+	}
 	for _, bracket := range h.CumulativeDistributionWithTicks(curveTicks) {
 		got.Curve = append(got.Curve, Point{bracket.Quantile, seconds(bracket.ValueAt)})
 	}
@@ -68,139 +75,145 @@ func seconds(microseconds int64) float64 {
 type meter struct {
 	start time.Time
 
-	inFlight atomic.Int64
-	// accepted, linked and finished count conversations; see [finished] for the last.
-	accepted, linked, finished atomic.Int64
-
-	mu       sync.Mutex
-	requests Requests
-	answer   latencies
-	links    latencies
-	// firstDue is the due time of the first request, -1 before it. The others are the times of the last event
-	// of their kind.
+	mu            sync.Mutex
+	conversations conversations
+	requests      Requests
+	answer, links latencies
+	// accepted, linked and finished count conversations.
+	accepted, linked, finished int
+	// inFlight counts the requests under way.
+	inFlight int
+	// firstDue is the due time of the first request. The others are the times of the last event of their kind.
 	firstDue, lastResponse, lastAccepted, lastLinks time.Duration
-	// sampled contains the totals at the last sample.
-	sampled Sample
+	// current is the sample of the current second.
+	current Sample
 	series  []Sample
 }
 
 func newMeter() *meter {
 	return &meter{
-		start: time.Now(), firstDue: -1, requests: Requests{Statuses: map[int]int{}},
-		answer: newLatencies(), links: newLatencies(),
+		start: time.Now(), firstDue: math.MaxInt64, conversations: newConversations(),
+		requests: Requests{Statuses: map[int]int{}}, answer: newLatencies(), links: newLatencies(),
 	}
 }
 
-// sending counts a request that is about to be sent.
-func (m *meter) sending(due time.Duration) {
-	delay := time.Since(m.start) - due
-	m.inFlight.Add(1)
+// sending counts a request that is about to be sent. It returns the index of the conversation to send: a new
+// one, or with repeat a recent one.
+func (m *meter) sending(due time.Duration, repeat bool) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.inFlight++
 	m.requests.Sent++
-	if delay > maxDelay {
+	m.current.Sent++
+	if time.Since(m.start)-due > maxDelay {
 		m.requests.Late++
 	}
-	if m.firstDue < 0 || due < m.firstDue {
-		m.firstDue = due
+	m.firstDue = min(m.firstDue, due)
+	if count := m.conversations.count; repeat && count > 0 {
+		return count - 1 - rand.IntN(min(count, duplicateWindow))
 	}
+	return m.conversations.add()
 }
 
 // responded counts a request by its response, or by the error that came in its place.
-func (m *meter) responded(c *conversation, due time.Duration, got response, err error) {
-	now := time.Since(m.start)
-	m.inFlight.Add(-1)
-	accepted := err == nil && (got.status == http.StatusAccepted || got.duplicate)
-	switch {
-	case accepted:
-		c.acceptedAt.CompareAndSwap(0, int64(now))
-		m.mark(c, markAccepted, now)
-	case err != nil:
-		c.marks.Or(markUnanswered)
-	default:
-		c.marks.Or(markRefused)
-	}
+func (m *meter) responded(index int, due time.Duration, got response, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.lastResponse = max(m.lastResponse, now)
+	now := time.Since(m.start)
+	c := m.conversations.at(index)
+	m.inFlight--
+	m.lastResponse = now
 	switch {
 	case err != nil:
+		c.unanswered = true
 		m.requests.Failed++
+		m.current.Failed++
 	case got.duplicate:
 		m.requests.Duplicates++
-	case accepted:
+		m.accept(c, due, now)
+	case got.status == http.StatusAccepted:
 		m.requests.Accepted++
+		m.current.Accepted++
+		m.accept(c, due, now)
 	default:
 		m.requests.Refused++
 		m.requests.Statuses[got.status]++
-	}
-	if accepted {
-		m.lastAccepted = max(m.lastAccepted, now)
-		m.answer.record(now - due)
+		m.current.Failed++
 	}
 }
 
-// mark sets a mark of a conversation and updates the counts that depend on it.
-func (m *meter) mark(c *conversation, mark uint32, now time.Duration) {
-	old := c.marks.Or(mark)
-	if old&mark != 0 {
+// accept counts a 2xx response.
+func (m *meter) accept(c *conversation, due, now time.Duration) {
+	m.lastAccepted = now
+	m.answer.record(now - due)
+	if c.accepted {
 		return
 	}
-	switch mark {
-	case markAccepted:
-		m.accepted.Add(1)
-	case markLinked:
-		m.linked.Add(1)
+	c.accepted, c.acceptedAt = true, now
+	m.accepted++
+	if c.linked {
+		m.links.record(0) // the links came before the response
 	}
-	if !finished(old) && finished(old|mark) {
-		m.finished.Add(1)
-	}
-	// Response and links come in any order. The second one records the latency.
-	if both := markAccepted | markLinked; old&both == 0 || (old|mark)&both != both {
-		return
-	}
-	latency := time.Duration(0) // the links came before the response
-	if mark == markLinked {
-		latency = now - time.Duration(c.acceptedAt.Load())
-	}
+	m.finish(c)
+}
+
+// sawLinks counts the links on a subject. A load test renews no links, so a second set for the same
+// conversation is a double.
+func (m *meter) sawLinks(subject string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.links.record(latency)
-}
-
-// sawLinks counts a set of links. A load test renews no links, so a second set for the same conversation is a
-// double.
-func (m *meter) sawLinks(c *conversation) {
-	now := time.Since(m.start)
-	if c.marks.Load()&markLinked != 0 {
-		c.marks.Or(markDouble)
+	c := m.conversations.bySubject(subject)
+	switch {
+	case c == nil:
+		return
+	case c.linked:
+		c.double = true
 		return
 	}
-	m.mark(c, markLinked, now)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.lastLinks = max(m.lastLinks, now)
+	c.linked = true
+	m.linked++
+	m.current.Linked++
+	m.lastLinks = time.Since(m.start)
+	if c.accepted {
+		m.links.record(m.lastLinks - c.acceptedAt)
+	}
+	m.finish(c)
 }
 
-// sawDeadLetter counts a dead letter.
-func (m *meter) sawDeadLetter(c *conversation) { m.mark(c, markDead, time.Since(m.start)) }
+// sawDeadLetter counts the dead letter on a subject.
+func (m *meter) sawDeadLetter(subject string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c := m.conversations.bySubject(subject); c != nil {
+		c.dead = true
+		m.finish(c)
+	}
+}
+
+// finish counts a conversation once it was accepted and has links or a dead letter.
+func (m *meter) finish(c *conversation) {
+	if !c.finished && c.accepted && (c.linked || c.dead) {
+		c.finished = true
+		m.finished++
+	}
+}
+
+// progress returns the number of conversations that were accepted, and of those that have finished.
+func (m *meter) progress() (accepted, finished int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.accepted, m.finished
+}
 
 // sample appends a sample of what happened since the last one to the series, and returns it.
 func (m *meter) sample(queue int) Sample {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	total := Sample{
-		Sent: m.requests.Sent, Accepted: m.requests.Accepted, Linked: int(m.linked.Load()),
-		Failed: m.requests.Failed + m.requests.Refused,
-	}
-	s := Sample{
-		At: len(m.series), Sent: total.Sent - m.sampled.Sent, Accepted: total.Accepted - m.sampled.Accepted,
-		Linked: total.Linked - m.sampled.Linked, Failed: total.Failed - m.sampled.Failed,
-		InFlight: int(m.inFlight.Load()), Queue: queue,
-	}
-	s.AnswerP50, s.AnswerP99 = m.answer.flush()
-	s.LinksP50, s.LinksP99 = m.links.flush()
-	m.sampled = total
+	s := m.current
+	s.At, s.InFlight, s.Queue = len(m.series), m.inFlight, queue
+	s.AnswerP50, s.AnswerP99 = m.answer.sample()
+	s.LinksP50, s.LinksP99 = m.links.sample()
+	m.current = Sample{}
 	m.series = append(m.series, s)
 	return s
 }

@@ -4,7 +4,6 @@ import (
 	"os"
 	"runtime/debug"
 	"syscall"
-	"time"
 
 	"github.com/prometheus/procfs"
 )
@@ -23,19 +22,19 @@ func ResetPeakMemory() {
 }
 
 // usageOf returns the usage of a running process; only the name if it has ended.
-func usageOf(name string, pid int) Usage {
-	usage := Usage{Name: name}
+func usageOf(name string, pid int) Part {
+	used := Part{Name: name}
 	process, err := procfs.NewProc(pid)
 	if err != nil {
-		return usage
+		return used
 	}
 	if stat, err := process.Stat(); err == nil {
-		usage.CPU = time.Duration(stat.CPUTime() * float64(time.Second))
+		used.CPUSeconds = stat.CPUTime()
 	}
 	if status, err := process.NewStatus(); err == nil {
-		usage.PeakMemory = int64(status.VmHWM)
+		used.PeakMemory = int64(status.VmHWM)
 	}
-	return usage
+	return used
 }
 
 // peakMemory returns the peak memory of an ended process, in bytes.

@@ -12,6 +12,6 @@ func childAttributes() *syscall.SysProcAttr { return nil }
 // ResetPeakMemory does nothing on this system.
 func ResetPeakMemory() {}
 
-func usageOf(name string, _ int) Usage { return Usage{Name: name} }
+func usageOf(name string, _ int) Part { return Part{Name: name} }
 
 func peakMemory(*os.ProcessState) int64 { return 0 }

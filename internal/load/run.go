@@ -1,9 +1,11 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,12 +14,15 @@ import (
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
 	"roomlink/internal/telemetry"
+	"roomlink/messages"
 )
 
-// DefaultIdleTimeout is the default of [Test.IdleTimeout].
+// DefaultIdleTimeout is the default of Test.IdleTimeout.
 const DefaultIdleTimeout = time.Minute
 
 const (
+	// prepareTimeout bounds everything before the first request.
+	prepareTimeout = 10 * time.Second
 	// queryTimeout bounds each query of the broker while a test runs.
 	queryTimeout = 2 * time.Second
 	// pollInterval is how often a test checks whether everything has finished.
@@ -32,29 +37,15 @@ type Target struct {
 	Callers []Caller
 	// JetStream is a connection for the test alone, which may read every stream.
 	JetStream jetstream.JetStream
-	// Queue is the name of the stream of events that wait for a worker.
-	Queue       string
-	Links       Outcomes
-	DeadLetters Outcomes
 	// Shared reports that others use the same links stream.
 	Shared bool
 
 	// Facade returns the counts of the simulated auvious; nil for another auvious.
 	Facade func(context.Context) (simulator.Stats, error)
-	// Usage returns what each part has used since its start; nil if unknown.
-	Usage func() []Usage
-	// Kills returns the number of parts that were killed so far; nil if none can be.
-	Kills func() int
-	// OrphansAllowed returns the number of rooms without links that crashes and lost answers explain so far;
-	// nil for none.
+	// Usage returns what each part has used since its start.
+	Usage func() []Part
+	// OrphansAllowed returns the number of rooms without links that crashes and lost answers explain so far.
 	OrphansAllowed func(context.Context) int
-}
-
-// Outcomes is a stream of outcomes of conversations.
-type Outcomes struct {
-	Stream string
-	// Subject returns the subject of a conversation. It ends with the interaction id.
-	Subject func(account, interactionID string) string
 }
 
 // Caller is an account that posts events.
@@ -78,22 +69,23 @@ type Test struct {
 	AfterAttack func(context.Context) error
 	// OnlyAttack excludes what the parts use after the attack.
 	OnlyAttack bool
-	// Progress is called with each sample; nil for nobody.
+	// Progress is called with each sample.
 	Progress func(Sample)
 }
 
 // run is a test that runs.
 type run struct {
 	Test
-	conversations *conversations
-	meter         *meter
-	// templates are the requests of each caller by turn, and requests counts those sent.
-	templates [][]template
-	requests  atomic.Int64
+	meter *meter
+	// headers are the first headers of each caller, and turns the templates of the shapes by turn.
+	headers [][]byte
+	turns   []template
+	// sent counts the requests.
+	sent atomic.Int64
 
 	links, deadLetters *subscriber
 	// usage and facade are from before the attack.
-	usage  []Usage
+	usage  []Part
 	facade simulator.Stats
 }
 
@@ -101,15 +93,10 @@ type run struct {
 // returns [ErrAttack] for an impossible attack, the error of AfterAttack, or an error that says why the test
 // could not run.
 func (t Test) Run(ctx context.Context) (Result, error) {
-	var err error
-	if t.Attack, err = t.Attack.withDefaults(); err != nil {
+	if err := t.Attack.check(); err != nil {
 		return Result{}, err
 	}
-	if t.IdleTimeout == 0 {
-		t.IdleTimeout = DefaultIdleTimeout
-	}
-	r := &run{Test: t, conversations: newConversations()}
-	r.templates = templates(t.Target, t.Attack.Shapes, r.conversations.idLength())
+	r := &run{Test: t, meter: newMeter()}
 	rest := context.WithoutCancel(ctx)
 	defer r.close()
 	if err := r.prepare(rest); err != nil {
@@ -120,12 +107,13 @@ func (t Test) Run(ctx context.Context) (Result, error) {
 
 // prepare subscribes and records the counts before the attack.
 func (r *run) prepare(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, DefaultTimeout)
+	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
-	if r.links, err = r.subscribe(ctx, r.Target.Links, (*meter).sawLinks); err != nil {
+	js := r.Target.JetStream
+	if r.links, err = subscribe(ctx, js, messages.LinksStream, r.meter.sawLinks); err != nil {
 		return err
 	}
-	if r.deadLetters, err = r.subscribe(ctx, r.Target.DeadLetters, (*meter).sawDeadLetter); err != nil {
+	if r.deadLetters, err = subscribe(ctx, js, messages.DeadLettersStream, r.meter.sawDeadLetter); err != nil {
 		return err
 	}
 	if r.Target.Facade != nil {
@@ -133,21 +121,11 @@ func (r *run) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if r.Target.Usage != nil {
-		r.usage = r.Target.Usage()
-	}
-	return nil
+	r.usage = r.Target.Usage()
+	return r.prepareRequests()
 }
 
-// subscribe passes the conversations of a stream's messages to saw.
-func (r *run) subscribe(ctx context.Context, from Outcomes, saw func(*meter, *conversation)) (*subscriber, error) {
-	return subscribe(ctx, r.Target.JetStream, from.Stream, func(subject string) {
-		if c := r.conversations.bySubject(subject); c != nil {
-			saw(r.meter, c)
-		}
-	})
-}
-
+// close ends the subscriptions. It may be called twice.
 func (r *run) close() {
 	for _, s := range []*subscriber{r.links, r.deadLetters} {
 		if s != nil {
@@ -162,8 +140,11 @@ func (r *run) run(ctx, rest context.Context) (Result, error) {
 		Version: telemetry.Version(), StartedAt: time.Now().UTC(),
 		Machine: Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()},
 	}
-	r.meter = newMeter()
-	stopSampling := r.startSampling(rest)
+	r.meter.start = time.Now()
+	sampling, stopSampling := context.WithCancel(rest)
+	var sampler sync.WaitGroup
+	sampler.Go(func() { r.sampleEverySecond(sampling) })
+	defer sampler.Wait()
 	defer stopSampling()
 	r.attack(ctx)
 	used := r.used()
@@ -178,6 +159,8 @@ func (r *run) run(ctx, rest context.Context) (Result, error) {
 		used = r.used()
 	}
 	stopSampling()
+	sampler.Wait()
+	r.close() // the counts stay as they are from here on
 	r.summarize(rest, &result, used)
 	if r.AfterAttack != nil {
 		result.Drain = max(r.meter.lastLinks-attackEnd, 0).Seconds()
@@ -185,29 +168,16 @@ func (r *run) run(ctx, rest context.Context) (Result, error) {
 	return result, nil
 }
 
-// startSampling takes a sample each second until stop is called, which may be called twice.
-func (r *run) startSampling(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		ticker := time.NewTicker(time.Second)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
-			sample := r.meter.sample(r.depth(ctx))
-			if r.Progress != nil {
-				r.Progress(sample)
-			}
+// sampleEverySecond takes a sample each second until ctx ends.
+func (r *run) sampleEverySecond(ctx context.Context) {
+	tick := time.Tick(time.Second)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick:
+			r.Progress(r.meter.sample(r.depth(ctx)))
 		}
-	}()
-	return func() {
-		cancel()
-		<-done
 	}
 }
 
@@ -215,53 +185,49 @@ func (r *run) startSampling(ctx context.Context) (stop func()) {
 func (r *run) depth(ctx context.Context) int {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	stream, err := r.Target.JetStream.Stream(ctx, r.Target.Queue)
+	state, err := streamState(ctx, r.Target.JetStream, messages.ConversationsStream)
 	if err != nil {
 		return -1
 	}
-	return int(stream.CachedInfo().State.Msgs)
+	return int(state.Msgs)
 }
 
 // awaitFinish waits until every event has finished, or until none has for IdleTimeout.
 func (r *run) awaitFinish(ctx context.Context) {
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	finished, since := int64(-1), time.Now()
+	idleTimeout := cmp.Or(r.IdleTimeout, DefaultIdleTimeout)
+	finished, since := -1, time.Now()
 	for !r.allFinished(ctx) {
-		if now := r.meter.finished.Load(); now != finished {
+		if _, now := r.meter.progress(); now != finished {
 			finished, since = now, time.Now()
 		}
-		if time.Since(since) > r.IdleTimeout {
+		if time.Since(since) > idleTimeout {
 			return
 		}
-		<-ticker.C
+		<-time.After(pollInterval)
 	}
 }
 
 // allFinished reports whether all accepted events have finished, the queue is empty and the last links were
 // seen. The queue may contain events whose answer was lost.
 func (r *run) allFinished(ctx context.Context) bool {
-	if r.meter.finished.Load() < r.meter.accepted.Load() || r.depth(ctx) != 0 {
+	if accepted, finished := r.meter.progress(); finished < accepted || r.depth(ctx) != 0 {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	last, err := r.links.last(ctx)
-	return err == nil && r.links.seen.Load() >= last
+	state, err := streamState(ctx, r.Target.JetStream, messages.LinksStream)
+	return err == nil && r.links.seen.Load() >= state.LastSeq
 }
 
 // used returns what each part has used since the attack began.
-func (r *run) used() []Usage {
-	if r.Target.Usage == nil {
-		return nil
-	}
-	before := map[string]time.Duration{}
-	for _, usage := range r.usage {
-		before[usage.Name] = usage.CPU
+func (r *run) used() []Part {
+	before := map[string]float64{}
+	for _, part := range r.usage {
+		before[part.Name] = part.CPUSeconds
 	}
 	all := r.Target.Usage()
 	for i := range all {
-		all[i].CPU -= before[all[i].Name]
+		all[i].CPUSeconds -= before[all[i].Name]
 	}
 	return all
 }

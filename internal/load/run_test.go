@@ -18,7 +18,6 @@ import (
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/secret"
 	"roomlink/internal/simulator"
-	"roomlink/messages"
 )
 
 // path is a webhook and a broker. The test chooses every response and every message.
@@ -41,24 +40,16 @@ func startPath(t *testing.T, answer func(*path, http.ResponseWriter, int, string
 	p := &path{js: roomlinktest.Connect(t, b), answer: answer, ids: map[string]int{}}
 	server := httptest.NewServer(http.HandlerFunc(p.serve))
 	t.Cleanup(server.Close)
-	of := func(account, id string) messages.Conversation {
-		return messages.Conversation{Account: account, InteractionID: id}
-	}
 	p.target = load.Target{
 		Address: strings.TrimPrefix(server.URL, "http://"), JetStream: roomlinktest.Connect(t, b),
 		Callers: []load.Caller{{Account: "acme", APIKey: secret.String("the-key")}},
-		Queue:   messages.ConversationsStream,
-		Links: load.Outcomes{Stream: messages.LinksStream, Subject: func(account, id string) string {
-			return of(account, id).LinksSubject()
-		}},
-		DeadLetters: load.Outcomes{Stream: messages.DeadLettersStream, Subject: func(account, id string) string {
-			return of(account, id).DeadLetterSubject()
-		}},
+		Usage:   func() []load.Part { return nil },
 		Facade: func(context.Context) (simulator.Stats, error) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			return simulator.Stats{RoomsMade: p.rooms, RoomCalls: p.rooms}, nil
 		},
+		OrphansAllowed: func(context.Context) int { return 0 },
 	}
 	return p
 }
@@ -66,19 +57,18 @@ func startPath(t *testing.T, answer func(*path, http.ResponseWriter, int, string
 // serve passes the requests to answer, one at a time.
 func (p *path) serve(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	var event struct {
-		ID string `json:"id"`
-	}
+	var event map[string]string
 	if err != nil || json.Unmarshal(body, &event) != nil || r.Header.Get("X-API-Key") != "the-key" {
 		w.WriteHeader(http.StatusTeapot)
 		return
 	}
+	id := event["interaction_id"]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	number := p.number
 	p.number++
-	p.ids[event.ID]++
-	p.answer(p, w, number, event.ID)
+	p.ids[id]++
+	p.answer(p, w, number, id)
 }
 
 // publish stores an empty message on a subject.
@@ -98,16 +88,23 @@ func (p *path) room(w http.ResponseWriter, id string) {
 
 // attack returns a small attack.
 func attack(requests int) load.Attack {
-	return load.Attack{
-		Requests: requests, Connections: 4, Timeout: roomlinktest.Timeout,
-		Shapes: []load.Shape{{Weight: 1, Body: []byte(`{"id":"` + load.IDPlaceholder + `"}`)}},
+	return load.Attack{Requests: requests, Connections: 4, Shapes: mix("automation")}
+}
+
+// mix returns the mix of a text.
+func mix(text string) load.ShapeMix {
+	var m load.ShapeMix
+	if err := m.UnmarshalText([]byte(text)); err != nil {
+		panic(err)
 	}
+	return m
 }
 
 // runTest runs a test with a short idle timeout, for events that never finish.
 func runTest(t *testing.T, test load.Test) load.Result {
 	t.Helper()
 	test.IdleTimeout = 200 * time.Millisecond
+	test.Progress = func(load.Sample) {}
 	r, err := test.Run(roomlinktest.Context(t))
 	if err != nil {
 		t.Fatalf("running the test: %v", err)
@@ -248,6 +245,7 @@ func TestAfterAttack(t *testing.T) {
 	want := errors.New("no worker")
 	_, err := load.Test{
 		Target: p.target, Attack: attack(1), AfterAttack: func(context.Context) error { return want },
+		Progress: func(load.Sample) {},
 	}.Run(t.Context())
 	if !errors.Is(err, want) {
 		t.Errorf("got error %v, want %v", err, want)
@@ -273,13 +271,12 @@ func TestStop(t *testing.T) {
 func TestImpossibleAttacks(t *testing.T) {
 	p := startPath(t, accept)
 	for name, change := range map[string]func(*load.Attack){
-		"no end":           func(a *load.Attack) { a.Requests = 0 },
-		"a ramp to none":   func(a *load.Attack) { a.Ramp = time.Second },
-		"only duplicates":  func(a *load.Attack) { a.Duplicates = 1 },
-		"no shapes":        func(a *load.Attack) { a.Shapes = nil },
-		"no weight":        func(a *load.Attack) { a.Shapes[0].Weight = 0 },
-		"no place for ids": func(a *load.Attack) { a.Shapes[0].Body = []byte("{}") },
-		"a negative rate":  func(a *load.Attack) { a.Rate = -1 },
+		"no end":          func(a *load.Attack) { a.Requests = 0 },
+		"a ramp to none":  func(a *load.Attack) { a.Ramp = time.Second },
+		"only duplicates": func(a *load.Attack) { a.Duplicates = 1 },
+		"no shapes":       func(a *load.Attack) { a.Shapes = load.ShapeMix{} },
+		"no weight":       func(a *load.Attack) { a.Shapes = mix("digital=0") },
+		"a negative rate": func(a *load.Attack) { a.Rate = -1 },
 	} {
 		a := attack(1)
 		change(&a)

@@ -3,73 +3,51 @@ package load
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const (
-	// heartbeatInterval is how often the broker tells a subscriber that it is there.
-	heartbeatInterval = 2 * time.Second
-	// resubscribeDelay is the delay before each attempt to subscribe again.
-	resubscribeDelay = 200 * time.Millisecond
-)
+// heartbeatInterval is how often the broker tells a subscriber that it is there.
+const heartbeatInterval = 2 * time.Second
 
-// subscriber watches a stream as a subscriber to links does, with an ordered consumer. It calls fn with the
-// subject of every message.
+// subscriber watches a stream as a subscriber to links does, with an ordered consumer. The consumer survives a
+// restart of the broker.
 type subscriber struct {
-	js     jetstream.JetStream
-	stream string
-	fn     func(subject string)
-
+	fn        func(subject string)
+	consuming jetstream.ConsumeContext
 	// seen is the stream sequence of the last message.
 	seen atomic.Uint64
 	// skipped counts messages that were replaced before they were delivered.
 	skipped atomic.Int64
-
-	stop    context.CancelFunc
-	running sync.WaitGroup
 }
 
-// subscribe subscribes to a stream. fn sees every message that is stored after subscribe returns. ctx bounds
-// the call alone.
+// subscribe calls fn with the subject of every message that is stored after subscribe returns. ctx bounds the
+// call alone.
 func subscribe(ctx context.Context, js jetstream.JetStream, stream string, fn func(string)) (*subscriber, error) {
-	s := &subscriber{js: js, stream: stream, fn: fn}
-	last, err := s.last(ctx)
+	s := &subscriber{fn: fn}
+	err := s.start(ctx, js, stream)
 	if err != nil {
 		return nil, fmt.Errorf("subscribing to %q: %w", stream, err)
 	}
-	s.seen.Store(last)
-	consuming, err := s.consume(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("subscribing to %q: %w", stream, err)
-	}
-	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	s.running.Go(func() { s.keep(ctx, consuming) })
 	return s, nil
 }
 
-// last returns the sequence of the last message in the stream.
-func (s *subscriber) last(ctx context.Context) (uint64, error) {
-	stream, err := s.js.Stream(ctx, s.stream)
+func (s *subscriber) start(ctx context.Context, js jetstream.JetStream, stream string) error {
+	state, err := streamState(ctx, js, stream)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return stream.CachedInfo().State.LastSeq, nil
-}
-
-// consume starts to consume the messages that were not seen yet.
-func (s *subscriber) consume(ctx context.Context) (jetstream.ConsumeContext, error) {
-	consumer, err := s.js.OrderedConsumer(ctx, s.stream, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.seen.Load() + 1,
+	s.seen.Store(state.LastSeq)
+	consumer, err := js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: state.LastSeq + 1,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return consumer.Consume(s.take, jetstream.PullHeartbeat(heartbeatInterval),
-		jetstream.ConsumeErrHandler(func(jetstream.ConsumeContext, error) {})) // keep handles them
+	s.consuming, err = consumer.Consume(s.take, jetstream.PullHeartbeat(heartbeatInterval))
+	return err
 }
 
 func (s *subscriber) take(msg jetstream.Msg) {
@@ -82,39 +60,17 @@ func (s *subscriber) take(msg jetstream.Msg) {
 	s.fn(msg.Subject())
 }
 
-// keep subscribes again whenever the consumer closes, as it does when a broker is killed.
-func (s *subscriber) keep(ctx context.Context, consuming jetstream.ConsumeContext) {
-	for consuming != nil {
-		select {
-		case <-ctx.Done():
-			consuming.Stop()
-			<-consuming.Closed()
-			return
-		case <-consuming.Closed():
-			consuming = s.resubscribe(ctx)
-		}
-	}
-}
-
-// resubscribe tries until it consumes again. It returns nil once ctx has ended.
-func (s *subscriber) resubscribe(ctx context.Context) jetstream.ConsumeContext {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(resubscribeDelay):
-		}
-		attempt, cancel := context.WithTimeout(ctx, queryTimeout)
-		consuming, err := s.consume(attempt)
-		cancel()
-		if err == nil {
-			return consuming
-		}
-	}
-}
-
-// close ends the subscription and waits until fn is no longer called.
+// close ends the subscription and waits until fn is no longer called. It may be called twice.
 func (s *subscriber) close() {
-	s.stop()
-	s.running.Wait()
+	s.consuming.Stop()
+	<-s.consuming.Closed()
+}
+
+// streamState returns the state of a stream.
+func streamState(ctx context.Context, js jetstream.JetStream, stream string) (jetstream.StreamState, error) {
+	found, err := js.Stream(ctx, stream)
+	if err != nil {
+		return jetstream.StreamState{}, err
+	}
+	return found.CachedInfo().State, nil
 }

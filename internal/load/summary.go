@@ -2,47 +2,37 @@ package load
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"time"
+
+	"roomlink/messages"
 )
 
 // lookUpTimeout bounds the look-up of conversations without an outcome.
 const lookUpTimeout = 20 * time.Second
 
-// summarize fills in what the test measured.
-func (r *run) summarize(ctx context.Context, result *Result, used []Usage) {
+// summarize fills in what the test measured. The meter counts no more.
+func (r *run) summarize(ctx context.Context, result *Result, used []Part) {
 	r.lookUp(ctx)
 	m := r.meter
 	depth := r.depth(ctx)
 	m.sample(depth) // the last second, which is not whole
-	m.mu.Lock()
-	result.Requests = m.requests
-	result.Requests.Statuses = maps.Clone(m.requests.Statuses)
+	result.Requests, result.Series = m.requests, m.series
 	result.Answer, result.Links = m.answer.result(), m.links.result()
-	result.Series = slices.Clone(m.series)
-	first := max(m.firstDue, 0)
-	result.AcceptedPerSecond = perSecond(m.accepted.Load(), m.lastAccepted-first)
-	result.LinkedPerSecond = perSecond(m.linked.Load(), m.lastLinks-first)
-	result.Duration = max(m.lastResponse-first, 0).Seconds()
-	m.mu.Unlock()
-
-	for _, usage := range used {
-		part := Part{Name: usage.Name, CPUSeconds: usage.CPU.Seconds(), PeakMemory: usage.PeakMemory}
-		if accepted := m.accepted.Load(); accepted > 0 {
-			part.CPUPerThousand = part.CPUSeconds / float64(accepted) * 1000
+	result.AcceptedPerSecond = perSecond(m.accepted, m.lastAccepted-m.firstDue)
+	result.LinkedPerSecond = perSecond(m.linked, m.lastLinks-m.firstDue)
+	result.Duration = max(m.lastResponse-m.firstDue, 0).Seconds()
+	for i := range used {
+		if m.accepted > 0 {
+			used[i].CPUPerThousand = used[i].CPUSeconds / float64(m.accepted) * 1000
 		}
-		result.Parts = append(result.Parts, part)
 	}
-	if r.Target.Kills != nil {
-		result.Kills = r.Target.Kills()
-	}
+	result.Parts = used
 	result.Reconciliation.Waiting = max(depth, 0)
 	linked := r.countConversations(&result.Reconciliation)
 	r.countRooms(ctx, result, linked)
 }
 
-func perSecond(count int64, d time.Duration) float64 {
+func perSecond(count int, d time.Duration) float64 {
 	if d <= 0 {
 		return 0
 	}
@@ -51,45 +41,39 @@ func perSecond(count int64, d time.Duration) float64 {
 
 // countConversations counts the conversations by their outcome. It returns the number with links, whether they
 // were accepted or not.
-func (r *run) countConversations(c *Reconciliation) (linked int) {
-	r.conversations.each(func(_ int, marks uint32) {
-		c.Sent++
-		if marks&markLinked != 0 {
+func (r *run) countConversations(sum *Reconciliation) (linked int) {
+	sum.Sent, sum.Accepted = r.meter.conversations.count, r.meter.accepted
+	for index := range sum.Sent {
+		c := r.meter.conversations.at(index)
+		if c.linked {
 			linked++
 		}
-		if marks&markDouble != 0 {
-			c.Doubles++
+		if c.double {
+			sum.Doubles++
 		}
 		switch {
-		case marks&markAccepted == 0 && marks&markUnanswered != 0:
-			c.Unanswered++
-			return
-		case marks&markAccepted == 0:
-			c.Refused++
-			return
-		}
-		c.Accepted++
-		switch {
-		case marks&markLinked != 0: // a dead letter may have come before the links
-			c.Linked++
-		case marks&markDead != 0:
-			c.DeadLettered++
+		case !c.accepted && c.unanswered:
+			sum.Unanswered++
+		case !c.accepted:
+			sum.Refused++
+		case c.linked: // a dead letter may have come before the links
+			sum.Linked++
+		case c.dead:
+			sum.DeadLettered++
 		default:
-			c.Missing++
+			sum.Missing++
 		}
-	})
+	}
 	if !r.Target.Shared {
 		// Only links of the same conversation replace links before they are delivered.
-		c.Doubles += int(r.links.skipped.Load())
+		sum.Doubles += int(r.links.skipped.Load())
 	}
 	return linked
 }
 
 // countRooms compares the number of rooms with the number of conversations with links.
 func (r *run) countRooms(ctx context.Context, result *Result, linked int) {
-	if r.Target.OrphansAllowed != nil {
-		result.Reconciliation.OrphansAllowed = r.Target.OrphansAllowed(ctx)
-	}
+	result.Reconciliation.OrphansAllowed = r.Target.OrphansAllowed(ctx)
 	if r.Target.Facade == nil {
 		return
 	}
@@ -118,23 +102,22 @@ func (r *run) countRooms(ctx context.Context, result *Result, linked int) {
 func (r *run) lookUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookUpTimeout)
 	defer cancel()
-	r.lookUpIn(ctx, r.Target.Links, markLinked)
-	r.lookUpIn(ctx, r.Target.DeadLetters, markDead)
+	for index := range r.meter.conversations.count {
+		c := r.meter.conversations.at(index)
+		if c.linked || c.dead || ctx.Err() != nil {
+			continue
+		}
+		stored := messages.Conversation{
+			Account:       r.Target.Callers[index%len(r.Target.Callers)].Account,
+			InteractionID: string(r.meter.conversations.appendID(nil, index)),
+		}
+		c.linked = r.has(ctx, messages.LinksStream, stored.LinksSubject())
+		c.dead = !c.linked && r.has(ctx, messages.DeadLettersStream, stored.DeadLetterSubject())
+	}
 }
 
-func (r *run) lookUpIn(ctx context.Context, outcomes Outcomes, mark uint32) {
-	stream, err := r.Target.JetStream.Stream(ctx, outcomes.Stream)
-	if err != nil {
-		return
-	}
-	r.conversations.each(func(index int, marks uint32) {
-		if marks&(markLinked|markDead) != 0 || ctx.Err() != nil {
-			return
-		}
-		account := r.Target.Callers[index%len(r.Target.Callers)].Account
-		id := string(r.conversations.appendID(nil, index))
-		if _, err := stream.GetLastMsgForSubject(ctx, outcomes.Subject(account, id)); err == nil {
-			r.conversations.at(index).marks.Or(mark)
-		}
-	})
+// has reports whether a stream has a message on a subject.
+func (r *run) has(ctx context.Context, stream, subject string) bool {
+	_, err := messages.GetDirect(ctx, r.Target.JetStream.Conn(), stream, subject)
+	return err == nil
 }

@@ -15,17 +15,17 @@ const (
 	maxCalm = 4 * time.Second
 )
 
-// chaos kills processes at random and starts them again, until the context ends. It
-// spares auvious and an external broker.
-func (p *processes) chaos(ctx context.Context) {
-	seed := p.Seed
+// chaos kills processes at random and starts them again, until the context ends. It spares auvious and an
+// external broker.
+func (s *system) chaos(ctx context.Context) {
+	seed := s.Seed
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	fmt.Fprintf(p.env.Stderr, "chaos: --seed=%d\n", seed)
+	fmt.Fprintf(s.env.Stderr, "chaos: --seed=%d\n", seed)
 	random := rand.New(rand.NewPCG(seed, seed))
 	var victims []*load.Process
-	for _, child := range p.children {
+	for _, child := range s.children {
 		if child.Name != "auvious" {
 			victims = append(victims, child)
 		}
@@ -38,18 +38,18 @@ func (p *processes) chaos(ctx context.Context) {
 			return
 		case <-time.After(calm):
 		}
-		p.kills.Add(1)
+		s.kills++
 		if victim.Name != "webhook" {
-			p.severe.Add(1)
+			s.severeKills++
 		}
 		err := victim.Kill()
 		if err == nil {
 			err = victim.Start(context.WithoutCancel(ctx))
 		}
 		if err != nil {
-			fmt.Fprintf(p.env.Stderr, "chaos: %v\n", err)
+			fmt.Fprintf(s.env.Stderr, "chaos: %v\n", err)
 			return
 		}
-		fmt.Fprintf(p.env.Stderr, "chaos: killed and restarted %s\n", victim.Name)
+		fmt.Fprintf(s.env.Stderr, "chaos: killed and restarted %s\n", victim.Name)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
@@ -22,8 +23,8 @@ const (
 	preloadLifetime = 4 * time.Hour
 )
 
-// preload stores links of other conversations than the test's, and stops the system
-// that stored them, so that the test finds what a start finds.
+// preload stores links of other conversations than the test's, and stops the system that stored them, so that
+// the test finds what a start finds.
 func (r *rig) preload(ctx context.Context) (err error) {
 	inProcess := *r
 	inProcess.Apart = false // a process of its own would not let the test publish links
@@ -33,38 +34,37 @@ func (r *rig) preload(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	prefix := "preload-" + strings.ToLower(rand.Text()[:10]) // the store may have links of an earlier test
+	links := store.New(s.target.JetStream, store.WithGroupCommit())
+	defer links.Close()
 	group, storing := errgroup.WithContext(ctx)
 	group.SetLimit(maxPreloads)
 	for number := range r.Preload {
-		if storing.Err() != nil {
-			break
-		}
-		group.Go(func() error { return s.preload(storing, prefix, number) })
+		event := s.linksEvent(fmt.Sprintf("%s-%09d", prefix, number), number)
+		group.Go(func() error {
+			ctx, cancel := context.WithTimeout(storing, preloadTimeout)
+			defer cancel()
+			_, err := links.PublishLinks(ctx, event, 0)
+			return err
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("storing links before the test: %w", err)
 	}
-	s.store.Close()
 	return ctx.Err()
 }
 
-// preload stores the links of one conversation.
-func (s *system) preload(ctx context.Context, prefix string, number int) error {
-	ctx, cancel := context.WithTimeout(ctx, preloadTimeout)
-	defer cancel()
+// linksEvent returns the links of one conversation.
+func (s *system) linksEvent(id string, number int) messages.Event[messages.Links] {
 	now := messages.At(time.Now())
-	id := fmt.Sprintf("%s-%09d", prefix, number)
-	_, err := s.store.PublishLinks(ctx, messages.NewEvent(now, messages.Links{
+	account := s.target.Callers[number%len(s.target.Callers)].Account
+	return messages.NewEvent(now, messages.Links{
 		Request: messages.Request{
-			Conversation: messages.Conversation{
-				Account: s.target.Callers[number%len(s.target.Callers)].Account, InteractionID: id,
-			},
-			CustomerID: id,
+			Conversation: messages.Conversation{Account: account, InteractionID: id},
+			CustomerID:   id,
 		},
 		Generation: 1,
-		AgentURL:   s.auvious.url + "/agent/" + id,
-		TicketURL:  messages.Secret(s.auvious.url + "/t/" + id),
+		AgentURL:   s.auvious.URL + "/agent/" + id,
+		TicketURL:  messages.Secret(s.auvious.URL + "/t/" + id),
 		CreatedAt:  now, ExpiresAt: messages.At(now.Add(preloadLifetime)),
-	}), 0)
-	return err
+	})
 }

@@ -19,28 +19,22 @@ import (
 
 // Options configure a load test.
 type Options struct {
-	Rate        float64       `default:"0" help:"Requests per second; 0 for as many as the connections carry."`
-	Duration    time.Duration `default:"30s" help:"The time for which requests are sent."`
-	Ramp        time.Duration `default:"0s" help:"The part of the duration in which the rate rises from 0."`
-	Requests    int           `default:"0" help:"Maximum requests; 0 for no limit."`
-	Connections int           `default:"256" help:"Connections to the webhook. Each carries one request at a time."`
-	Shapes      ShapeMix      `default:"automation=8,digital=1,action=1" help:"The shapes of the requests with their weights."`
-	Duplicates  Share         `default:"0%" help:"The share of requests that repeat a recent conversation, such as 2%."`
-	Accounts    int           `default:"1" help:"The number of accounts. The conversations belong to them in turn."`
-	AcceptOnly  bool          `help:"Measure acceptance alone: the worker starts after the last request."`
-	Drain       int           `default:"0" help:"The number of events that wait before the worker starts. The test measures how long they take. It replaces the duration."`
-	Preload     int           `name:"preload-links" default:"0" help:"The number of other conversations' links to store before the test."`
-	Settle      time.Duration `default:"60s" help:"The time to wait, after the requests, for the next links of waiting events."`
+	load.Attack
+
+	Accounts   int           `default:"1" help:"The number of accounts. The conversations belong to them in turn."`
+	AcceptOnly bool          `help:"Measure acceptance alone: the worker starts after the last request."`
+	Drain      int           `default:"0" help:"The number of events that wait before the worker starts. The test measures how long they take. It replaces the duration."`
+	Preload    int           `name:"preload-links" default:"0" help:"The number of other conversations' links to store before the test."`
+	Settle     time.Duration `default:"60s" help:"The time to wait, after the requests, for the next links of waiting events."`
 
 	FacadeLatency simulator.Latency `default:"0s" help:"The latency of the simulated auvious: 50ms, uniform:20ms,80ms or lognormal:50ms,0.5."`
-	FacadeErrors  Share             `default:"0%" help:"The share of its calls that fail, such as 2%."`
+	FacadeErrors  load.Share        `default:"0%" help:"The share of its calls that fail, such as 2%."`
 	FacadeStatus  int               `default:"503" help:"The HTTP status of its failures."`
 	AuviousURL    string            `name:"auvious-url" help:"The URL of another auvious than the simulated one. It makes real rooms. The credentials are those of the settings."`
 	Concurrency   int               `default:"64" help:"Maximum concurrent calls of auvious for an account."`
 
 	Sync     app.SyncInterval `default:"always" help:"When the embedded broker syncs its store to the disk: \"always\" or an interval."`
 	DataDir  string           `type:"path" help:"The directory of the broker's store, on the disk to measure. The default is a temporary directory."`
-	NATSURL  string           `name:"nats-url" help:"The URL of an external broker."`
 	Replicas int              `default:"1" help:"Replicas of each stream on the external broker."`
 	Split    bool             `help:"Run each part as a process of its own."`
 	Apart    bool             `help:"Run \"roomlink serve\" as a process of its own, so that the test measures it alone."`
@@ -50,20 +44,22 @@ type Options struct {
 	LogLevel string `default:"info" enum:"trace,debug,info,warn,error" help:"The lowest level of the parts' logged lines: ${enum}."`
 	LogFile  string `type:"path" help:"The file for the parts' logged lines. By default they go to the null device, so that logging costs what it costs elsewhere."`
 
-	Credentials
+	NATS
+
+	AuviousClientID       string `name:"auvious-client-id" env:"ROOMLINK_AUVIOUS_CLIENT_ID" help:"The client id for --auvious-url."`
+	AuviousApplicationID  string `name:"auvious-application-id" env:"ROOMLINK_AUVIOUS_APPLICATION_ID" help:"The application id for --auvious-url."`
+	AuviousOrganizationID string `name:"auvious-organization-id" env:"ROOMLINK_AUVIOUS_ORGANIZATION_ID" help:"The organization id for --auvious-url."`
 }
 
-// Credentials are for an external broker and a real auvious.
-type Credentials struct {
+// NATS configures an external broker. It has the fields of [app.NATSSettings]. No variable sets the URL, so that
+// ROOMLINK_NATS_URL does not lead a test to somebody's broker.
+type NATS struct {
+	NATSURL   string `name:"nats-url" help:"The URL of an external broker."`
 	NATSCreds string `name:"nats-creds" env:"ROOMLINK_NATS_CREDS" help:"A NATS credentials file for --nats-url."`
 	NATSUser  string `name:"nats-user" env:"ROOMLINK_NATS_USER" help:"The user for --nats-url."`
 	NATSCA    string `name:"nats-ca" env:"ROOMLINK_NATS_CA" help:"The certificate authorities for --nats-url (PEM)."`
 	NATSCert  string `name:"nats-cert" env:"ROOMLINK_NATS_CERT" help:"The client certificate for --nats-url (PEM)."`
 	NATSKey   string `name:"nats-key" env:"ROOMLINK_NATS_KEY" help:"The key of the client certificate (PEM)."`
-
-	AuviousClientID       string `name:"auvious-client-id" env:"ROOMLINK_AUVIOUS_CLIENT_ID" help:"The client id for --auvious-url."`
-	AuviousApplicationID  string `name:"auvious-application-id" env:"ROOMLINK_AUVIOUS_APPLICATION_ID" help:"The application id for --auvious-url."`
-	AuviousOrganizationID string `name:"auvious-organization-id" env:"ROOMLINK_AUVIOUS_ORGANIZATION_ID" help:"The organization id for --auvious-url."`
 }
 
 // maxAccounts bounds the accounts of a test.
@@ -98,18 +94,15 @@ type rig struct {
 	log *os.File
 }
 
-// Run runs a load test. The child processes do not inherit the environment variables
-// that settings names, so that these do not lead a test to somebody's broker. An
-// [app.UsageError] reports options that do not fit together.
+// Run runs a load test with options that [Options.Check] has checked. The child processes do not inherit the
+// environment variables that settings names, so that these do not lead a test to somebody's broker. An
+// [app.UsageError] reports an impossible load.
 func Run(ctx context.Context, env app.Environment, o Options, settings map[string]bool) (load.Result, error) {
-	if err := o.Check(); err != nil {
-		return load.Result{}, err
-	}
-	shapes, err := o.Shapes.samples()
-	if err != nil {
-		return load.Result{}, err
+	if o.NATSURL == "" {
+		o.Replicas = 1 // the test's own broker is alone
 	}
 	r := &rig{Options: o, env: env, settings: settings}
+	var err error
 	if r.dir, err = os.MkdirTemp("", "roomlink-load-"); err != nil {
 		return load.Result{}, fmt.Errorf("making a temporary directory: %w", err)
 	}
@@ -124,28 +117,17 @@ func Run(ctx context.Context, env app.Environment, o Options, settings map[strin
 			return load.Result{}, err
 		}
 	}
-	result, err := r.measure(ctx, r.attack(shapes))
+	result, err := r.measure(ctx)
 	if errors.Is(err, load.ErrAttack) {
 		return result, app.UsageError{Err: err}
 	}
 	return result, err
 }
 
-// attack returns the requests of the test.
-func (r *rig) attack(shapes []load.Shape) load.Attack {
-	attack := load.Attack{
-		Rate: r.Rate, Ramp: r.Ramp, Duration: r.Duration, Requests: r.Requests,
-		Connections: r.Connections, Duplicates: float64(r.Duplicates), Shapes: shapes,
-	}
-	if r.Drain > 0 {
-		attack.Rate, attack.Ramp, attack.Duration, attack.Requests = 0, 0, 0, r.Drain
-	}
-	return attack
-}
-
 // measure starts the system, runs the test and stops the system.
-func (r *rig) measure(ctx context.Context, attack load.Attack) (result load.Result, err error) {
-	s, err := r.start(ctx, r.workerLater())
+func (r *rig) measure(ctx context.Context) (result load.Result, err error) {
+	workerLater := r.AcceptOnly || r.Drain > 0
+	s, err := r.start(ctx, workerLater)
 	if err != nil {
 		return load.Result{}, err
 	}
@@ -153,37 +135,22 @@ func (r *rig) measure(ctx context.Context, attack load.Attack) (result load.Resu
 	progress, done := load.NewProgress(r.env.Stderr)
 	defer done()
 	test := load.Test{
-		Target: s.target, Attack: attack, IdleTimeout: r.Settle, OnlyAttack: r.AcceptOnly, Progress: progress,
-		Meanwhile: s.meanwhile,
+		Target: s.target, Attack: r.Attack, IdleTimeout: r.Settle, OnlyAttack: r.AcceptOnly, Progress: progress,
 	}
-	if r.workerLater() {
+	if r.Drain > 0 {
+		test.Attack.Rate, test.Attack.Ramp, test.Attack.Duration, test.Attack.Requests = 0, 0, 0, r.Drain
+	}
+	if r.Chaos {
+		test.Meanwhile = s.chaos
+	}
+	if workerLater {
 		test.AfterAttack = s.startWorker
 	}
 	load.ResetPeakMemory()
-	return test.Run(ctx)
+	result, err = test.Run(ctx)
+	result.Kills = s.kills
+	return result, err
 }
-
-// workerLater reports whether the worker starts after the requests.
-func (r *rig) workerLater() bool { return r.AcceptOnly || r.Drain > 0 }
 
 // brokerDir returns the directory of the broker's store.
 func (r *rig) brokerDir() string { return filepath.Join(cmp.Or(r.DataDir, r.dir), "broker") }
-
-// nats returns the settings of the external broker.
-func (r *rig) nats() app.NATSSettings {
-	if r.NATSURL == "" {
-		return app.NATSSettings{}
-	}
-	return app.NATSSettings{
-		NATSURL: r.NATSURL, NATSCreds: r.NATSCreds, NATSUser: r.NATSUser,
-		NATSCA: r.NATSCA, NATSCert: r.NATSCert, NATSKey: r.NATSKey,
-	}
-}
-
-// replicas returns the replicas of each stream; 1 on the test's own broker.
-func (r *rig) replicas() int {
-	if r.NATSURL == "" {
-		return 1
-	}
-	return r.Replicas
-}

@@ -1,11 +1,11 @@
-package rig
+package load
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
-	"roomlink/internal/load"
 	"roomlink/internal/talkdesk"
 )
 
@@ -29,12 +29,11 @@ func (s *Share) UnmarshalText(text []byte) error {
 // String returns the share in percent.
 func (s Share) String() string { return strconv.FormatFloat(float64(s)*100, 'g', -1, 64) + "%" }
 
-// ShapeMix is the shapes of requests with their weights.
-type ShapeMix []weightedShape
-
-type weightedShape struct {
-	shape  talkdesk.Shape
-	weight int
+// ShapeMix is a mix of shapes with weights. Its text is a list such as automation=8,digital=1,action=1.
+type ShapeMix struct {
+	text string
+	// turns repeats each shape as often as its weight.
+	turns []talkdesk.Shape
 }
 
 // maxWeight bounds the weight of a shape.
@@ -42,41 +41,21 @@ const maxWeight = 1000
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (m *ShapeMix) UnmarshalText(text []byte) error {
-	var mix ShapeMix
-	for entry := range strings.SplitSeq(string(text), ",") {
+	*m = ShapeMix{text: string(text)}
+	for entry := range strings.SplitSeq(m.text, ",") {
 		name, number, hasWeight := strings.Cut(strings.TrimSpace(entry), "=")
-		shape, weight := talkdesk.Shape(name), 1
-		var err error
-		if hasWeight {
-			weight, err = strconv.Atoi(number)
+		if !hasWeight {
+			number = "1"
 		}
+		shape := talkdesk.Shape(name)
+		weight, err := strconv.Atoi(number)
 		if !shape.Known() || err != nil || weight < 0 || weight > maxWeight {
 			return fmt.Errorf("%q is not a mix such as automation=8,digital=1,action=1", text)
 		}
-		mix = append(mix, weightedShape{shape, weight})
+		m.turns = append(m.turns, slices.Repeat([]talkdesk.Shape{shape}, weight)...)
 	}
-	*m = mix
 	return nil
 }
 
 // String returns the text of the mix.
-func (m ShapeMix) String() string {
-	entries := make([]string, 0, len(m))
-	for _, entry := range m {
-		entries = append(entries, fmt.Sprintf("%s=%d", entry.shape, entry.weight))
-	}
-	return strings.Join(entries, ",")
-}
-
-// samples returns the samples of the mix, with a placeholder for the id.
-func (m ShapeMix) samples() ([]load.Shape, error) {
-	var shapes []load.Shape
-	for _, entry := range m {
-		body, err := entry.shape.Sample(load.IDPlaceholder)
-		if err != nil {
-			return nil, err
-		}
-		shapes = append(shapes, load.Shape{Weight: entry.weight, Body: body})
-	}
-	return shapes, nil
-}
+func (m ShapeMix) String() string { return m.text }
