@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/time/rate"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/store"
 )
 
@@ -39,6 +40,10 @@ type account struct {
 	deliveries *deliveries
 	metrics    accountMetrics
 	log        zerolog.Logger
+
+	// expectedHosts are the hosts that links are expected on, and hosts are the others.
+	expectedHosts accounts.LinkHosts
+	hosts         linkHosts
 
 	// slots contains a token for each further event that may be held. calls contains one for each job that calls
 	// auvious or stores its links.
@@ -72,6 +77,8 @@ func newAccount(config Account, w *Worker) *account {
 		calls:      make(chan struct{}, rooms.Concurrency),
 		limiter:    rate.NewLimiter(limit, max(1, int(rooms.Rate/burstDivisor))),
 		quiet:      make(chan struct{}),
+
+		expectedHosts: config.Auvious.ExpectedHosts(),
 	}
 	a.stop = a.close // until it runs
 	a.breaker = newBreaker(a.log)

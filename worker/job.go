@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/backoff"
 	"roomlink/internal/store"
 	"roomlink/messages"
@@ -111,6 +112,7 @@ func (a *account) makeLinks(ctx context.Context, j *job, stored *messages.Stored
 	if err != nil {
 		return err
 	}
+	a.countHosts(request, room)
 	links := messages.NewEvent(messages.At(time.Now()), newLinks(j, request, room))
 	links.TraceParent = j.event.TraceParent
 	after := uint64(0)
@@ -151,8 +153,18 @@ func (a *account) request(j *job) auvious.RoomRequest {
 		InteractionID:           started.InteractionID,
 		OrganizationID:          cmp.Or(started.OrganizationID, a.Auvious.OrganizationID),
 		TicketExpirationSeconds: &expiration,
-		URLBase:                 cmp.Or(started.URLBase, a.Auvious.URLBase, a.Auvious.URL),
+		URLBase:                 urlBase(cmp.Or(started.URLBase, a.Auvious.URLBase, a.Auvious.URL)),
 	}
+}
+
+// urlBase returns the beginning of links with its scheme and its host in Punycode. It leaves an unusable one, which an
+// older event may have, for auvious to judge.
+func urlBase(text string) string {
+	base, err := accounts.ParseURLBase(text)
+	if err != nil {
+		return text
+	}
+	return base.String()
 }
 
 // newLinks returns the links of a room.

@@ -17,6 +17,8 @@ type metrics struct {
 	inFlight    *prometheus.GaugeVec
 	orphans     *prometheus.CounterVec
 	deadLetters *prometheus.CounterVec
+
+	unexpectedHosts *prometheus.CounterVec
 }
 
 // accountMetrics are the metrics of one account.
@@ -28,6 +30,8 @@ type accountMetrics struct {
 	inFlight    prometheus.Gauge
 	orphans     *prometheus.CounterVec
 	deadLetters *prometheus.CounterVec
+
+	unexpectedHosts *prometheus.CounterVec
 }
 
 // latencyBuckets are in seconds. They are dense around the usual time of a call.
@@ -58,6 +62,8 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			"Rooms that may exist without stored links, by cause: unknown_outcome, redelivery, raced, not_stored.", "cause"),
 		deadLetters: counter("roomlink_dead_letters_total",
 			"Events that became dead letters, by reason.", "reason"),
+		unexpectedHosts: counter("roomlink_unexpected_link_hosts_total",
+			"Rooms with an unexpected host, by place: url_base, links. ROOMLINK_LINK_HOSTS refuses such links.", "place"),
 	}
 }
 
@@ -83,5 +89,7 @@ func (m *metrics) of(account string) accountMetrics {
 		inFlight:    m.inFlight.With(label),
 		orphans:     m.orphans.MustCurryWith(label),
 		deadLetters: m.deadLetters.MustCurryWith(label),
+
+		unexpectedHosts: m.unexpectedHosts.MustCurryWith(label),
 	}
 }

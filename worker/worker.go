@@ -133,7 +133,8 @@ func same(a, b Account) bool {
 			return false
 		}
 	}
-	return a.Name == b.Name && a.Facade == b.Facade && reflect.DeepEqual(a.Auvious, b.Auvious)
+	return a.Name == b.Name && a.Facade == b.Facade && reflect.DeepEqual(a.Auvious, b.Auvious) &&
+		reflect.DeepEqual(a.Links, b.Links)
 }
 
 // launch starts an account if the worker runs.

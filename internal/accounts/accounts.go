@@ -22,7 +22,8 @@ import (
 type Account struct {
 	Name     string   `yaml:"name"`
 	Talkdesk Talkdesk `yaml:"talkdesk"`
-	Auvious  Auvious  `yaml:"auvious"`
+	Links    `yaml:",inline"`
+	Auvious  Auvious `yaml:"auvious"`
 }
 
 // Talkdesk configures the calls that Talkdesk makes.
@@ -69,7 +70,8 @@ const maxConcurrency = 4096
 // String returns the name alone, to keep credentials out of logs.
 func (a Account) String() string { return fmt.Sprintf("account %q", a.Name) }
 
-// Check returns an error for a name that breaks the contract or a negative rate.
+// Check returns an error for a name that breaks the contract, a negative rate, or a link host
+// that is none.
 func (a Account) Check() error {
 	if err := messages.ValidateAccount(a.Name); err != nil {
 		return err
@@ -77,7 +79,7 @@ func (a Account) Check() error {
 	if a.Talkdesk.Rate < 0 {
 		return errors.New("the rate must not be negative")
 	}
-	return nil
+	return a.LinkHosts.Check()
 }
 
 // CheckRooms returns an error for a value with which no room can be made.
@@ -91,6 +93,9 @@ func (r Rooms) CheckRooms() error {
 		return errors.New("the retries after an unknown outcome must not be negative")
 	case r.TicketExpiration < time.Second || r.Timeout <= 0 || r.GiveUpAfter <= 0:
 		return errors.New("ticket expiration, time-out and give-up time must be greater than 0")
+	}
+	if _, err := ParseURLBase(r.URLBase); r.URLBase != "" && err != nil {
+		return fmt.Errorf("ROOMLINK_AUVIOUS_URL_BASE (urlBase) %w", err)
 	}
 	return nil
 }
@@ -106,13 +111,14 @@ func Default(name string) Account {
 var defaults = sync.OnceValue(func() Account {
 	var settings struct {
 		Talkdesk
+		Links
 		Application
 		Rooms
 	}
 	if err := ParseSettings(&settings); err != nil {
 		panic(err) // a tag is wrong
 	}
-	return Account{Talkdesk: settings.Talkdesk, Auvious: Auvious{settings.Application, settings.Rooms}}
+	return Account{Talkdesk: settings.Talkdesk, Links: settings.Links, Auvious: Auvious{settings.Application, settings.Rooms}}
 })
 
 // ParseSettings fills settings from arguments and defaults. It ignores the environment.

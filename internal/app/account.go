@@ -56,7 +56,7 @@ func (r *accountReader) read() (all []accounts.Account, err error) {
 func (r *accountReader) base() accounts.Account {
 	s := r.settings
 	base := accounts.Account{
-		Name: s.Account, Talkdesk: s.Talkdesk, Auvious: accounts.Auvious{Application: s.Application},
+		Name: s.Account, Talkdesk: s.Talkdesk, Links: s.Links, Auvious: accounts.Auvious{Application: s.Application},
 	}
 	if r.rooms != nil {
 		base.Auvious.Rooms = *r.rooms
@@ -128,24 +128,29 @@ func (r *accountReader) check(a accounts.Account) error {
 	if err := a.Auvious.CheckRooms(); err != nil {
 		return err
 	}
-	client, err := auvious.New(a.Auvious.Rooms)
+	client, err := newFacade(a)
 	if err == nil {
 		client.Close()
 	}
 	return err
 }
 
+// newFacade returns a client for the rooms of an account.
+func newFacade(a accounts.Account) (*auvious.Client, error) {
+	return auvious.New(a.Auvious.Rooms, auvious.WithLinkHosts(a.LinkHosts))
+}
+
 // facades keeps the facade clients of the accounts.
 type facades map[string]worker.Account
 
 // workerAccounts returns the accounts with their facades. It keeps the client of an
-// account whose rooms have not changed. The worker closes the others.
+// account whose rooms and links have not changed. The worker closes the others.
 func (f facades) workerAccounts(all []accounts.Account) ([]worker.Account, error) {
 	next := make([]worker.Account, 0, len(all))
 	for _, a := range all {
 		known, ok := f[a.Name]
-		if !ok || !reflect.DeepEqual(known.Auvious, a.Auvious) {
-			client, err := auvious.New(a.Auvious.Rooms)
+		if !ok || !reflect.DeepEqual(known.Auvious, a.Auvious) || !reflect.DeepEqual(known.Links, a.Links) {
+			client, err := newFacade(a)
 			if err != nil {
 				return nil, err
 			}

@@ -29,6 +29,7 @@ type AccountSettings struct {
 	accounts.Talkdesk
 	TalkdeskBasicUser string `env:"ROOMLINK_TALKDESK_BASIC_USER" group:"account" help:"The user that Talkdesk sends by HTTP Basic."`
 	TalkdeskClientID  string `env:"ROOMLINK_TALKDESK_CLIENT_ID" group:"account" help:"The client id with which Talkdesk fetches an access token from roomlink."`
+	accounts.Links
 	accounts.Application
 }
 

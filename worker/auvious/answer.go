@@ -80,7 +80,7 @@ func (c *Client) readRoom(answer []byte) (Room, error) {
 		if field.url == fields.RecordingURL && *field.url == "" {
 			continue // there is no recording
 		}
-		if err := checkURL(*field.url, c.allowHTTP); err != nil {
+		if err := c.checkLink(*field.url); err != nil {
 			return Room{}, fmt.Errorf("%s %w", field.name, err)
 		}
 	}
@@ -89,6 +89,27 @@ func (c *Client) readRoom(answer []byte) (Room, error) {
 		RecordingURL: *fields.RecordingURL,
 		TicketURL:    messages.Secret(*fields.TicketURL),
 	}, nil
+}
+
+// checkLink returns an error unless a link is usable and on one of the link hosts. It names the host, and never quotes
+// the link.
+func (c *Client) checkLink(text string) error {
+	if err := checkURL(text, c.allowHTTP); err != nil || len(c.linkHosts) == 0 {
+		return err
+	}
+	if host := Host(text); !c.linkHosts.Has(host) {
+		return fmt.Errorf("is on the host %.100q, which is not one of the link hosts (see ROOMLINK_LINK_HOSTS)", host)
+	}
+	return nil
+}
+
+// Host returns the host of a link in lower case and without its port; "" if it has none.
+func Host(link string) string {
+	parsed, err := url.Parse(link)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(parsed.Hostname())
 }
 
 // checkURL returns an error unless text is an absolute https URL, or an http URL of loopback or of a host in

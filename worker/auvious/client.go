@@ -43,6 +43,7 @@ type Client struct {
 	roomURL   string
 	timeout   time.Duration
 	allowHTTP []string
+	linkHosts accounts.LinkHosts
 	http      *http.Client
 	tokens    *tokens
 }
@@ -50,7 +51,7 @@ type Client struct {
 // New returns a client for the rooms of an account. It uses the fields URL, ClientID, ClientSecret, Timeout,
 // Concurrency and AllowHTTPHosts. It returns an error if the URL is not absolute, or if it is http and its host may
 // not be.
-func New(config accounts.Rooms) (*Client, error) {
+func New(config accounts.Rooms, options ...Option) (*Client, error) {
 	if err := checkURL(config.URL, config.AllowHTTPHosts); err != nil {
 		return nil, fmt.Errorf("auvious' URL %w", err) // not quoted: it may contain a password
 	}
@@ -76,13 +77,25 @@ func New(config accounts.Rooms) (*Client, error) {
 		TokenURL:     base + tokenPath,
 		AuthStyle:    oauth2.AuthStyleInParams,
 	}
-	return &Client{
+	made := &Client{
 		roomURL:   base + roomPath,
 		timeout:   config.Timeout,
 		allowHTTP: config.AllowHTTPHosts,
 		http:      client,
 		tokens:    newTokens(credentials, client, config.Timeout),
-	}, nil
+	}
+	for _, set := range options {
+		set(made)
+	}
+	return made, nil
+}
+
+// Option is an option of [New].
+type Option func(*Client)
+
+// WithLinkHosts makes a link on another host a bad answer, if there are any hosts.
+func WithLinkHosts(hosts accounts.LinkHosts) Option {
+	return func(c *Client) { c.linkHosts = hosts }
 }
 
 // Close ends a running fetch of a token and closes idle connections.
