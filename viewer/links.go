@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roomlink/internal/access"
+	"roomlink/internal/interaction"
 	"roomlink/internal/store"
 	"roomlink/internal/web"
 	"roomlink/messages"
@@ -80,7 +81,7 @@ func (v *Viewer) conversation(r *http.Request, now time.Time) (messages.Conversa
 	if err != nil {
 		return messages.Conversation{}, identity, err
 	}
-	if err := messages.ValidateInteractionID(id); err != nil {
+	if id, err = interaction.ID(id); err != nil {
 		return messages.Conversation{}, identity, web.BadRequest("bad_interaction_id", "%v", err)
 	}
 	return messages.Conversation{Account: identity.Account, InteractionID: id}, identity, nil

@@ -76,11 +76,11 @@ func decodeAction(body []byte, fields fields, account accounts.Account) (talkdes
 		if *text.target, err = fields.text(text.name, false); err != nil {
 			return event, err
 		}
-		if length := len(*text.target); length > maxText {
+		if length := len(*text.target); length > maxText && text.target != &event.interactionID && text.target != &event.customerID {
 			return event, web.BadRequest("too_long", "the field %s has %d bytes: the maximum is %d", text.name, length, maxText)
 		}
 	}
-	if options.URLBase, err = withScheme(options.URLBase); err != nil {
+	if options.URLBase, err = readURLBase(options.URLBase, account); err != nil {
 		return event, web.BadRequest("bad_url_base", "urlBase %v", err)
 	}
 	if options.TicketExpirationSeconds, err = expiration(fields["ticketExpirationSeconds"]); err != nil {
@@ -92,18 +92,19 @@ func decodeAction(body []byte, fields fields, account accounts.Account) (talkdes
 	return event, nil
 }
 
-// withScheme checks a URL, and adds https to a bare host: auvious' example has one.
-func withScheme(urlBase string) (string, error) {
-	if urlBase == "" {
+// readURLBase returns an account's beginning of links with its scheme.
+func readURLBase(text string, account accounts.Account) (string, error) {
+	if text == "" {
 		return "", nil
 	}
-	if !strings.Contains(urlBase, "://") {
-		urlBase = "https://" + urlBase
+	base, err := accounts.ParseURLBase(text)
+	switch {
+	case err != nil:
+		return "", err
+	case len(account.LinkHosts) > 0 && !account.LinkHosts.Has(base.Hostname()):
+		return "", errors.New("is on none of the hosts that this account's links may be on: leave it out, or ask the operator of roomlink")
 	}
-	if _, err := web.ParseHTTPURL(urlBase); err != nil {
-		return "", errors.New("is neither a host nor an absolute http or https URL")
-	}
-	return urlBase, nil
+	return base.String(), nil
 }
 
 // expiration reads an integer of JSON Schema: 3600, 3600.0 and 3.6e3 are the same.

@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"roomlink/internal/accounts"
+	"roomlink/internal/interaction"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -88,22 +89,27 @@ func decodeActionBody(body []byte, account accounts.Account) (talkdeskEvent, err
 	return event, err
 }
 
-// checkIDs checks the ids of a start. It drops a customer's id that is an unresolved
-// template: the customer of an event is optional.
-func (e *talkdeskEvent) checkIDs() error {
-	if strings.Contains(e.customerID, "{{") {
-		e.customerID = ""
-	}
-	if e.customerID != "" {
-		if err := messages.ValidateInteractionID(e.customerID); err != nil {
-			reason := strings.ReplaceAll(err.Error(), "interaction id", "customer's id")
-			return web.BadRequest("bad_customer_id", "%s", reason)
-		}
-	}
-	if err := messages.ValidateInteractionID(e.interactionID); err != nil {
+// checkIDs checks the ids of a start. It drops a customer's id that is none: the customer of
+// an event is optional.
+func (e *talkdeskEvent) checkIDs() (err error) {
+	e.customerID = interaction.Contact(e.customerID)
+	if e.interactionID, err = interaction.ID(e.interactionID); err != nil {
 		return web.BadRequest("bad_interaction_id", "%v", err)
 	}
 	return nil
+}
+
+// checkName refuses a name that is a placeholder: the event may be a start. The error of a bad
+// interaction id comes first.
+func (e *talkdeskEvent) checkName(name string) error {
+	if e.start || !interaction.Unfilled(name) {
+		return nil
+	}
+	if err := e.checkIDs(); err != nil {
+		return err
+	}
+	return web.BadRequest("bad_event_name", "the name of the event %q is a placeholder: "+
+		"replace it by the variable with the event's name, or by the text inbound_call_starts", clip(name))
 }
 
 // decodeAutomation decodes the body of an Automation, a flat object of strings (Talkdesk,
@@ -118,8 +124,10 @@ func decodeAutomation(fields fields, account accounts.Account) (talkdeskEvent, e
 	if event.interactionID, err = fields.text("interaction_id", event.start); err != nil {
 		return event, err
 	}
-	event.customerID, err = fields.text("contact_id", false)
-	return event, err
+	if event.customerID, err = fields.text("contact_id", false); err != nil {
+		return event, err
+	}
+	return event, event.checkName(name)
 }
 
 // decodeDigitalConnect decodes an event of Digital Connect.
@@ -140,14 +148,14 @@ func decodeDigitalConnect(fields fields, account accounts.Account) (talkdeskEven
 	if at.UnmarshalJSON(fields["timestamp"]) == nil { // another form is no reason to refuse a start
 		event.startedAt = at.Time
 	}
-	return event, nil
+	return event, event.checkName(name)
 }
 
 // starts reports whether an event of this name is a start. Talkdesk documents names in
 // lower case and sends some in upper case.
 func starts(a accounts.Account, name string) bool {
 	if len(a.Talkdesk.StartEvents) == 0 {
-		return strings.Contains(strings.ToLower(name), "start")
+		return strings.Contains(strings.ToLower(name), "start") && !interaction.Unfilled(name)
 	}
 	return slices.ContainsFunc(a.Talkdesk.StartEvents, func(start string) bool { return strings.EqualFold(start, name) })
 }

@@ -168,10 +168,6 @@ var hostileBodies = []hostile{
 	{name: "id of 300 characters", body: automation(strings.Repeat("x", 300)), status: 400, code: "bad_interaction_id"},
 	{name: "id of 129 characters and 258 bytes", body: automation(strings.Repeat("é", 129)), status: 400, code: "bad_interaction_id"},
 	{name: "contact is a number", body: `{"event":"starts","interaction_id":"a","contact_id":7}`, status: 400, code: "wrong_type"},
-	{
-		name: "contact of 300 characters", body: `{"event":"starts","interaction_id":"a","contact_id":"` + strings.Repeat("x", 300) + `"}`,
-		status: 400, code: "bad_customer_id",
-	},
 
 	{name: "a room with an unknown field", body: room("password", `"x"`), status: 400, code: "schema"},
 	{name: "a room with many unknown fields", body: room("x1", "1", "x2", "2", strings.Repeat("<", 60_000), "3"), status: 400, code: "schema"},
@@ -188,7 +184,6 @@ var hostileBodies = []hostile{
 	{name: "a room with the largest expiration", body: room("ticketExpirationSeconds", "1e999999999"), status: 400, code: "schema"},
 	{name: "a room with an empty id", body: room("interactionId", `""`), status: 400, code: "bad_interaction_id"},
 	{name: "a room with a template", body: room("interactionId", `"{{interaction_id}}"`), status: 400, code: "bad_interaction_id"},
-	{name: "a room with a long customer", body: room("customerId", `"`+strings.Repeat("x", 300)+`"`), status: 400, code: "bad_customer_id"},
 	{name: "a room at ftp", body: room("urlBase", `"ftp://auvious.video"`), status: 400, code: "bad_url_base"},
 	{name: "a room at javascript", body: room("urlBase", `"javascript:alert(1)"`), status: 400, code: "bad_url_base"},
 	{name: "a room at a user", body: room("urlBase", `"https://user:password@auvious.video"`), status: 400, code: "bad_url_base"},
@@ -314,8 +309,8 @@ func (s *site) wantWell(t *testing.T) {
 func TestOddInteractionIDs(t *testing.T) {
 	s := newSite(t, setup{})
 	odd := []string{
-		"a.b", "*", ">", "roomlink.conversations.>", "a b", " a", "$JS.API.STREAM.DELETE.X", "..", "../../etc/passwd", "a/b", `a\b`,
-		"a%2Fb", "<script>alert(1)</script>", `"'`, "{{", "}}", "日本語", "👩‍🚀", "é", "e\u0301", "null", "0", "-1", "1e5",
+		"a.b", "*", "*.>", "roomlink.conversations.>", "a b", "$JS.API.STREAM.DELETE.X", "..", "../../etc/passwd", "a/b", `a\b`,
+		"a%2Fb", "<script>alert(1)</script>", `"'`, "a{b", "a}b", "日本語", "👩‍🚀", "é", "e\u0301", "annull-12", "0", "-1", "1e5",
 		strings.Repeat("x", 65), strings.Repeat("x", 256), strings.Repeat("é", 128), "~token", "a\u2028b", "\u202Eabc",
 	}
 	for _, id := range odd {
