@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -52,16 +53,36 @@ func (q letterQuery) find(ctx context.Context, s *store.Store) ([]storedLetter, 
 		switch {
 		case q.Reason != "" && letter.Data.Reason != q.Reason:
 		case q.OlderThan > 0 && now.Sub(letter.StoredAt) < q.OlderThan:
-		case len(q.Interaction) > 0 && !slices.Contains(q.Interaction, letter.Data.InteractionID):
 		default:
 			found = append(found, letter)
 		}
 		return nil
 	})
-	if err == nil && len(q.Interaction) > 0 && len(found) == 0 {
-		err = errors.New("there is no such dead letter")
+	if err != nil || len(q.Interaction) == 0 {
+		return found, err
 	}
-	return found, err
+	if found = withIDs(found, q.Interaction); len(found) == 0 {
+		return nil, errors.New("there is no such dead letter")
+	}
+	return found, nil
+}
+
+// withIDs returns the dead letters with one of the ids. An id with white space around it
+// selects those without only if no dead letter has it as it is. Any id may be stored.
+func withIDs(letters []storedLetter, ids []string) []storedLetter {
+	has := func(id string) bool {
+		return slices.ContainsFunc(letters, func(letter storedLetter) bool { return letter.Data.InteractionID == id })
+	}
+	var wanted []string
+	for _, id := range ids {
+		if !has(id) {
+			id = strings.TrimSpace(id)
+		}
+		wanted = append(wanted, id)
+	}
+	return slices.DeleteFunc(letters, func(letter storedLetter) bool {
+		return !slices.Contains(wanted, letter.Data.InteractionID)
+	})
 }
 
 // print prints the selected dead letters as JSON, or in a form for people.

@@ -11,6 +11,7 @@ import (
 
 	"roomlink/internal/access"
 	"roomlink/internal/app"
+	"roomlink/internal/interaction"
 	"roomlink/internal/store"
 	"roomlink/messages"
 )
@@ -31,15 +32,42 @@ type linksQuery struct {
 	Interaction string `arg:"" help:"The interaction id."`
 }
 
-func (q linksQuery) conversation() messages.Conversation {
+func (q *linksQuery) conversation() messages.Conversation {
 	return messages.Conversation{Account: q.Account, InteractionID: q.Interaction}
+}
+
+// connect connects as the operator and checks the interaction id. An id with which something
+// is stored is good as it is.
+func (q *linksQuery) connect(ctx context.Context, env app.Environment) (*store.Store, func(), error) {
+	id, refused := interaction.ID(q.Interaction)
+	s, disconnect, err := q.Connect(ctx, env)
+	switch {
+	case err != nil && refused == nil:
+		return nil, nil, err
+	case err == nil && (id == q.Interaction || q.isStored(ctx, s)):
+		return s, disconnect, nil
+	case refused == nil:
+		q.Interaction = id
+		return s, disconnect, nil
+	case err == nil:
+		disconnect()
+	}
+	return nil, nil, app.UsageError{Err: refused}
+}
+
+// isStored reports whether anything is stored for the conversation.
+func (q *linksQuery) isStored(ctx context.Context, s *store.Store) bool {
+	ctx, cancel := context.WithTimeout(ctx, app.DialTimeout)
+	defer cancel()
+	state, err := s.State(ctx, q.conversation(), time.Now())
+	return err == nil && state.Status != store.StatusUnknown
 }
 
 type linksGetCommand struct{ linksQuery }
 
 // Run implements the command.
 func (c *linksGetCommand) Run(ctx context.Context, env app.Environment) error {
-	s, disconnect, err := c.Connect(ctx, env)
+	s, disconnect, err := c.connect(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -67,7 +95,7 @@ type linksRenewCommand struct {
 
 // Run implements the command.
 func (c *linksRenewCommand) Run(ctx context.Context, env app.Environment) error {
-	s, disconnect, err := c.Connect(ctx, env)
+	s, disconnect, err := c.connect(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -122,7 +150,7 @@ type stateLine struct {
 }
 
 // print prints a state, and the pages of the conversation if they are known.
-func (q linksQuery) print(env app.Environment, state store.State) error {
+func (q *linksQuery) print(env app.Environment, state store.State) error {
 	pages, err := q.Pages(env, q.PageSettings, q.conversation())
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"roomlink/internal/app"
+	"roomlink/internal/interaction"
 	"roomlink/internal/talkdesk"
 )
 
@@ -49,10 +50,28 @@ func (c *sendCommand) Run(ctx context.Context, env app.Environment) error {
 }
 
 func (c *sendCommand) body(env app.Environment) ([]byte, error) {
-	switch c.File {
-	case "":
-		return c.Shape.Sample(cmp.Or(c.ID, strings.ToLower(rand.Text())))
-	case "-":
+	if c.File == "" {
+		id, err := interaction.ID(cmp.Or(c.ID, strings.ToLower(rand.Text())))
+		if err != nil {
+			return nil, app.UsageError{Err: err}
+		}
+		return c.Shape.Sample(id)
+	}
+	body, err := c.read(env)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range talkdesk.InteractionIDs(body) {
+		if _, err := interaction.ID(id); err != nil {
+			return nil, app.Usagef("%s: %w", c.File, err)
+		}
+	}
+	return body, nil
+}
+
+// read reads the file.
+func (c *sendCommand) read(env app.Environment) ([]byte, error) {
+	if c.File == "-" {
 		return io.ReadAll(io.LimitReader(env.Stdin, talkdesk.MaxBody))
 	}
 	return os.ReadFile(c.File)

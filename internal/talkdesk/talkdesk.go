@@ -56,6 +56,21 @@ func (s Shape) Sample(id string) ([]byte, error) {
 	return json.Marshal(fields)
 }
 
+// InteractionIDs returns the interaction ids in a body, whatever its shape. A body that is no
+// JSON object has none.
+func InteractionIDs(body []byte) (ids []string) {
+	var fields map[string]any
+	if json.Unmarshal(body, &fields) != nil {
+		return nil
+	}
+	for _, key := range idKeys {
+		if id, _ := fields[key].(string); id != "" {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 const (
 	// callTimeout bounds a call.
 	callTimeout = 10 * time.Second
