@@ -46,7 +46,9 @@ type Config struct {
 	Accounts      []accounts.Account
 	// ActionTimeout bounds the wait of an action for its links.
 	ActionTimeout time.Duration
-	Logger        zerolog.Logger
+	// AnyApplication lets an action name any application of auvious.
+	AnyApplication bool
+	Logger         zerolog.Logger
 	// Registerer registers the metrics.
 	Registerer prometheus.Registerer
 }
@@ -82,6 +84,9 @@ func (h *Webhook) SetAccounts(all []accounts.Account) {
 	before := h.accounts.Load()
 	callers := make(map[string]*caller, len(all))
 	for _, account := range all {
+		if h.config.AnyApplication {
+			account.Auvious.ApplicationID = ""
+		}
 		limit := rate.Inf
 		if account.Talkdesk.Rate > 0 {
 			limit = rate.Limit(account.Talkdesk.Rate)

@@ -101,6 +101,7 @@ func (d *demo) start(ctx context.Context, auviousURL, logLevel string) error {
 	if err != nil {
 		return err
 	}
+	settings.AnyApplication = true // auvious' own example has a placeholder
 	secrets := map[string]string{
 		app.AuviousSecret: simulator.DefaultClientSecret,
 		app.TalkdeskKey:   d.key.Reveal(),

@@ -28,6 +28,8 @@ type ServeSettings struct {
 
 	// WithoutWorker leaves the worker out. [App.AddWorker] adds it.
 	WithoutWorker bool `kong:"-"`
+	// AnyApplication is that of [webhook.Config].
+	AnyApplication bool `kong:"-"`
 }
 
 // Serve starts webhook, worker and viewer in one process, with the embedded broker
@@ -58,7 +60,9 @@ func Serve(ctx context.Context, env Environment, s ServeSettings) (*App, error) 
 			}
 		}
 		feed := a.addFeed()
-		a.servePublic(public, a.webhook(public, feed, s.ActionTimeout), a.viewer(public, feed, s.FrameSettings))
+		a.servePublic(public, a.webhook(public, webhook.Config{
+			Feed: feed, ActionTimeout: s.ActionTimeout, AnyApplication: s.AnyApplication,
+		}), a.viewer(public, feed, s.FrameSettings))
 		return a.serveOperations(s.OperationsSettings)
 	})
 }
@@ -76,7 +80,7 @@ type WebhookSettings struct {
 // Webhook starts the webhook alone, on an external broker.
 func Webhook(ctx context.Context, env Environment, s WebhookSettings) (*App, error) {
 	return s.start(ctx, env, func(a *App, public publicHTTP, feed *store.Feed) func(chi.Router) {
-		return a.webhook(public, feed, s.ActionTimeout)
+		return a.webhook(public, webhook.Config{Feed: feed, ActionTimeout: s.ActionTimeout})
 	})
 }
 
@@ -139,11 +143,11 @@ func Worker(ctx context.Context, env Environment, s WorkerSettings) (*App, error
 	})
 }
 
-func (a *App) webhook(public publicHTTP, feed *store.Feed, actionTimeout time.Duration) func(chi.Router) {
-	hook := webhook.New(webhook.Config{
-		Store: a.store, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,
-		Accounts: a.accounts.all(), ActionTimeout: actionTimeout, Logger: a.log, Registerer: a.registry,
-	})
+// webhook adds to config what all parts of the process share.
+func (a *App) webhook(public publicHTTP, config webhook.Config) func(chi.Router) {
+	config.Store, config.Authenticator, config.Pages = a.store, public.authenticator, public.pages
+	config.Accounts, config.Logger, config.Registerer = a.accounts.all(), a.log, a.registry
+	hook := webhook.New(config)
 	a.accounts.onChange(func(all []accounts.Account) error {
 		hook.SetAccounts(all)
 		return nil
