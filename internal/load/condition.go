@@ -13,17 +13,13 @@ import (
 // ErrCondition is the error of an expression for --fail that is not a condition.
 var ErrCondition = errors.New("wants a condition such as p99<500ms, rate>=500 or memory<=150MiB")
 
-// Condition is a requirement that a load test has to meet. The zero value is never met.
+// Condition is a requirement that a load test has to meet.
 type Condition struct {
 	expression string
-	figure     figure
-	operator   string
-	// limit is in the unit of the figure: seconds, bytes or a number.
-	limit float64
+	// figure is the name of the compared figure, and limit is in its unit.
+	figure, operator string
+	limit            float64
 }
-
-// maxCondition bounds an expression, in bytes.
-const maxCondition = 100
 
 // expressions match a figure, an operator and a limit. No figure begins with a digit.
 var expressions = regexp.MustCompile(`^\s*([a-z][a-z0-9.]*)\s*(<=?|>=?)\s*(\S+)\s*$`)
@@ -45,27 +41,25 @@ var expressions = regexp.MustCompile(`^\s*([a-z][a-z0-9.]*)\s*(<=?|>=?)\s*(\S+)\
 func ParseCondition(expression string) (Condition, error) {
 	c, err := parseCondition(expression)
 	if err != nil {
-		return Condition{}, fmt.Errorf("%w: %.*q: %w", ErrCondition, maxCondition, expression, err)
+		return Condition{}, fmt.Errorf("%w: %q: %w", ErrCondition, expression, err)
 	}
 	return c, nil
 }
 
 func parseCondition(expression string) (Condition, error) {
-	if len(expression) > maxCondition {
-		return Condition{}, fmt.Errorf("it is longer than %d bytes", maxCondition)
-	}
 	parts := expressions.FindStringSubmatch(expression)
 	if parts == nil {
 		return Condition{}, errors.New("it is not a figure, one of < <= > >=, and a limit")
 	}
 	name, operator, limit := parts[1], parts[2], parts[3]
-	figure, known := figures[strings.Replace(name, "p99.9", "p999", 1)]
+	figure := strings.Replace(name, "p99.9", "p999", 1)
+	compared, known := new(Result).figures()[figure]
 	if !known {
 		return Condition{}, fmt.Errorf("there is no figure %q", name)
 	}
-	value, ok := figure.unit.parse(limit)
+	value, ok := compared.unit.parse(limit)
 	if !ok {
-		return Condition{}, fmt.Errorf("%s wants %s, not %q", name, limits[figure.unit], limit)
+		return Condition{}, fmt.Errorf("%s wants %s, not %q", name, limits[compared.unit], limit)
 	}
 	return Condition{name + operator + limit, figure, operator, value}, nil
 }
@@ -79,29 +73,22 @@ func (c *Condition) UnmarshalText(text []byte) (err error) {
 // String returns the expression without blanks.
 func (c Condition) String() string { return c.expression }
 
-// Unit returns the unit of the value that the condition compares.
-func (c Condition) Unit() Unit { return c.figure.unit }
-
 // Judge compares a result with the condition. A result without the figure misses it.
 func (c Condition) Judge(r *Result) Threshold {
-	t := Threshold{Expression: c.expression, Unknown: true}
-	if c.figure.value == nil {
-		return t
+	found := r.figures()[c.figure]
+	if math.IsNaN(found.value) {
+		return Threshold{Expression: c.expression, Unknown: true}
 	}
-	found, known := c.figure.value(r)
-	if !known || math.IsNaN(found) || math.IsInf(found, 0) {
-		return t
-	}
-	t.Found, t.Unknown = found, false
+	t := Threshold{Expression: c.expression, Found: found.value, Unit: found.unit}
 	switch c.operator {
 	case "<":
-		t.Met = found < c.limit
+		t.Met = found.value < c.limit
 	case "<=":
-		t.Met = found <= c.limit
+		t.Met = found.value <= c.limit
 	case ">":
-		t.Met = found > c.limit
+		t.Met = found.value > c.limit
 	case ">=":
-		t.Met = found >= c.limit
+		t.Met = found.value >= c.limit
 	}
 	return t
 }
@@ -123,9 +110,6 @@ const (
 var limits = map[Unit]string{
 	Number: "a number such as 500 or 0.8", Seconds: "a duration such as 500ms", Bytes: "a size such as 150MiB",
 }
-
-// decimals match plain decimal numbers: no sign, no exponent, no hexadecimals, no NaN.
-var decimals = regexp.MustCompile(`^[0-9]{1,18}(\.[0-9]{1,18})?$`)
 
 // sizes are the units of bytes. Each stands after those that end with it.
 var sizes = []struct {
@@ -149,9 +133,6 @@ func (u Unit) parse(limit string) (float64, bool) {
 		}
 	case Number:
 	}
-	if !decimals.MatchString(limit) {
-		return 0, false
-	}
 	value, err := strconv.ParseFloat(limit, 64)
-	return value * factor, err == nil
+	return value * factor, err == nil && value >= 0 && !math.IsInf(value, 0) // NaN is not at least 0
 }

@@ -70,34 +70,31 @@ func TestUnmeasuredConditionsAreMissed(t *testing.T) {
 			t.Errorf("%q of nothing: got %+v, want %+v", expression, got, want)
 		}
 	}
-	if got := (load.Condition{}).Judge(new(load.Result)); got.Met {
-		t.Errorf("no condition: got met, want missed")
-	}
 }
 
 func TestConditionRefuses(t *testing.T) {
 	for expression, want := range map[string]string{
-		"":                                 "not a figure, one of < <= > >=, and a limit",
-		"p99":                              "not a figure, one of < <= > >=, and a limit",
-		"p99<":                             "not a figure, one of < <= > >=, and a limit",
-		"<500ms":                           "not a figure, one of < <= > >=, and a limit",
-		"p99<500ms and p50<1ms":            "not a figure, one of < <= > >=, and a limit",
-		"p99==500ms":                       "not a figure, one of < <= > >=, and a limit",
-		"p99=<500ms":                       "not a figure, one of < <= > >=, and a limit",
-		"p98<500ms":                        `no figure "p98"`,
-		"queue.p99<500ms":                  `no figure "queue.p99"`,
-		"answer<500ms":                     `no figure "answer"`,
-		"worker.p99<5ms":                   `no figure "worker.p99"`,
-		"ratio>=0.8":                       `no figure "ratio"`,
-		"p99<500":                          "p99 wants a duration such as 500ms",
-		"p99<-5ms":                         "p99 wants a duration such as 500ms",
-		"rate>=fast":                       "rate wants a number such as 500 or 0.8",
-		"rate>=NaN":                        "rate wants a number such as 500 or 0.8",
-		"rate>=1e400":                      "rate wants a number such as 500 or 0.8",
-		"memory<=150Mb":                    "memory wants a size such as 150MiB",
-		"memory<=MiB":                      "memory wants a size such as 150MiB",
-		"memory<=150MiBB":                  "memory wants a size such as 150MiB",
-		"rate>=" + strings.Repeat("1", 99): "longer than 100 bytes",
+		"":                      "not a figure, one of < <= > >=, and a limit",
+		"p99":                   "not a figure, one of < <= > >=, and a limit",
+		"p99<":                  "not a figure, one of < <= > >=, and a limit",
+		"<500ms":                "not a figure, one of < <= > >=, and a limit",
+		"p99<500ms and p50<1ms": "not a figure, one of < <= > >=, and a limit",
+		"p99==500ms":            "not a figure, one of < <= > >=, and a limit",
+		"p99=<500ms":            "not a figure, one of < <= > >=, and a limit",
+		"p98<500ms":             `no figure "p98"`,
+		"queue.p99<500ms":       `no figure "queue.p99"`,
+		"answer<500ms":          `no figure "answer"`,
+		"worker.p99<5ms":        `no figure "worker.p99"`,
+		"ratio>=0.8":            `no figure "ratio"`,
+		"p99<500":               "p99 wants a duration such as 500ms",
+		"p99<-5ms":              "p99 wants a duration such as 500ms",
+		"rate>=fast":            "rate wants a number such as 500 or 0.8",
+		"rate>=NaN":             "rate wants a number such as 500 or 0.8",
+		"rate>=1e400":           "rate wants a number such as 500 or 0.8",
+		"memory<=150Mb":         "memory wants a size such as 150MiB",
+		"memory<=MiB":           "memory wants a size such as 150MiB",
+		"memory<=150MiBB":       "memory wants a size such as 150MiB",
+		"rate>=Inf":             "rate wants a number such as 500 or 0.8",
 	} {
 		_, err := load.ParseCondition(expression)
 		if !errors.Is(err, load.ErrCondition) || !strings.Contains(err.Error(), want) {

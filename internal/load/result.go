@@ -161,8 +161,9 @@ type Reconciliation struct {
 type Threshold struct {
 	// Expression is the condition, such as "p99<500ms".
 	Expression string `json:"expression"`
-	// Found is the compared value, in seconds, in bytes or as a number.
+	// Found is the compared value, in Unit.
 	Found float64 `json:"found"`
+	Unit  Unit    `json:"-"`
 	// Unknown reports that there was no value to compare, such as a latency without links. The condition is
 	// missed then.
 	Unknown bool `json:"unknown,omitempty"`

@@ -46,6 +46,17 @@ func (r *Result) Judge(conditions []Condition) {
 // [Result.Judge] before.
 func (r *Result) Passed() bool { return r.Err() == nil }
 
+// Missed returns the expressions of the missed thresholds. Call [Result.Judge] before.
+func (r *Result) Missed() []string {
+	var missed []string
+	for _, threshold := range r.Thresholds {
+		if !threshold.Met {
+			missed = append(missed, threshold.Expression)
+		}
+	}
+	return missed
+}
+
 // Err returns nil if the load test passed, else [ErrDoesNotAddUp], [ErrThresholdMissed] or both, with the
 // reasons. Call [Result.Reconcile] and [Result.Judge] before.
 func (r *Result) Err() error {
@@ -53,13 +64,7 @@ func (r *Result) Err() error {
 	if faults := r.Reconciliation.Faults; len(faults) > 0 {
 		errs = append(errs, fmt.Errorf("%w: %s", ErrDoesNotAddUp, strings.Join(faults, " ")))
 	}
-	var missed []string
-	for _, threshold := range r.Thresholds {
-		if !threshold.Met {
-			missed = append(missed, threshold.Expression)
-		}
-	}
-	if len(missed) > 0 {
+	if missed := r.Missed(); len(missed) > 0 {
 		errs = append(errs, fmt.Errorf("%w: %s", ErrThresholdMissed, strings.Join(missed, ", ")))
 	}
 	return errors.Join(errs...)

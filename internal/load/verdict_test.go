@@ -163,23 +163,22 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-func TestAddedLatency(t *testing.T) {
+func TestFacadeLatency(t *testing.T) {
+	unknown := math.NaN()
 	for _, test := range []struct {
 		settings map[string]string
-		median   float64
-		known    bool
+		want     float64
 	}{
-		{nil, 0.06, true},
-		{map[string]string{"facade-latency": "50ms"}, 0.01, true},
-		{map[string]string{"facade-latency": "1h"}, 0, true},
-		{map[string]string{"facade-latency": "lognormal:50ms,0.5"}, 0, false},
-		{map[string]string{"auvious-url": "https://auvious.example"}, 0, false},
+		{nil, 0},
+		{map[string]string{"facade-latency": "50ms"}, 0.05},
+		{map[string]string{"facade-latency": "1h"}, 3600},
+		{map[string]string{"facade-latency": "lognormal:50ms,0.5"}, unknown},
+		{map[string]string{"auvious-url": "https://auvious.example"}, unknown},
 	} {
 		r := example()
 		r.Settings = test.settings
-		got, known := r.Added()
-		if math.Abs(got.P50-test.median) > 1e-9 || known != test.known {
-			t.Errorf("%v: got %v and %t, want %v and %t", test.settings, got.P50, known, test.median, test.known)
+		if got := r.FacadeLatency(); got != test.want && !(math.IsNaN(got) && math.IsNaN(test.want)) {
+			t.Errorf("%v: got %v, want %v", test.settings, got, test.want)
 		}
 	}
 }

@@ -2,23 +2,38 @@ package plot
 
 import "math"
 
-// minEnd is the smallest end of an axis. Below it, steps underflow.
-const minEnd = 1e-300
+// Axis is a range of values from 0 with labelled ticks.
+type Axis struct {
+	Max   float64
+	Ticks []Tick
+}
+
+// Tick is a labelled value.
+type Tick struct {
+	Value float64
+	Label string
+}
+
+// ticks returns the ticks at 0 and at a number of steps.
+func ticks(steps, step float64, label func(float64) string) []Tick {
+	var all []Tick
+	for i := range int(steps) + 1 {
+		value := float64(i) * step
+		all = append(all, Tick{value, label(value)})
+	}
+	return all
+}
 
 // ValueAxis returns an axis from 0 to the first round tick at or above end. It has at most the given number of
 // steps. Each step is 1, 2, 2.5 or 5 times a power of ten, and a multiple of minStep unless that is 0. label
 // returns the label of a tick.
 func ValueAxis(end, minStep float64, steps int, label func(float64) string) Axis {
-	if !(end > minEnd) || math.IsInf(end, 0) {
+	if end <= 0 {
 		end = max(1, minStep)
 	}
-	step := roundUp(max(end/float64(max(1, steps)), minStep), minStep)
-	count := max(1, math.Ceil(end/step-1e-9))
-	axis := Axis{Max: count * step}
-	for i := range int(count) + 1 {
-		axis.Ticks = append(axis.Ticks, Tick{Value: float64(i) * step, Label: label(float64(i) * step)})
-	}
-	return axis
+	step := roundUp(max(end/float64(steps), minStep), minStep)
+	count := math.Ceil(end/step - 1e-9)
+	return Axis{count * step, ticks(count, step, label)}
 }
 
 // roundUp returns the smallest round number that is at least value.
@@ -51,14 +66,9 @@ func TimeStep(duration float64, steps int) float64 {
 // TimeAxis returns an axis from 0 to end, at least 1, in seconds. Its ticks are at most the given number of
 // [TimeStep] apart. label returns the label of a tick.
 func TimeAxis(end float64, steps int, label func(seconds float64) string) Axis {
-	if !(end >= 1) || math.IsInf(end, 0) {
-		end = 1
-	}
-	axis, step := Axis{Max: end}, TimeStep(end, steps)
-	for i := 0; float64(i)*step <= end; i++ {
-		axis.Ticks = append(axis.Ticks, Tick{Value: float64(i) * step, Label: label(float64(i) * step)})
-	}
-	return axis
+	end = max(1, end)
+	step := TimeStep(end, steps)
+	return Axis{end, ticks(end/step, step, label)}
 }
 
 // percentiles are the labelled percentiles of an axis.
@@ -70,7 +80,7 @@ const maxNines = 6
 // PercentileAxis returns an axis for a distribution of count values, on which each further nine of a percentile
 // takes the same space. It ends with 100 % where a single value is left.
 func PercentileAxis(count int) Axis {
-	axis := Axis{Max: min(maxNines, max(1, math.Log10(float64(max(1, count)))))}
+	axis := Axis{Max: min(maxNines, max(1, math.Log10(float64(count))))}
 	for _, tick := range percentiles {
 		if value := axis.AtPercentile(tick.Value); value <= axis.Max-0.6 { // no overlap with 100 %
 			axis.Ticks = append(axis.Ticks, Tick{value, tick.Label})
@@ -82,8 +92,5 @@ func PercentileAxis(count int) Axis {
 
 // AtPercentile returns the value of a percentile, from 0 to 100, on a [PercentileAxis].
 func (a Axis) AtPercentile(percentile float64) float64 {
-	if percentile >= 100 {
-		return a.Max
-	}
-	return min(a.Max, -math.Log10(1-max(0, percentile)/100))
+	return min(a.Max, -math.Log10(1-percentile/100)) // infinite for 100
 }

@@ -3,8 +3,6 @@ package report
 import (
 	"fmt"
 	"math"
-	"slices"
-	"strconv"
 
 	"roomlink/internal/load"
 	"roomlink/internal/load/plot"
@@ -18,6 +16,8 @@ const (
 	xSteps      = 6
 	// maxPoints is the number of points that are distinguishable on that width.
 	maxPoints = 240
+	// headroom is the end of an axis relative to the highest value.
+	headroom = 1.02
 )
 
 // chart is a plot of the page.
@@ -26,71 +26,68 @@ type chart struct {
 	ID, Title, Unit string
 	// Description is a sentence for those who cannot see the plot.
 	Description string
-	plot.Layout
-	empty bool
+	plot.Chart
 }
 
 // plotted returns the chart with the layout of its lines.
 func (c chart) plotted(x, y plot.Axis, lines []plot.Line) chart {
-	c.Layout = plot.Chart{Width: chartWidth, Height: chartHeight, X: x, Y: y, Lines: lines}.Layout()
-	c.empty = !slices.ContainsFunc(lines, func(l plot.Line) bool {
-		return l.Class != levelClass && slices.ContainsFunc(l.Points, func(p plot.Point) bool { return !math.IsNaN(p.Y) })
-	})
-	if c.empty {
-		c.Unit = "nothing measured"
-	}
+	c.Chart = plot.Chart{Width: chartWidth, Height: chartHeight, X: x, Y: y, Lines: lines}
+	c.Layout()
 	return c
 }
 
-// charts returns the plots of a load test, in pairs. It leaves out pairs without a value.
+// charts returns the plots of a load test. It leaves out a latency that was not measured.
 func charts(r load.Result) []chart {
-	facade, isKnown := r.FacadeLatency()
-	if !isKnown {
-		facade = math.NaN()
-	}
-	links := latencyChart{
-		name: "links", title: "Latency from answer to links", latency: r.Links, facade: facade,
-		p50: func(s load.Sample) float64 { return s.LinksP50 },
-		p99: func(s load.Sample) float64 { return s.LinksP99 },
-	}
-	answer := latencyChart{
-		name: "answer", title: "Answer latency", latency: r.Answer, facade: math.NaN(),
-		p50: func(s load.Sample) float64 { return s.AnswerP50 },
-		p99: func(s load.Sample) float64 { return s.AnswerP99 },
-	}
 	all := join(r.Series, maxPoints)
-	pairs := [][]chart{
-		{links.overTime(all), links.byPercentile()}, {answer.overTime(all), answer.byPercentile()}, {throughput(all), backlog(all)},
+	if len(all) == 0 {
+		return nil
 	}
-	return slices.Concat(slices.DeleteFunc(pairs, func(pair []chart) bool { return pair[0].empty && pair[1].empty })...)
+	var plots []chart
+	if r.Links.Count > 0 {
+		links := latencyPlots{
+			name: "links", title: "Latency from answer to links", latency: r.Links, facade: r.FacadeLatency(),
+			p50: func(s load.Sample) float64 { return s.LinksP50 },
+			p99: func(s load.Sample) float64 { return s.LinksP99 },
+		}
+		plots = append(plots, links.overTime(all), links.byPercentile())
+	}
+	if r.Answer.Count > 0 {
+		answer := latencyPlots{
+			name: "answer", title: "Answer latency", latency: r.Answer,
+			p50: func(s load.Sample) float64 { return s.AnswerP50 },
+			p99: func(s load.Sample) float64 { return s.AnswerP99 },
+		}
+		plots = append(plots, answer.overTime(all), answer.byPercentile())
+	}
+	return append(plots, throughput(all), backlog(all))
 }
 
-// latencyChart describes the plots of a latency.
-type latencyChart struct {
-	// name is also the class of its lines.
+// latencyPlots describe the plots of a latency.
+type latencyPlots struct {
+	// name is also the class of the lines.
 	name, title string
 	latency     load.Latency
-	// facade is the facade's own latency in seconds; NaN if it is unknown or no part of the latency.
+	// facade is the facade's own latency in seconds; 0 if it is no part of the latency, and NaN if it is unknown.
 	facade   float64
 	p50, p99 func(load.Sample) float64
 }
 
-func (l latencyChart) overTime(all []load.Sample) chart {
+func (l latencyPlots) overTime(all []load.Sample) chart {
 	x := timeAxis(all)
 	lines := append(level("facade", l.facade, x),
-		line("50 %", l.name, all, orGap(l.p50)), line("99 %", l.name+" far", all, orGap(l.p99)))
+		line("50 %", l.name, all, l.p50), line("99 %", l.name+" far", all, l.p99))
 	y, unit := latencyAxis(lines)
 	return chart{
 		ID: l.name + "-time", Title: l.title + " over time", Unit: unit + perPoint(all, ", each second", "; the maximum of 99 %"),
 		Description: fmt.Sprintf("Over the whole load test, half took at most %s, and 99 %% at most %s.",
-			known(seconds, l.latency.P50, l.latency.Count > 0), known(seconds, l.latency.P99, l.latency.Count > 0)),
+			seconds(l.latency.P50), seconds(l.latency.P99)),
 	}.plotted(x, y, lines)
 }
 
-func (l latencyChart) byPercentile() chart {
+func (l latencyPlots) byPercentile() chart {
 	x := plot.PercentileAxis(l.latency.Count)
 	curve := plot.Line{Name: "roomlink", Class: l.name + " far"}
-	for _, point := range curveOf(l.latency) {
+	for _, point := range l.latency.Curve {
 		curve.Points = append(curve.Points, plot.Point{X: x.AtPercentile(point.Percentile), Y: point.Value})
 	}
 	lines := append(level("facade", l.facade, x), curve)
@@ -98,23 +95,8 @@ func (l latencyChart) byPercentile() chart {
 	return chart{
 		ID: l.name + "-curve", Title: l.title + " by percentile", Unit: unit,
 		Description: fmt.Sprintf("99.9 %% took at most %s, and all at most %s. Each further nine takes the same space.",
-			known(seconds, l.latency.P999, l.latency.Count > 0), known(seconds, l.latency.Max, l.latency.Count > 0)),
+			seconds(l.latency.P999), seconds(l.latency.Max)),
 	}.plotted(x, y, lines)
-}
-
-// curveOf returns the curve of a distribution, or its percentiles if it has no curve.
-func curveOf(l load.Latency) []load.Point {
-	switch {
-	case l.Count == 0:
-		return nil
-	case len(l.Curve) > 0:
-		return l.Curve
-	}
-	var points []load.Point
-	for _, q := range quantiles {
-		points = append(points, load.Point{Percentile: q.percentile, Value: q.value(l)})
-	}
-	return points
 }
 
 func throughput(all []load.Sample) chart {
@@ -153,16 +135,6 @@ func backlog(all []load.Sample) chart {
 	}.plotted(timeAxis(all), countAxis(lines), lines)
 }
 
-// orGap turns a latency of 0 into a gap, because nothing ended in that second.
-func orGap(value func(load.Sample) float64) func(load.Sample) float64 {
-	return func(s load.Sample) float64 {
-		if y := value(s); y != 0 {
-			return y
-		}
-		return math.NaN()
-	}
-}
-
 // line is a line with one value of each sample.
 func line(name, class string, all []load.Sample, value func(load.Sample) float64) plot.Line {
 	l := plot.Line{Name: name, Class: class}
@@ -172,15 +144,12 @@ func line(name, class string, all []load.Sample, value func(load.Sample) float64
 	return l
 }
 
-// levelClass is the class of a line that is no result.
-const levelClass = "own"
-
 // level returns a horizontal line; none for a value that is 0 or NaN.
 func level(name string, value float64, x plot.Axis) []plot.Line {
-	if math.IsNaN(value) || value == 0 {
-		return nil
+	if value > 0 {
+		return []plot.Line{{Name: name, Class: "own", Points: []plot.Point{{X: 0, Y: value}, {X: x.Max, Y: value}}}}
 	}
-	return []plot.Line{{Name: name, Class: levelClass, Points: []plot.Point{{X: x.Min, Y: value}, {X: x.Max, Y: value}}}}
+	return nil
 }
 
 // highest returns the highest value of the lines; 0 if there is none.
@@ -196,49 +165,37 @@ func highest(lines ...plot.Line) float64 {
 	return found
 }
 
-// headroom is the end of an axis relative to the highest value.
-const headroom = 1.02
-
 func latencyAxis(lines []plot.Line) (axis plot.Axis, unit string) {
-	end, unit, scale := highest(lines...)*headroom, "ms", 1000.0
+	end, unit, factor := highest(lines...)*headroom, "ms", 1000.0
 	if end >= 10 {
-		unit, scale = "s", 1
+		unit, factor = "s", 1
 	}
 	return plot.ValueAxis(end, 0, ySteps, func(value float64) string {
-		if value*scale >= 1e6 {
-			return strconv.FormatFloat(value*scale, 'g', 3, 64)
-		}
-		return english.Sprint(math.Round(value*scale*1e6) / 1e6)
+		return english.Sprint(math.Round(value*factor*1e6) / 1e6)
 	}), unit
 }
 
 func countAxis(lines []plot.Line) plot.Axis {
 	return plot.ValueAxis(highest(lines...)*headroom, 1, ySteps, func(value float64) string {
-		switch {
-		case value >= 1e9:
-			return strconv.FormatFloat(value, 'g', 3, 64)
-		case value >= 1e6:
-			return strconv.FormatFloat(value/1e6, 'f', -1, 64) + " M"
+		if value >= 1e6 {
+			return english.Sprint(value/1e6) + " M"
 		}
 		return count(value)
 	})
 }
 
 func timeAxis(all []load.Sample) plot.Axis {
-	var last float64
-	if len(all) > 0 {
-		last = float64(all[len(all)-1].At)
-	}
+	last := float64(all[len(all)-1].At)
 	return plot.TimeAxis(last, xSteps, func(at float64) string {
 		switch {
 		case at == 0:
 			return "0"
 		case last > 3*3600:
-			return decimal(at/3600, 0) + " h"
+			return count(at/3600) + " h"
 		case last > 300:
-			return decimal(at/60, 0) + " min"
+			return count(at/60) + " min"
 		}
-		return decimal(at, 0) + " s"
+		return count(at) + " s"
 	})
 }
 

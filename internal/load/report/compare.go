@@ -25,13 +25,7 @@ func Compare(w io.Writer, old, now load.Result) error {
 	if len(differences) > 0 {
 		differences = slices.Insert(differences, 0, "The two load tests differ in their conditions:")
 	}
-	rows := columns{{"", "old", "new", "change"}}
-	for _, c := range comparisons(old, now) {
-		if row := c.row(old, now); row != nil {
-			rows = append(rows, row)
-		}
-	}
-	return write(w, []string{"old  " + describe(old), "new  " + describe(now)}, differences, rows.lines())
+	return write(w, []string{"old  " + describe(old), "new  " + describe(now)}, differences, changes(old, now).lines())
 }
 
 // describe identifies a load test.
@@ -65,102 +59,86 @@ func differences(old, now load.Result) []string {
 	return found
 }
 
-func machine(m load.Machine) string {
-	if m == (load.Machine{}) {
-		return ""
-	}
-	return fmt.Sprintf("%s/%s, %s", m.OS, m.Arch, counted(m.CPUs, "CPU"))
-}
-
-// comparison is a figure that Compare shows.
-type comparison struct {
+// figure is a value that Compare shows; NaN if it was not measured.
+type figure struct {
 	name         string
 	format       func(float64) string
 	moreIsBetter bool
-	// value returns the figure and whether it was measured.
-	value func(load.Result) (float64, bool)
+	value        float64
 }
 
-// row returns the row of the figure; nil if neither result has it.
-func (c comparison) row(old, now load.Result) []string {
-	before, hasBefore := c.value(old)
-	after, hasAfter := c.value(now)
-	if !hasBefore && !hasAfter {
-		return nil
+// figures returns the figures of a result, with the peak memory of the given parts. Two results have the same
+// figures in the same order.
+func figures(r load.Result, parts []string) []figure {
+	all := []figure{
+		{"accepted per second", rate, true, r.AcceptedPerSecond},
+		{"linked per second", rate, true, r.LinkedPerSecond},
 	}
-	row := []string{c.name, known(c.format, before, hasBefore), known(c.format, after, hasAfter)}
-	if !hasBefore || !hasAfter {
-		return append(row, none)
+	for _, p := range r.Answer.Percentiles() {
+		all = append(all, figure{"answer, " + percent(p), seconds, false, p.Value})
 	}
-	row = append(row, change(before, after))
-	if c.moreIsBetter && after < before*(1-tolerance) || !c.moreIsBetter && after > before*(1+tolerance) {
-		row = append(row, "WORSE")
+	for _, p := range r.Links.Percentiles() {
+		all = append(all, figure{"answer to links, " + percent(p), seconds, false, p.Value})
 	}
-	return row
+	all = append(all,
+		figure{"drain", seconds, false, nonZero(r.Drain)},
+		figure{"CPU seconds per 1,000 events", cpu, false, r.CPUPerThousand()})
+	for _, name := range parts {
+		memory := math.NaN()
+		for _, part := range r.Parts {
+			if part.Name == name {
+				memory = float64(part.PeakMemory)
+			}
+		}
+		all = append(all, figure{"peak memory of " + plain(name), size, false, memory})
+	}
+	return append(all,
+		figure{"refused", count, false, float64(r.Requests.Refused)},
+		figure{"unanswered", count, false, float64(r.Requests.Failed)},
+		figure{"dead-lettered", count, false, float64(r.Reconciliation.DeadLettered)})
+}
+
+// nonZero returns NaN for 0, with which a result says that there was nothing to measure.
+func nonZero(value float64) float64 {
+	if value == 0 {
+		return math.NaN()
+	}
+	return value
+}
+
+// changes returns the figures that either result has.
+func changes(old, now load.Result) rows {
+	var parts []string
+	for _, part := range slices.Concat(now.Parts, old.Parts) {
+		if !slices.Contains(parts, part.Name) {
+			parts = append(parts, part.Name)
+		}
+	}
+	all, before := rows{{"", "old", "new", "change"}}, figures(old, parts)
+	for i, f := range figures(now, parts) {
+		was := before[i].value
+		if math.IsNaN(was) && math.IsNaN(f.value) {
+			continue
+		}
+		row := []string{f.name, f.format(was), f.format(f.value), change(was, f.value)}
+		if f.moreIsBetter && f.value < was*(1-tolerance) || !f.moreIsBetter && f.value > was*(1+tolerance) {
+			row = append(row, "WORSE")
+		}
+		all = append(all, row)
+	}
+	return all
 }
 
 // change formats a change: +17.8 %. A change that rounds to 0 has no sign.
 func change(before, after float64) string {
-	if before == 0 && after != 0 {
+	percent := math.Round((after/before-1)*1000) / 10
+	switch {
+	case math.IsNaN(before + after):
+		return none
+	case before == after || percent == 0:
+		return "0.0 %"
+	case before == 0:
 		return "from 0"
 	}
-	percent := 0.0
-	if before != 0 {
-		percent = math.Round((after/before-1)*1000) / 10
-	}
-	if percent == 0 {
-		return "0.0 %"
-	}
 	return fmt.Sprintf("%+.1f %%", percent)
-}
-
-// comparisons returns all figures that Compare may show.
-func comparisons(old, now load.Result) []comparison {
-	all := []comparison{
-		{"accepted per second", rate, true, always(func(r load.Result) float64 { return r.AcceptedPerSecond })},
-		{"linked per second", rate, true, always(func(r load.Result) float64 { return r.LinkedPerSecond })},
-	}
-	for _, q := range quantiles {
-		all = append(all, comparison{"answer, " + q.name, seconds, false, func(r load.Result) (float64, bool) {
-			return q.value(r.Answer), r.Answer.Count > 0
-		}})
-	}
-	for _, q := range quantiles {
-		all = append(all, comparison{"answer to links, " + q.name, seconds, false, func(r load.Result) (float64, bool) {
-			return q.value(r.Links), r.Links.Count > 0
-		}})
-	}
-	all = append(all,
-		comparison{"drain", seconds, false, func(r load.Result) (float64, bool) { return r.Drain, r.Drain > 0 }},
-		comparison{"CPU seconds per 1,000 events", cpu, false, func(r load.Result) (float64, bool) { return r.CPUPerThousand() }},
-	)
-	seen := map[string]bool{}
-	for _, part := range slices.Concat(now.Parts, old.Parts) {
-		if !seen[part.Name] {
-			seen[part.Name] = true
-			all = append(all, comparison{"peak memory of " + plain(part.Name), size[float64], false, memoryOf(part.Name)})
-		}
-	}
-	return append(all,
-		comparison{"refused", count, false, always(func(r load.Result) float64 { return float64(r.Requests.Refused) })},
-		comparison{"unanswered", count, false, always(func(r load.Result) float64 { return float64(r.Requests.Failed) })},
-		comparison{"dead-lettered", count, false, always(func(r load.Result) float64 { return float64(r.Reconciliation.DeadLettered) })},
-	)
-}
-
-// always is a value that every result has.
-func always(value func(load.Result) float64) func(load.Result) (float64, bool) {
-	return func(r load.Result) (float64, bool) { return value(r), true }
-}
-
-// memoryOf is the peak memory of a part.
-func memoryOf(name string) func(load.Result) (float64, bool) {
-	return func(r load.Result) (float64, bool) {
-		for _, part := range r.Parts {
-			if part.Name == name {
-				return float64(part.PeakMemory), true
-			}
-		}
-		return 0, false
-	}
 }

@@ -9,14 +9,10 @@ import (
 
 // join joins seconds until at most limit samples are left. A joined sample has the average of the rates and of
 // the medians, and the maximum of the 99th percentiles, of the queue and of the requests in flight, because the
-// maximum shows trouble.
+// maximum shows trouble. A latency that was not measured is NaN.
 func join(series []load.Sample, limit int) []load.Sample {
-	seconds := int(plot.TimeStep(float64(len(series)), limit))
-	if seconds <= 1 {
-		return series
-	}
 	var joined []load.Sample
-	for chunk := range slices.Chunk(series, seconds) {
+	for chunk := range slices.Chunk(series, int(plot.TimeStep(float64(len(series)), limit))) {
 		joined = append(joined, joinAll(chunk))
 	}
 	return joined
@@ -24,7 +20,7 @@ func join(series []load.Sample, limit int) []load.Sample {
 
 func joinAll(chunk []load.Sample) load.Sample {
 	sum := load.Sample{At: chunk[0].At, Queue: -1}
-	var answered, linked int
+	var answered, linked float64
 	for _, s := range chunk {
 		sum.Sent += s.Sent
 		sum.Accepted += s.Accepted
@@ -43,8 +39,9 @@ func joinAll(chunk []load.Sample) load.Sample {
 			linked++
 		}
 	}
-	sum.AnswerP50 /= float64(max(1, answered))
-	sum.LinksP50 /= float64(max(1, linked))
+	sum.AnswerP50 /= answered // 0/0 is NaN
+	sum.LinksP50 /= linked
+	sum.AnswerP99, sum.LinksP99 = nonZero(sum.AnswerP99), nonZero(sum.LinksP99)
 	for _, number := range []*int{&sum.Sent, &sum.Accepted, &sum.Linked} {
 		*number = (*number + len(chunk)/2) / len(chunk)
 	}

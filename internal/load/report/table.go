@@ -6,9 +6,46 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"roomlink/internal/load"
 )
+
+// rows are the rows of a table with their cells. The first row is the head.
+type rows [][]string
+
+// lines returns the rows as lines. The first column is aligned left, the others right.
+func (r rows) lines() []string {
+	widths := map[int]int{}
+	for _, cells := range r {
+		for i, cell := range cells {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	var lines []string
+	for _, cells := range r {
+		aligned := []string{fmt.Sprintf("%-*s", widths[0], cells[0])}
+		for i, cell := range cells[1:] {
+			aligned = append(aligned, fmt.Sprintf("%*s", widths[i+1], cell))
+		}
+		lines = append(lines, strings.TrimRight(strings.Join(aligned, "  "), " "))
+	}
+	return lines
+}
+
+// write writes blocks of lines with a blank line between two blocks. It leaves out empty blocks.
+func write(w io.Writer, blocks ...[]string) error {
+	var texts []string
+	for _, lines := range blocks {
+		if len(lines) > 0 {
+			texts = append(texts, strings.Join(lines, "\n")+"\n")
+		}
+	}
+	if _, err := io.WriteString(w, strings.Join(texts, "\n")); err != nil {
+		return fmt.Errorf("writing a table: %w", err)
+	}
+	return nil
+}
 
 // Table writes the result of a load test for a terminal. Latencies are in ms or s, sizes in MB of 10⁶ bytes. It
 // returns the error of the writer.
@@ -17,82 +54,72 @@ func Table(w io.Writer, r load.Result) error {
 		reconciliation(r.Reconciliation), thresholds(r.Thresholds).lines())
 }
 
-func rates(r load.Result) columns {
-	return columns{
+func rates(r load.Result) rows {
+	return rows{
 		{"events per second", "over " + duration(r.Duration)},
 		{"accepted", rate(r.AcceptedPerSecond)},
 		{"linked", rate(r.LinkedPerSecond)},
 	}
 }
 
-// quantiles are the percentiles that tables show.
-var quantiles = []struct {
-	name       string
-	percentile float64
-	value      func(load.Latency) float64
-}{
-	{"50 %", 50, func(l load.Latency) float64 { return l.P50 }},
-	{"90 %", 90, func(l load.Latency) float64 { return l.P90 }},
-	{"99 %", 99, func(l load.Latency) float64 { return l.P99 }},
-	{"99.9 %", 99.9, func(l load.Latency) float64 { return l.P999 }},
-	{"100 %", 100, func(l load.Latency) float64 { return l.Max }},
-}
-
-func latencies(r load.Result) columns {
+func latencies(r load.Result) rows {
 	head := []string{"latency"}
-	for _, q := range quantiles {
-		head = append(head, q.name)
+	for _, p := range r.Answer.Percentiles() {
+		head = append(head, percent(p))
 	}
-	rows := columns{head, latency("answer", r.Answer), latency("answer to links", r.Links)}
-	added, ok := r.Added()
-	if own, _ := r.FacadeLatency(); ok && own > 0 {
-		rows = append(rows, latency("  without the facade's "+wholeSeconds(own), added))
+	all := rows{head, latency("answer", r.Answer, 0), latency("answer to links", r.Links, 0)}
+	if facade := r.FacadeLatency(); facade > 0 && r.Links.Count > 0 {
+		all = append(all, latency("  without the facade's "+wholeSeconds(facade), r.Links, facade))
 	}
-	return rows
+	return all
 }
 
-func latency(name string, l load.Latency) []string {
+func percent(p load.Point) string { return fmt.Sprintf("%v %%", p.Percentile) }
+
+// latency returns the row of a latency without a part of it.
+func latency(name string, l load.Latency, part float64) []string {
 	row := []string{name}
-	for _, q := range quantiles {
-		row = append(row, known(seconds, q.value(l), l.Count > 0))
+	for _, p := range l.Percentiles() {
+		row = append(row, seconds(max(0, p.Value-part)))
 	}
 	return row
 }
 
 // parts has a row for each part and one for the total.
-func parts(r load.Result) columns {
+func parts(r load.Result) rows {
 	if len(r.Parts) == 0 {
 		return nil
 	}
-	rows := columns{{"part", "CPU seconds", "per 1,000 events", "peak memory"}}
-	var used, perThousand float64
+	all := rows{{"part", "CPU seconds", "per 1,000 events", "peak memory"}}
+	var used float64
 	for _, part := range r.Parts {
 		used += part.CPUSeconds
-		perThousand += part.CPUPerThousand
-		rows = append(rows, []string{plain(part.Name), cpu(part.CPUSeconds), cpu(part.CPUPerThousand), size(part.PeakMemory)})
+		all = append(all, []string{
+			plain(part.Name), cpu(part.CPUSeconds), cpu(part.CPUPerThousand), size(float64(part.PeakMemory)),
+		})
 	}
 	if len(r.Parts) > 1 {
-		rows = append(rows, []string{"total", cpu(used), cpu(perThousand)})
+		all = append(all, []string{"total", cpu(used), cpu(r.CPUPerThousand()), ""})
 	}
-	return rows
+	return all
 }
 
 // requests returns lines about the requests to the webhook and to the facade.
 func requests(r load.Result) []string {
 	q, f := r.Requests, r.Facade
+	refused := integer(q.Refused) + " refused"
 	var statuses []string
 	for _, status := range slices.Sorted(maps.Keys(q.Statuses)) {
 		statuses = append(statuses, fmt.Sprintf("%s × %d", integer(q.Statuses[status]), status))
 	}
-	refused := integer(q.Refused) + " refused"
 	if len(statuses) > 0 {
 		refused += " (" + strings.Join(statuses, ", ") + ")"
 	}
-	lines := []string{fmt.Sprintf("requests: %s sent, %s accepted, %s, %s, %s unanswered, %s late", integer(q.Sent),
-		integer(q.Accepted), counted(q.Duplicates, "duplicate"), refused, integer(q.Failed), integer(q.Late))}
+	lines := []string{english.Sprintf("requests: %d sent, %d accepted, %s, %s, %d unanswered, %d late",
+		q.Sent, q.Accepted, counted(q.Duplicates, "duplicate"), refused, q.Failed, q.Late)}
 	if f.Counted {
-		lines = append(lines, fmt.Sprintf("facade: %s (%s failed), %s, %s, %s fetched", counted(f.Calls, "call"),
-			integer(f.Failed), counted(f.Rooms, "room"), counted(f.TokenCalls, "token call"), counted(f.TicketFetches, "ticket")))
+		lines = append(lines, english.Sprintf("facade: %s (%d failed), %s, %s, %s fetched", counted(f.Calls, "call"),
+			f.Failed, counted(f.Rooms, "room"), counted(f.TokenCalls, "token call"), counted(f.TicketFetches, "ticket")))
 	}
 	if r.Drain > 0 {
 		lines = append(lines, "drain: "+seconds(r.Drain)+" from the start of the worker to the last links")
@@ -106,12 +133,9 @@ func requests(r load.Result) []string {
 // reconciliation returns its lines, in conversations.
 func reconciliation(c load.Reconciliation) []string {
 	lines := []string{
-		fmt.Sprintf("sent %s = accepted %s + refused %s + unanswered %s",
-			integer(c.Sent), integer(c.Accepted), integer(c.Refused), integer(c.Unanswered)),
-		fmt.Sprintf("accepted %s = linked %s + dead-lettered %s + missing %s",
-			integer(c.Accepted), integer(c.Linked), integer(c.DeadLettered), integer(c.Missing)),
-		fmt.Sprintf("doubles %s, orphans %s (%s allowed), waiting %s",
-			integer(c.Doubles), integer(c.Orphans), integer(c.OrphansAllowed), integer(c.Waiting)),
+		english.Sprintf("sent %d = accepted %d + refused %d + unanswered %d", c.Sent, c.Accepted, c.Refused, c.Unanswered),
+		english.Sprintf("accepted %d = linked %d + dead-lettered %d + missing %d", c.Accepted, c.Linked, c.DeadLettered, c.Missing),
+		english.Sprintf("doubles %d, orphans %d (%d allowed), waiting %d", c.Doubles, c.Orphans, c.OrphansAllowed, c.Waiting),
 	}
 	if len(c.Faults) == 0 {
 		return append(lines, "It adds up.")
@@ -123,17 +147,17 @@ func reconciliation(c load.Reconciliation) []string {
 	return lines
 }
 
-func thresholds(judged []load.Threshold) columns {
+func thresholds(judged []load.Threshold) rows {
 	if len(judged) == 0 {
 		return nil
 	}
-	rows := columns{{"threshold", "found"}}
+	all := rows{{"threshold", "found"}}
 	for _, t := range judged {
 		verdict := "met"
 		if !t.Met {
 			verdict = "MISSED"
 		}
-		rows = append(rows, []string{plain(t.Expression), found(t), verdict})
+		all = append(all, []string{plain(t.Expression), found(t), verdict})
 	}
-	return rows
+	return all
 }

@@ -53,7 +53,7 @@ func TestTable(t *testing.T) {
 	}
 	lost.Facade.TicketFetches, lost.Kills = 1, 2
 	lost.Reconcile()
-	lost.Thresholds = []load.Threshold{{Expression: "p99<50ms", Found: 0.0671}, {Expression: "drain<1s", Unknown: true}}
+	lost.Thresholds = []load.Threshold{{Expression: "p99<50ms", Found: 0.0671, Unit: load.Seconds}, {Expression: "drain<1s", Unknown: true}}
 	var empty load.Result
 	empty.Reconcile()
 	for name, r := range map[string]load.Result{
