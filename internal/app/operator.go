@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"roomlink/internal/access"
 	"roomlink/internal/broker"
 	"roomlink/internal/secret"
@@ -43,7 +41,7 @@ func (s OperatorSettings) Connect(
 	if err != nil {
 		return nil, nil, err
 	}
-	remote.Operator, remote.Logger = true, zerolog.Nop()
+	remote.Operator = true
 	if remote.URL == "" {
 		remote.URL = "nats://" + s.BrokerListen
 		remote.User = broker.OperatorUser

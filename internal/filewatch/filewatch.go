@@ -27,14 +27,9 @@ type Watcher struct {
 	// Interval is the time between polls; [Interval] if 0.
 	Interval time.Duration
 
-	sets []set
-}
-
-// set is what one call of [Watcher.Add] added.
-type set struct {
-	files   func() []string
-	changed func()
-	// seen is the state of the files at that call.
+	files   []func() []string
+	changed []func()
+	// seen is the state of the files when they were added.
 	seen snapshot
 }
 
@@ -49,9 +44,12 @@ type state [sha256.Size]byte
 // Run calls each changed function. Call Add before Run, and before the process reads the
 // files if it knows their paths.
 func (w *Watcher) Add(files func() []string, changed func()) {
-	seen := snapshot{}
-	seen.add(files())
-	w.sets = append(w.sets, set{files, changed, seen})
+	if w.seen == nil {
+		w.seen = snapshot{}
+	}
+	w.seen.add(files())
+	w.files = append(w.files, files)
+	w.changed = append(w.changed, changed)
 }
 
 // Run watches the files until the context ends, and then returns nil. It calls the changed
@@ -60,9 +58,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	ticker := time.NewTicker(cmp.Or(w.Interval, Interval))
 	defer ticker.Stop()
 	known := w.poll()
-	for _, s := range w.sets {
-		maps.Copy(known, s.seen)
-	}
+	maps.Copy(known, w.seen)
 	for {
 		select {
 		case <-ctx.Done():
@@ -71,10 +67,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 		}
 		now := w.poll()
 		if differs(known, now) {
-			for _, s := range w.sets {
-				s.changed()
+			for _, changed := range w.changed {
+				changed()
 			}
-			// Files that a set names only now have not changed.
+			// Files that are named only now have not changed.
 			added := w.poll()
 			maps.Copy(added, now)
 			now = added
@@ -94,8 +90,8 @@ func differs(before, now snapshot) bool {
 
 func (w *Watcher) poll() snapshot {
 	all := snapshot{}
-	for _, s := range w.sets {
-		all.add(s.files())
+	for _, files := range w.files {
+		all.add(files())
 	}
 	return all
 }

@@ -10,6 +10,15 @@ import (
 // waits that long.
 const Timeout = 2 * time.Minute
 
+// SkipIfShort skips a test if the tests run with -short. A test is slow if it starts
+// a browser, builds a program, breaks a network or waits for seconds.
+func SkipIfShort(tb testing.TB, reason string) {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("slow: " + reason)
+	}
+}
+
 // Context returns the test's context with [Timeout], so that no wait hangs.
 func Context(tb testing.TB) context.Context {
 	tb.Helper()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -99,6 +100,48 @@ func (s *Store) publish(
 			return 0, fmt.Errorf("publishing the event: %w, and is not stored yet", ErrWaiting)
 		}
 	}
+}
+
+// PublishAfter publishes an event that asks for the links after those of a snapshot:
+// the first links, or a renewal. If the snapshot has a dead letter, the broker's
+// duplicate window does not hold the event back. Two callers with the same snapshot
+// publish one event. Results and errors are those of [Store.Publish].
+func (s *Store) PublishAfter(
+	ctx context.Context, e messages.Event[messages.Started], known Snapshot,
+) (Outcome, error) {
+	e.Data.Renews = known.Generation()
+	id := MessageID(e.Data)
+	if known.DeadLetter != nil {
+		id = afterDeadLetter(id, known.DeadLetter.Sequence)
+	}
+	return s.publish(ctx, e, id)
+}
+
+// afterDeadLetter returns the message id of an event that follows a dead letter.
+func afterDeadLetter(id string, sequence uint64) string {
+	return id + "/" + strconv.FormatUint(sequence, 10)
+}
+
+// Renew asks for new links of a conversation, with the options of the links that it
+// has. Several renewals of the same links are one. It returns [messages.ErrNotFound]
+// for a conversation without links. Other results and errors are those of
+// [Store.Publish].
+func (s *Store) Renew(
+	ctx context.Context, conversation messages.Conversation, source string, now time.Time,
+) (Outcome, error) {
+	known, err := s.Snapshot(ctx, conversation)
+	if err != nil {
+		return 0, err
+	}
+	if known.Links == nil {
+		return 0, messages.ErrNotFound
+	}
+	return s.PublishAfter(ctx, messages.NewEvent(messages.At(now), messages.Started{
+		Request:    known.Links.Data.Request,
+		Channel:    messages.ChannelAction,
+		Source:     source,
+		ReceivedAt: messages.At(now),
+	}), known)
 }
 
 // isOccupied reports whether the broker refused a second message on a subject.

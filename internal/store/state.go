@@ -50,6 +50,52 @@ func (s *Store) State(ctx context.Context, conversation messages.Conversation, n
 	return seen.state(now), nil
 }
 
+// Snapshot is what a decision about a conversation depends on: its latest links and
+// its dead letter, read from the leaders.
+type Snapshot struct {
+	// Links are nil if there are none.
+	Links *messages.Stored[messages.Links]
+	// DeadLetter is nil if there is none.
+	DeadLetter *messages.Stored[messages.DeadLetter]
+}
+
+// Generation returns the generation of the links; 0 without links.
+func (n Snapshot) Generation() int {
+	if n.Links == nil {
+		return 0
+	}
+	return n.Links.Data.Generation
+}
+
+// Valid reports whether there are links with a ticket that has not ended.
+func (n Snapshot) Valid(now time.Time) bool {
+	return n.Links != nil && !n.Links.Data.Expired(now)
+}
+
+// AnsweredBy reports whether a state has newer links or a newer dead letter than the
+// snapshot: then an event that was published after the snapshot is done.
+func (n Snapshot) AnsweredBy(state State) bool {
+	links, letter := state.Links, state.DeadLetter
+	return links != nil && links.Data.Generation > n.Generation() ||
+		letter != nil && (n.DeadLetter == nil || letter.Sequence > n.DeadLetter.Sequence)
+}
+
+// Snapshot reads the snapshot of a conversation. Its errors are those of
+// [Store.Links], without [messages.ErrNotFound].
+func (s *Store) Snapshot(ctx context.Context, conversation messages.Conversation) (Snapshot, error) {
+	return s.snapshot(ctx, conversation, Leader)
+}
+
+func (s *Store) snapshot(
+	ctx context.Context, conversation messages.Conversation, from Consistency,
+) (found Snapshot, err error) {
+	if found.DeadLetter, err = optional(s.DeadLetter(ctx, conversation, from)); err != nil {
+		return found, err
+	}
+	found.Links, err = optional(s.Links(ctx, conversation, from))
+	return found, err
+}
+
 // observation is what the three streams hold of a conversation.
 type observation struct {
 	// eventAt is the time at which the waiting event was stored; zero if none waits.
