@@ -45,34 +45,25 @@ func (c Credentials) Empty() bool { return len(c.APIKeys)+len(c.Basic)+len(c.Cli
 // errIncomplete reports a credential without one of its parts.
 var errIncomplete = errors.New("each credential of Talkdesk needs a name, a file, and its user or id")
 
-func (c Credentials) readSecrets(read func(path string) (secret.String, error)) error {
-	for i := range c.APIKeys {
-		key := &c.APIKeys[i]
-		if err := readCredential(&key.Key, key.Name, "-", key.File, read); err != nil {
-			return err
+// readSecrets reads the file of each credential.
+func (c Credentials) readSecrets(read func(path string) (secret.String, error)) (err error) {
+	add := func(to *secret.String, name, id, file string) {
+		switch {
+		case err != nil:
+		case name == "" || id == "" || file == "":
+			err = errIncomplete
+		default:
+			*to, err = read(file)
 		}
 	}
-	for i := range c.Basic {
-		basic := &c.Basic[i]
-		if err := readCredential(&basic.Password, basic.Name, basic.User, basic.PasswordFile, read); err != nil {
-			return err
-		}
+	for i, key := range c.APIKeys {
+		add(&c.APIKeys[i].Key, key.Name, "-", key.File)
 	}
-	for i := range c.Clients {
-		client := &c.Clients[i]
-		if err := readCredential(&client.Secret, client.Name, client.ID, client.SecretFile, read); err != nil {
-			return err
-		}
+	for i, basic := range c.Basic {
+		add(&c.Basic[i].Password, basic.Name, basic.User, basic.PasswordFile)
 	}
-	return nil
-}
-
-func readCredential(
-	to *secret.String, name, id, file string, read func(path string) (secret.String, error),
-) (err error) {
-	if name == "" || id == "" || file == "" {
-		return errIncomplete
+	for i, client := range c.Clients {
+		add(&c.Clients[i].Secret, client.Name, client.ID, client.SecretFile)
 	}
-	*to, err = read(file)
 	return err
 }
