@@ -130,6 +130,7 @@ func wantMetricNames(t *testing.T, r *running) {
 		"roomlink_links_latency_seconds",
 		"roomlink_orphans_possible_total",
 		"roomlink_token_age_seconds",
+		"roomlink_unexpected_link_hosts_total",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("metrics: got %v, want %v", got, want)
@@ -159,7 +160,10 @@ func wantLogLines(t *testing.T, r *running) {
 			t.Errorf("line: got %s, want the interaction id and the attempt", line)
 		}
 	}
-	want := map[string]int{"links stored": 1, "event became a dead letter": 3}
+	want := map[string]int{
+		"links stored": 1, "event became a dead letter": 3,
+		"a link is on an unexpected host: set ROOMLINK_LINK_HOSTS to refuse such links": 1,
+	}
 	if !maps.Equal(found, want) {
 		t.Errorf("log lines: got %v, want %v", found, want)
 	}
