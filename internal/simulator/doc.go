@@ -23,11 +23,12 @@
 //
 //  1. The body is read, counted and kept.
 //  2. The script may answer ([Simulator.Script]).
-//  3. [Faults.RoomStatus] and [Faults.Rate] may answer.
+//  3. [Faults.Named] may answer without a room, then [Faults.RoomStatus] and [Faults.Rate].
 //  4. The token, the content type, the schema and the application are checked.
 //  5. The room is made.
 //  6. The latency passes.
-//  7. The answer is sent, or lost by [Faults.Drop] or [Faults.Hang].
+//  7. The answer is sent, changed or replaced by [Faults.Named], or lost by [Faults.Drop] or
+//     [Faults.Hang].
 //
 // The room is made before the latency passes. So a client that gives up leaves a room
 // behind, which it must also expect of the real facade.

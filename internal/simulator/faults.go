@@ -7,13 +7,14 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // ErrFaults means that [Faults] are invalid.
-var ErrFaults = errors.New("faults out of range")
+var ErrFaults = errors.New("invalid faults")
 
 // Faults are injected faults. The zero value injects none. A call has at most one fault, so
-// the sum of the three rates is at most 1.
+// the sum of the three rates is at most 1. A named fault comes before the others.
 type Faults struct {
 	// Rate is the fraction of room calls, 0 to 1, that are answered with Status and make no
 	// room.
@@ -22,8 +23,8 @@ type Faults struct {
 	// Status is the status for Rate, 300 to 599; 503 if 0.
 	Status int `json:"status"`
 
-	// RetryAfter is the Retry-After header of the answers of Rate, RoomStatus and
-	// TokenStatus; "" for none.
+	// RetryAfter is the Retry-After header of the answers of Rate, RoomStatus, TokenStatus
+	// and Named from status 300 on; "" for none. "date+30s" is the date in 30 seconds.
 	RetryAfter string `json:"retryAfter"`
 
 	// Drop is the fraction of room calls, 0 to 1, that make a room and close the connection
@@ -40,6 +41,14 @@ type Faults struct {
 	// RoomStatus is the status of every room call, 300 to 599. No room is made. 0 for the
 	// behaviour that the rates define.
 	RoomStatus int `json:"roomStatus"`
+
+	// Named are faults with a name, of [NamedFaults]. A name may have a limit:
+	// "bom:first=3" is a fault of the first 3 calls, "bom:share=0.5" of half of the calls,
+	// and "bom:for=3s" of the calls within 3 seconds of the first. If several apply to a
+	// call, the first one counts.
+	Named []string `json:"named,omitempty"`
+
+	named []*limitedFault
 }
 
 // check returns an error that wraps ErrFaults if the faults are invalid.
@@ -59,6 +68,11 @@ func (f Faults) check() error {
 	}
 	if strings.ContainsAny(f.RetryAfter, "\r\n") {
 		return fmt.Errorf("retryAfter %q has more than one line: %w", f.RetryAfter, ErrFaults)
+	}
+	if delay, ok := strings.CutPrefix(f.RetryAfter, datePrefix); ok {
+		if _, err := time.ParseDuration(delay); err != nil {
+			return fmt.Errorf("retryAfter %q has no duration behind date+: %w", f.RetryAfter, ErrFaults)
+		}
 	}
 	return nil
 }
@@ -96,10 +110,21 @@ func (f Faults) roomRefusal() Answer {
 }
 
 // refusal returns the answer of a fault.
-func (f Faults) refusal(status int) Answer {
-	answer := refusal(status, "simulated fault")
-	if f.RetryAfter != "" {
-		answer = answer.withHeader("Retry-After", f.RetryAfter)
+func (f Faults) refusal(status int) Answer { return f.delay(refusal(status, "simulated fault")) }
+
+// datePrefix begins a RetryAfter that is a date.
+const datePrefix = "date+"
+
+// delay returns the answer with the Retry-After header, if it is a refusal.
+func (f Faults) delay(a Answer) Answer {
+	if f.RetryAfter == "" || a.Status < http.StatusMultipleChoices {
+		return a
 	}
-	return answer
+	value := f.RetryAfter
+	if text, ok := strings.CutPrefix(value, datePrefix); ok {
+		delay, _ := time.ParseDuration(text) // checked
+		value = time.Now().Add(delay).UTC().Format(http.TimeFormat)
+	}
+	a.Header = a.Header.Clone() // the named faults share it
+	return a.withHeader("Retry-After", value)
 }

@@ -99,20 +99,37 @@ func (s *Simulator) scripted(call roomCall) *Answer {
 // the call.
 func (s *Simulator) decide(call roomCall) Answer {
 	faults := s.faults.Load()
+	named := faults.of(s.config.Now(), func(f namedFault) bool {
+		return f.room && (!f.firstToken || s.issuer.isFirst(call.request))
+	})
 	fate := faults.draw()
-	if fate == fateRefused {
+	switch {
+	case named.replaces() && !named.answer.Room:
+		return faults.delay(named.answer)
+	case fate == fateRefused:
 		return faults.roomRefusal()
 	}
 	if refused := s.check(call); refused != nil {
 		return *refused
 	}
 	s.ledger.countRoom(call.interactionID)
-	switch fate {
-	case fateDropped:
+	switch {
+	case named.replaces():
+		return faults.delay(named.answer)
+	case fate == fateDropped:
 		return Answer{Close: CloseAfterReading}
-	case fateHung:
+	case fate == fateHung:
 		return Answer{Wait: make(chan struct{}), Close: CloseAfterReading}
 	}
+	a := s.links(call)
+	if named.change != nil {
+		named.change(&a)
+	}
+	return a
+}
+
+// links returns the answer with the links of a new room.
+func (s *Simulator) links(call roomCall) Answer {
 	base := s.baseURL(call.request)
 	return jsonAnswer(http.StatusOK, struct {
 		AgentURL     string `json:"agentUrl"`

@@ -142,6 +142,11 @@ func (s *Simulator) SetFaults(faults Faults) error {
 	if err := faults.check(); err != nil {
 		return err
 	}
+	named, err := parseAll(faults.Named)
+	if err != nil {
+		return err
+	}
+	faults.named = named
 	s.faults.Store(&faults)
 	return nil
 }

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -33,6 +34,7 @@ type issuer struct {
 	id, secret [sha256.Size]byte // hashed, so that comparisons do not reveal a length
 	expiries   map[string]time.Time
 	order      []string // the tokens, oldest first
+	first      string   // the first token of all
 }
 
 func newIssuer(config Config) *issuer {
@@ -70,6 +72,7 @@ func (i *issuer) issue(id, secret string) (token string, ok bool) {
 	token = rand.Text()
 	i.expiries[token] = now.Add(i.lifetime)
 	i.order = append(i.order, token)
+	i.first = cmp.Or(i.first, token)
 	return token, true
 }
 
@@ -98,17 +101,33 @@ func (i *issuer) accepts(r *http.Request) bool {
 	return ok && (i.lifetime < 0 || i.now().Before(expiry))
 }
 
+// isFirst reports whether a request has the first token of all.
+func (i *issuer) isFirst(r *http.Request) bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return r.Header.Get("Authorization") == "Bearer "+i.first
+}
+
 // serveToken answers POST /security/oauth/token.
 func (s *Simulator) serveToken(w http.ResponseWriter, r *http.Request) {
 	number, count := s.ledger.countToken(), s.ledger.countTokenStatus
 	if script := s.tokenScript.Load(); script != nil && play(w, r, (*script)(number), count) {
 		return
 	}
-	if faults := s.faults.Load(); faults.TokenStatus != 0 {
+	faults := s.faults.Load()
+	named := faults.of(s.config.Now(), func(f namedFault) bool { return f.token })
+	switch {
+	case named.replaces():
+		s.finish(w, r, faults.delay(named.answer), count)
+	case faults.TokenStatus != 0:
 		s.finish(w, r, faults.refusal(faults.TokenStatus), count)
-		return
+	default:
+		a := s.grant(w, r).withHeader("Cache-Control", "no-store")
+		if a.Status == http.StatusOK && named.change != nil {
+			named.change(&a)
+		}
+		s.finish(w, r, a, count)
 	}
-	s.finish(w, r, s.grant(w, r).withHeader("Cache-Control", "no-store"), count)
 }
 
 // grant returns the answer to a token call without a script or fault.
