@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"roomlink/internal/app"
@@ -23,12 +26,25 @@ type auviousCommand struct {
 	FailRate      float64           `help:"The share of calls that fail, from 0 to 1."`
 	FailStatus    int               `default:"503" help:"The HTTP status of failures."`
 	DropRate      float64           `help:"The share of calls that make a room and get no answer, from 0 to 1."`
+	Fault         []string          `sep:"none" help:"A named fault, listed above. It may have a limit: bom:first=3 for 3 calls, bom:share=0.5 for half of them, bom:for=3s for 3 seconds from the first. The flag may be repeated."`
+	RetryAfter    string            `help:"The Retry-After header of refusals and failures, as in 7, 1.5 or, for a date in 30 seconds, date+30s."`
 	TokenLifetime time.Duration     `default:"1h" help:"The lifetime of its tokens."`
 	app.LogSettings
 }
 
 // answerTimeout bounds a simulated answer. No caller waits longer for a real one.
 const answerTimeout = 10 * time.Minute
+
+// Help lists the named faults.
+func (c *auviousCommand) Help() string {
+	faults := simulator.NamedFaults()
+	var text strings.Builder
+	text.WriteString("The named faults for --fault:\n\n")
+	for _, name := range slices.Sorted(maps.Keys(faults)) {
+		fmt.Fprintf(&text, "  %-23s %s\n", name, faults[name])
+	}
+	return text.String()
+}
 
 // Run implements the command.
 func (c *auviousCommand) Run(ctx context.Context, env app.Environment) error {
@@ -43,7 +59,9 @@ func (c *auviousCommand) Run(ctx context.Context, env app.Environment) error {
 	simulated, err := simulator.New(simulator.Config{
 		ClientID: c.ClientID, ClientSecret: cmp.Or(clientSecret.Reveal(), simulator.DefaultClientSecret),
 		ApplicationID: c.ApplicationID, TokenLifetime: c.TokenLifetime, Latency: c.Latency, BaseURL: c.BaseURL,
-		Faults: simulator.Faults{Rate: c.FailRate, Status: c.FailStatus, Drop: c.DropRate},
+		Faults: simulator.Faults{
+			Rate: c.FailRate, Status: c.FailStatus, Drop: c.DropRate, Named: c.Fault, RetryAfter: c.RetryAfter,
+		},
 	})
 	if err != nil {
 		return app.UsageError{Err: err}
