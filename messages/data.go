@@ -37,7 +37,7 @@ const (
 const (
 	// ReasonRejected: auvious refused the request. A retry would not help.
 	ReasonRejected = "rejected"
-	// ReasonBadAnswer: auvious reported success without three usable URLs.
+	// ReasonBadAnswer: auvious reported success without usable links.
 	ReasonBadAnswer = "bad_answer"
 	// ReasonUnknownOutcome: too many calls broke off after roomlink had sent them.
 	ReasonUnknownOutcome = "unknown_outcome"

@@ -203,7 +203,7 @@ func TestAccountRefused(t *testing.T) {
 			h.wantMessages(messages.LinksStream, events)
 			h.wantMessages(messages.DeadLettersStream, 0)
 			r.wantMetric(closed, "roomlink_breaker_state")
-			r.wantLine(`"breaker":"open"`, `"error":"auvious refused the account: `)
+			r.wantLine(`"breaker":"open"`, `"error":"auvious gave the account no access: `)
 			if stats := s.Stats(); stats.RoomsMade != events || stats.Doubles != 0 {
 				t.Errorf("rooms: got %d with %d made twice, want %d", stats.RoomsMade, stats.Doubles, events)
 			}

@@ -34,7 +34,7 @@ func TestDeadLetters(t *testing.T) {
 			name:   "rejected",
 			answer: simulator.Answer{Status: 422, Body: `{"error":"no such customer, see https://auvious.test/t/hush"}`},
 			reason: messages.ReasonRejected, status: 422, calls: 1,
-			detail: "auvious refused the request: no such customer, see [masked] (HTTP status 422)",
+			detail: "auvious refused the request: room endpoint: 422 application/json, error: no such customer, see [masked]",
 		},
 		{
 			name:   "forbidden",
@@ -46,7 +46,7 @@ func TestDeadLetters(t *testing.T) {
 			name:   "bad answer",
 			answer: simulator.Answer{Room: true, Status: 200, Body: `{"agentUrl":"javascript:alert('hush')"}`},
 			reason: messages.ReasonBadAnswer, status: 200, calls: 1,
-			detail: "auvious answered without usable links: agentUrl is not an absolute URL (HTTP status 200)",
+			detail: "auvious answered without usable links: room endpoint: 200 application/json, agentUrl is not an absolute URL",
 		},
 		{
 			name:   "unknown outcome without retries",
@@ -66,14 +66,14 @@ func TestDeadLetters(t *testing.T) {
 			answer:  simulator.Answer{Status: 503},
 			account: func(a *worker.Account) { a.Auvious.GiveUpAfter = time.Nanosecond },
 			reason:  messages.ReasonExpired, status: 503, calls: 1,
-			detail: "auvious did not carry out the call: temporary failure (HTTP status 503)",
+			detail: "auvious did not carry out the call: room endpoint: 503 application/json, empty",
 		},
 		{
 			name:    "expired while auvious refuses the account",
 			answer:  simulator.Answer{Status: 401},
 			account: func(a *worker.Account) { a.Auvious.GiveUpAfter = time.Nanosecond },
 			reason:  messages.ReasonExpired, status: 401, calls: 2,
-			detail: "auvious refused the account",
+			detail: "auvious gave the account no access",
 		},
 		{
 			name:    "expired with an unknown outcome",

@@ -135,7 +135,9 @@ func (a *account) call(ctx context.Context, j *job, request auvious.RoomRequest)
 	a.metrics.callTime.Observe(time.Since(began).Seconds())
 	if p.when == afterUnknownRetries {
 		j.unknown++
-		a.metrics.orphans.WithLabelValues("unknown_outcome").Inc()
+	}
+	if p.orphan != "" {
+		a.metrics.orphans.WithLabelValues(p.orphan).Inc()
 	}
 	return room, err
 }

@@ -59,7 +59,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Name: "roomlink_events_in_flight", Help: "Events that this process works on.",
 		}, account),
 		orphans: counter("roomlink_orphans_possible_total",
-			"Rooms that may exist without stored links, by cause: unknown_outcome, redelivery, raced, not_stored.", "cause"),
+			"Rooms that may exist without stored links, by cause: unknown_outcome, bad_gateway, redelivery, raced, not_stored.", "cause"),
 		deadLetters: counter("roomlink_dead_letters_total",
 			"Events that became dead letters, by reason.", "reason"),
 		unexpectedHosts: counter("roomlink_unexpected_link_hosts_total",

@@ -44,6 +44,8 @@ type policy struct {
 	expires bool
 	// breaker is what the breaker records of a call.
 	breaker effect
+	// orphan is the cause in roomlink_orphans_possible_total; "" if the call left no room for sure.
+	orphan string
 	// label is the outcome of a call in roomlink_facade_calls_total; "" if the error is not the end of a call.
 	label string
 }
@@ -80,9 +82,10 @@ var policies = []policy{
 	{err: auvious.ErrBadAnswer, reason: messages.ReasonBadAnswer, when: atOnce, breaker: success, label: "bad_answer"},
 	{err: auvious.ErrAccount, expires: true, breaker: opens, label: "account_refused"},
 	{err: auvious.ErrNotDone, expires: true, breaker: failure, label: notDone},
+	{err: auvious.ErrBadGateway, expires: true, breaker: failure, orphan: "bad_gateway", label: notDone},
 	{
 		err: auvious.ErrUnknownOutcome, reason: messages.ReasonUnknownOutcome, when: afterUnknownRetries, expires: true,
-		breaker: failure, label: "unknown_outcome",
+		breaker: failure, orphan: "unknown_outcome", label: "unknown_outcome",
 	},
 	{err: context.Canceled, breaker: failure, label: notDone},
 	{err: context.DeadlineExceeded, breaker: failure, label: notDone},

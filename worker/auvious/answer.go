@@ -1,196 +1,237 @@
 package auvious
 
 import (
-	"context"
-	"errors"
+	"bytes"
+	"cmp"
+	"compress/gzip"
 	"fmt"
 	"io"
-	"net"
+	"math"
 	"net/http"
-	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-
-	"roomlink/messages"
 )
 
-// judge returns the room of an answer, or what the answer means.
-func (c *Client) judge(response *http.Response, answer []byte, readErr error) (Room, error) {
-	status := response.StatusCode
-	done := status == http.StatusOK || status == http.StatusCreated
-	if done && readErr == nil {
-		room, err := c.readRoom(answer)
-		if err == nil {
-			return room, nil
-		}
-		return Room{}, &CallError{Kind: ErrBadAnswer, Status: status, Detail: err.Error()}
+const (
+	// maxAnswer bounds an answer, in bytes. An answer is three URLs.
+	maxAnswer = 64 << 10
+	// maxRetryAfter bounds the delay that an answer may ask for.
+	maxRetryAfter = time.Minute
+)
+
+// answer is an HTTP answer of auvious, or of somebody in between: a proxy, an ingress or a firewall.
+type answer struct {
+	endpoint Endpoint
+	status   int
+	header   http.Header
+	// body has neither gzip nor a byte order mark. It is longer than maxAnswer if the whole answer is.
+	body    []byte
+	members members
+	// shape says why there are no members; "" if the body is a JSON object.
+	shape Cause
+}
+
+// members are the members of all answers that the client reads.
+type members struct {
+	Error            jsontext.Value `json:"error"`
+	ErrorDescription jsontext.Value `json:"error_description"`
+
+	AgentURL     jsontext.Value `json:"agentUrl"`
+	RecordingURL jsontext.Value `json:"recordingUrl"`
+	TicketURL    jsontext.Value `json:"ticketUrl"`
+
+	AccessToken jsontext.Value `json:"access_token"`
+	TokenType   jsontext.Value `json:"token_type"`
+	ExpiresIn   jsontext.Value `json:"expires_in"`
+}
+
+// readAnswer reads and closes the body of a response. It ignores the content type, and it detects gzip by the body,
+// because proxies change the headers.
+func readAnswer(endpoint Endpoint, response *http.Response) answer {
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if bytes.HasPrefix(body, []byte("\x1f\x8b")) && len(body) <= maxAnswer {
+		body, err = gunzip(body)
 	}
-	failed := &CallError{Status: status, RetryAfter: retryAfter(response.Header, time.Now())}
-	switch {
-	case done:
-		failed.Kind, failed.Detail = ErrUnknownOutcome, "the answer was cut off"
-	case status == http.StatusUnauthorized:
-		failed.Kind, failed.Detail = ErrAccount, "auvious refused its own token"
-	case status/100 == 2:
-		failed.Kind, failed.Detail = ErrBadAnswer, "the status is neither 200 nor 201"
-	case status == http.StatusRequestTimeout, status == http.StatusTooEarly,
-		status == http.StatusTooManyRequests, status/100 == 5:
-		failed.Kind, failed.Detail = ErrNotDone, "temporary failure"
-	case status/100 == 3:
-		failed.Kind, failed.Detail = ErrNotDone, "auvious redirected the call: check its URL"
-	default:
-		failed.Kind, failed.Detail = ErrRejected, errorText(answer)
+	a := answer{
+		endpoint: endpoint, status: response.StatusCode, header: response.Header,
+		body: bytes.TrimPrefix(body, []byte("\ufeff")),
 	}
-	return Room{}, failed
+	a.members, a.shape = decode(a.body, err)
+	return a
+}
+
+// gunzip returns at most maxAnswer+1 decompressed bytes.
+func gunzip(body []byte) ([]byte, error) {
+	reader, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return body, err
+	}
+	return io.ReadAll(io.LimitReader(reader, maxAnswer+1))
 }
 
 // tolerant accepts names in any case, because no description of auvious fixes it.
-var tolerant = []json.Options{
+var tolerant = json.JoinOptions(
 	json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
-}
+)
 
-// readRoom decodes and checks an answer strictly: a wrong link is worse than none. Its errors never quote a link.
-func (c *Client) readRoom(answer []byte) (Room, error) {
-	if len(answer) > maxAnswer {
-		return Room{}, fmt.Errorf("the answer is longer than %d KiB", maxAnswer>>10)
-	}
-	var fields struct {
-		AgentURL     *string `json:"agentUrl"`
-		RecordingURL *string `json:"recordingUrl"`
-		TicketURL    *string `json:"ticketUrl"`
-	}
-	if err := json.Unmarshal(answer, &fields, tolerant...); err != nil {
-		return Room{}, errors.New("the answer is not the expected JSON object")
-	}
-	for _, field := range []struct {
-		name string
-		url  *string
-	}{
-		{"agentUrl", fields.AgentURL}, {"recordingUrl", fields.RecordingURL}, {"ticketUrl", fields.TicketURL},
-	} {
-		if field.url == nil {
-			return Room{}, fmt.Errorf("%s is missing", field.name)
-		}
-		if field.url == fields.RecordingURL && *field.url == "" {
-			continue // there is no recording
-		}
-		if err := c.checkLink(*field.url); err != nil {
-			return Room{}, fmt.Errorf("%s %w", field.name, err)
-		}
-	}
-	return Room{
-		AgentURL:     *fields.AgentURL,
-		RecordingURL: *fields.RecordingURL,
-		TicketURL:    messages.Secret(*fields.TicketURL),
-	}, nil
-}
-
-// checkLink returns an error unless a link is usable and on one of the link hosts. It names the host, and never quotes
-// the link.
-func (c *Client) checkLink(text string) error {
-	if err := checkURL(text, c.allowHTTP); err != nil || len(c.linkHosts) == 0 {
-		return err
-	}
-	if host := Host(text); !c.linkHosts.Has(host) {
-		return fmt.Errorf("is on the host %.100q, which is not one of the link hosts (see ROOMLINK_LINK_HOSTS)", host)
-	}
-	return nil
-}
-
-// Host returns the host of a link in lower case and without its port; "" if it has none.
-func Host(link string) string {
-	parsed, err := url.Parse(link)
-	if err != nil {
-		return ""
-	}
-	return strings.ToLower(parsed.Hostname())
-}
-
-// checkURL returns an error unless text is an absolute https URL, or an http URL of loopback or of a host in
-// allowHTTP. The error never quotes the URL.
-func checkURL(text string, allowHTTP []string) error {
-	if len(text) > maxURL {
-		return fmt.Errorf("is longer than %d bytes", maxURL)
-	}
-	if strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' }) {
-		return errors.New("contains an invalid character")
-	}
-	parsed, err := url.Parse(text)
-	if err != nil || parsed.Opaque != "" || parsed.Hostname() == "" {
-		return errors.New("is not an absolute URL")
-	}
-	if parsed.User != nil {
-		return errors.New("contains a user")
-	}
-	host := parsed.Hostname()
+// decode returns the members of a body, or why there are none. A whole object counts even if the body ended with an
+// error.
+func decode(body []byte, readErr error) (members, Cause) {
+	var found members
+	text := bytes.TrimSpace(body)
 	switch {
-	case parsed.Scheme == "https":
-		return nil
-	case parsed.Scheme != "http":
-		return errors.New("is neither https nor http")
-	case host == "localhost", net.ParseIP(host).IsLoopback(), slices.Contains(allowHTTP, host):
-		return nil
+	case len(body) > maxAnswer:
+		return members{}, causeTooLong
+	case bytes.HasPrefix(text, []byte("{")) && json.Unmarshal(text, &found, tolerant) == nil:
+		return found, ""
+	case readErr != nil:
+		return members{}, causeCutOff
+	case len(text) == 0:
+		return members{}, causeEmpty
+	case jsontext.Value(text).IsValid(tolerant):
+		return members{}, causeNotObject
 	}
-	return errors.New("is http, but only https is allowed (see ROOMLINK_ALLOW_HTTP_HOSTS)")
+	return members{}, causeNotJSON
 }
 
-// errorText returns the masked description from auvious' error body, a flat object with "error".
-func errorText(answer []byte) string {
-	var body struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
+// textOf returns the text of a JSON string, and false for any other value.
+func textOf(value jsontext.Value) (string, bool) {
+	if value.Kind() != '"' {
+		return "", false
 	}
-	if json.Unmarshal(answer, &body, tolerant...) != nil || body.Error == "" {
-		return "no reason given"
-	}
-	return Mask(strings.TrimSpace(body.Error + " " + body.Description))
+	text, _ := jsontext.AppendUnquote(nil, value) // an error only reports replaced bytes
+	return string(text), true
 }
 
-// transportError describes a call without an answer. A call that was sent may have made a room.
-func transportError(err error, sent bool) error {
-	if sent {
-		return &CallError{Kind: ErrUnknownOutcome, Detail: "the call was sent but not answered" + reasonOf(err)}
-	}
-	return &CallError{Kind: ErrNotDone, Detail: "auvious cannot be reached" + reasonOf(err)}
+// absent reports whether a member is absent or null.
+func absent(value jsontext.Value) bool { return len(value) == 0 || value.Kind() == 'n' }
+
+// said returns the error text of the answer. Only auvious itself answers with a JSON object that has one (auvious,
+// sibling API).
+func (a answer) said() (text string, ok bool) {
+	text, _ = textOf(a.members.Error)
+	text = strings.TrimSpace(text)
+	return text, text != ""
 }
 
-// reasonOf names the cause of a failed request. The error itself may quote an address.
-func reasonOf(err error) string {
-	var timeout net.Error
-	var lookup *net.DNSError
+// statusCause returns what the status of a failed call says, if it is not 2xx.
+func (a answer) statusCause() Cause {
+	switch a.status {
+	case http.StatusRequestTimeout, http.StatusTooEarly:
+		return causeUnavailable
+	case http.StatusTooManyRequests:
+		return causeTooManyRequests
+	case http.StatusProxyAuthRequired, http.StatusMisdirectedRequest:
+		return causeNotAuvious // whatever the body says
+	case http.StatusBadGateway:
+		return causeBadGateway
+	case http.StatusGatewayTimeout, 520, 524: // 520 and 524 are Cloudflare's: the origin's answer was bad or late
+		return causeGatewayTimeout
+	}
+	_, said := a.said()
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return ": connection refused"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return ": connection lost"
-	case errors.As(err, &lookup):
-		return ": host name not found"
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return ": timed out"
-	case strings.Contains(err.Error(), "tls: "), strings.Contains(err.Error(), "x509: "):
-		return ": TLS failed"
+	case a.status/100 == 3:
+		return causeRedirect
+	case a.status/100 == 4 && said:
+		return causeRejected
+	case a.status/100 == 4:
+		return causeNotAuvious
 	}
-	return ""
+	return causeUnavailable
 }
 
-// retryAfter decodes the Retry-After header: seconds or a date (RFC 9110, section 10.2.3). It returns 0 if the header
-// is absent or unreadable.
+// invalidToken is the error code of RFC 6750, section 3.1.
+var invalidToken = regexp.MustCompile(`(?i)\binvalid_token\b`)
+
+// refusesToken reports whether the answer refuses the access token. The answer to a request that contains the code
+// itself may only repeat it, so its body does not count.
+func (a answer) refusesToken(request []byte) bool {
+	switch {
+	case a.status == http.StatusUnauthorized:
+		return true
+	case a.status/100 != 4:
+		return false
+	}
+	return slices.ContainsFunc(a.header.Values("WWW-Authenticate"), invalidToken.MatchString) ||
+		invalidToken.Match(a.body) && !invalidToken.Match(request)
+}
+
+// failure returns the error of the answer. The text says what is wrong with the answer; "" for the text of the cause,
+// or for the form of the body. The error quotes nothing of the answer but its status.
+func (a answer) failure(kind Kind, cause Cause, text string) *CallError {
+	return &CallError{
+		Kind: kind, Endpoint: a.endpoint, Cause: cause, Status: a.status,
+		RetryAfter: retryAfter(a.header, time.Now()),
+		Detail: fmt.Sprintf("%s endpoint: %d %s, %s", a.endpoint, a.status, a.mediaType(),
+			cmp.Or(text, causeTexts[cause], causeTexts[a.shape], a.objectText())),
+	}
+}
+
+// objectText says what kind of JSON object the body is.
+func (a answer) objectText() string {
+	if _, said := a.said(); said {
+		return "JSON with an error"
+	}
+	return "JSON without an error"
+}
+
+// mediaTypes are the content types that a text about an answer names.
+var mediaTypes = []string{
+	"application/json", "application/problem+json", "text/json", "text/html", "text/plain", "text/xml",
+	"application/xml", "application/octet-stream",
+}
+
+// mediaType names the content type of the answer. It never quotes the header.
+func (a answer) mediaType() string {
+	name, _, _ := strings.Cut(strings.ToLower(a.header.Get("Content-Type")), ";")
+	switch name = strings.TrimSpace(name); {
+	case slices.Contains(mediaTypes, name):
+		return name
+	case name == "":
+		return "without a content type"
+	}
+	return "with another content type"
+}
+
+// retryAfter decodes the Retry-After header (RFC 9110, section 10.2.3). It returns from 0 to maxRetryAfter; 0 if the
+// header is absent or unreadable. If a proxy added a second value, the longer delay counts.
 func retryAfter(header http.Header, now time.Time) time.Duration {
-	value := header.Get("Retry-After")
-	if value == "" {
-		return 0
+	delay := time.Duration(0)
+	for _, value := range header.Values("Retry-After") {
+		if at, ok := readDate(value); ok {
+			// By the clock of the server, if it tells its time.
+			if date, err := http.ParseTime(header.Get("Date")); err == nil {
+				now = date
+			}
+			delay = max(delay, at.Sub(now))
+			continue
+		}
+		for text := range strings.SplitSeq(value, ",") {
+			if seconds, _ := strconv.ParseFloat(strings.TrimSpace(text), 64); seconds > 0 { // infinite if out of range
+				delay = max(delay, time.Duration(math.Ceil(min(seconds, maxRetryAfter.Seconds())))*time.Second)
+			}
+		}
 	}
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
+	return min(delay, maxRetryAfter)
+}
+
+// dateLayouts are layouts of dates beside those of RFC 9110.
+var dateLayouts = []string{time.RFC1123, time.RFC1123Z, time.RFC3339}
+
+// readDate decodes the date of a header.
+func readDate(text string) (at time.Time, ok bool) {
+	at, err := http.ParseTime(text)
+	for _, layout := range dateLayouts {
+		if err != nil {
+			at, err = time.Parse(layout, text)
+		}
 	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(at.Sub(now), 0)
-	}
-	return 0
+	return at, err == nil
 }

@@ -5,6 +5,10 @@
 // unknown outcome, and its errors tell whether a room may exist. All calls share one access token. The client
 // fetches a new token before the old one expires.
 //
+// An answer may come from somebody between the client and auvious: a proxy, an ingress or a firewall. The client
+// believes a refusal only if auvious itself said it, in a JSON object with a text "error". It reads good JSON behind
+// any content type, with a byte order mark, compressed or not.
+//
 // No error contains a token, the client secret or a ticket. The client never requests a ticket URL.
 package auvious
 
@@ -22,13 +26,16 @@ type Kind int //nolint:errname // an enum of errors, as syscall.Errno is
 const (
 	// ErrRejected: auvious refused this request and would refuse it again.
 	ErrRejected Kind = iota + 1
-	// ErrBadAnswer: auvious reported success without three usable URLs. A room may exist.
+	// ErrBadAnswer: auvious reported success without usable URLs. A room may exist.
 	ErrBadAnswer
 	// ErrAccount: auvious refused the account's credentials or issued no token. The request is not at fault.
 	ErrAccount
 	// ErrNotDone: auvious made no room. The call may be repeated.
 	ErrNotDone
-	// ErrUnknownOutcome: the client sent the call and got no complete answer. A room may exist.
+	// ErrBadGateway: a gateway lost the connection to auvious. Most likely there is no room, and the call may be
+	// repeated.
+	ErrBadGateway
+	// ErrUnknownOutcome: the client sent the call and got no complete answer of auvious. A room may exist.
 	ErrUnknownOutcome
 
 	errEnd // is after the last kind
@@ -38,8 +45,9 @@ const (
 var kindTexts = [errEnd]string{
 	ErrRejected:       "auvious refused the request",
 	ErrBadAnswer:      "auvious answered without usable links",
-	ErrAccount:        "auvious refused the account",
+	ErrAccount:        "auvious gave the account no access",
 	ErrNotDone:        "auvious did not carry out the call",
+	ErrBadGateway:     "auvious most likely did not carry out the call",
 	ErrUnknownOutcome: "the outcome of the call is unknown",
 }
 
@@ -58,21 +66,19 @@ func (k Kind) Error() string { return kindTexts[k] }
 // CallError describes a failed call.
 type CallError struct {
 	Kind Kind
+	// Endpoint and Cause say where the call failed and what came. They are empty if there was no call.
+	Endpoint Endpoint
+	Cause    Cause
 	// Status is the HTTP status; 0 if there was no answer.
 	Status int
-	// RetryAfter is the delay that auvious asked for; 0 if none.
+	// RetryAfter is the delay that the answer asked for, of a minute at most; 0 if none.
 	RetryAfter time.Duration
-	// Detail is a sentence for the operator. Its secrets are masked.
+	// Detail says for the operator what came, as in "token endpoint: 200 text/html, not JSON". Its secrets are masked.
 	Detail string
 }
 
 // Error implements error.
-func (e *CallError) Error() string {
-	if e.Status != 0 {
-		return fmt.Sprintf("%v: %s (HTTP status %d)", e.Kind, e.Detail, e.Status)
-	}
-	return fmt.Sprintf("%v: %s", e.Kind, e.Detail)
-}
+func (e *CallError) Error() string { return fmt.Sprintf("%v: %s", e.Kind, e.Detail) }
 
 // Unwrap returns the kind.
 func (e *CallError) Unwrap() error { return e.Kind }

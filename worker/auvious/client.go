@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -27,8 +26,6 @@ const (
 )
 
 const (
-	// maxAnswer bounds an answer, in bytes. An answer is three URLs.
-	maxAnswer = 64 << 10
 	// maxURL bounds one URL of an answer, in bytes.
 	maxURL = 4 << 10
 	// idleTimeout is shorter than the idle timeout of the usual load balancer. So no call begins on a connection that
@@ -44,8 +41,9 @@ type Client struct {
 	timeout   time.Duration
 	allowHTTP []string
 	linkHosts accounts.LinkHosts
-	http      *http.Client
+	transport *http.Transport
 	tokens    *tokens
+	observer  atomic.Pointer[func(failed *CallError, told bool)]
 }
 
 // New returns a client for the rooms of an account. It uses the fields URL, ClientID, ClientSecret, Timeout,
@@ -56,20 +54,22 @@ func New(config accounts.Rooms, options ...Option) (*Client, error) {
 		return nil, fmt.Errorf("auvious' URL %w", err) // not quoted: it may contain a password
 	}
 	base := strings.TrimRight(config.URL, "/")
-	client := &http.Client{
-		Transport: &http.Transport{
+	c := &Client{
+		roomURL:   base + roomPath,
+		timeout:   config.Timeout,
+		allowHTTP: config.AllowHTTPHosts,
+		transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
 			DialContext:         (&net.Dialer{Timeout: config.Timeout}).DialContext,
 			TLSHandshakeTimeout: config.Timeout,
 			ForceAttemptHTTP2:   true,
+			DisableCompression:  true,                   // readAnswer does it, and copes with wrong headers
 			MaxIdleConns:        config.Concurrency + 1, // one more for a token
 			MaxIdleConnsPerHost: config.Concurrency + 1,
 			IdleConnTimeout:     idleTimeout,
 			WriteBufferSize:     bufferSize,
 			ReadBufferSize:      bufferSize,
 		},
-		// A redirect would send the credentials, or the call, somewhere else.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	credentials := &clientcredentials.Config{
 		ClientID:     config.ClientID,
@@ -77,17 +77,11 @@ func New(config accounts.Rooms, options ...Option) (*Client, error) {
 		TokenURL:     base + tokenPath,
 		AuthStyle:    oauth2.AuthStyleInParams,
 	}
-	made := &Client{
-		roomURL:   base + roomPath,
-		timeout:   config.Timeout,
-		allowHTTP: config.AllowHTTPHosts,
-		http:      client,
-		tokens:    newTokens(credentials, client, config.Timeout),
-	}
+	c.tokens = newTokens(credentials, c.transport, config.Timeout, c.report)
 	for _, set := range options {
-		set(made)
+		set(c)
 	}
-	return made, nil
+	return c, nil
 }
 
 // Option is an option of [New].
@@ -98,10 +92,22 @@ func WithLinkHosts(hosts accounts.LinkHosts) Option {
 	return func(c *Client) { c.linkHosts = hosts }
 }
 
+// OnFailure sets a function that the client calls once for each failed call of an endpoint. It replaces an earlier
+// function. told is true if [Client.CreateRoom] returns the failure, or told it to the observer before: false means
+// that nobody else learns of it, because the client goes on with its current token or a new one.
+func (c *Client) OnFailure(observer func(failed *CallError, told bool)) { c.observer.Store(&observer) }
+
+// report passes a failure to the observer.
+func (c *Client) report(failed *CallError, told bool) {
+	if observer := c.observer.Load(); observer != nil {
+		(*observer)(failed, told)
+	}
+}
+
 // Close ends a running fetch of a token and closes idle connections.
 func (c *Client) Close() {
 	c.tokens.close()
-	c.http.CloseIdleConnections()
+	c.transport.CloseIdleConnections()
 }
 
 // TokenAge returns the age of the current access token; 0 if there is none.
@@ -122,14 +128,18 @@ func (c *Client) CreateRoom(ctx context.Context, request RoomRequest) (Room, err
 		}
 		room, err := c.call(ctx, token, body)
 		failed, ok := errors.AsType[*CallError](err)
-		if !ok || failed.Status != http.StatusUnauthorized {
+		if !ok {
 			return room, err
 		}
-		if attempt == 2 {
-			c.tokens.refuseAccount(token, failed)
-			return Room{}, failed
+		if failed.Kind == ErrAccount && attempt == 1 {
+			c.report(failed, !c.tokens.refuse(token))
+			continue
 		}
-		c.tokens.refuse(token)
+		if failed.Kind == ErrAccount {
+			c.tokens.refuseAccount(token, failed)
+		}
+		c.report(failed, true)
+		return Room{}, failed
 	}
 }
 
@@ -150,15 +160,15 @@ func (c *Client) call(caller context.Context, token *accessToken, body []byte) (
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "roomlink/1") // explicit, as in the examples of auvious
 	request.Header.Set("Authorization", token.authorization)
-	// Not Client.Do: it fails on a redirect with an unreadable Location, and a redirect is an answer here.
-	response, err := c.http.Transport.RoundTrip(request)
+	// Not Client.Do: it follows redirects, which would send the credentials, or the call, somewhere else.
+	response, err := c.transport.RoundTrip(request)
 	switch {
 	case err != nil && !sent.Load() && caller.Err() != nil:
 		return Room{}, caller.Err()
+	case err != nil && sent.Load():
+		return Room{}, noAnswer(ErrUnknownOutcome, RoomEndpoint, "the call was sent but not answered", err)
 	case err != nil:
-		return Room{}, transportError(err, sent.Load())
+		return Room{}, noAnswer(ErrNotDone, RoomEndpoint, "the call was not sent", err)
 	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	return c.judge(response, answer, err)
+	return c.judge(readAnswer(RoomEndpoint, response), body)
 }

@@ -2,9 +2,11 @@ package auvious
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -27,7 +29,7 @@ func dialing(t *testing.T, dial func(ctx context.Context, network, address strin
 		t.Fatalf("making a client: %v", err)
 	}
 	t.Cleanup(client.Close)
-	client.http.Transport.(*http.Transport).DialContext = dial
+	client.transport.DialContext = dial
 	client.tokens.current.Store(&accessToken{authorization: "Bearer hush", fetchedAt: time.Now()})
 	return client
 }
@@ -111,8 +113,9 @@ func FuzzReadRoom(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	client := &Client{allowHTTP: []string{"auvious.test"}}
-	f.Fuzz(func(t *testing.T, answer []byte) {
-		room, err := client.readRoom(answer)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		response := &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(body))}
+		room, err := client.readRoom(readAnswer(RoomEndpoint, response))
 		if err != nil {
 			if room != (Room{}) {
 				t.Errorf("room beside an error: got %+v, want none", room)

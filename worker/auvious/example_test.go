@@ -54,5 +54,5 @@ func ExampleClient_CreateRoom() {
 	// agent: true recording: false
 	// ticket: [redacted]
 	// refused: true
-	// auvious refused the request: cdestination is not standalone (HTTP status 400)
+	// auvious refused the request: room endpoint: 400 application/json, error: cdestination is not standalone
 }

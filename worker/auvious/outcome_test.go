@@ -71,22 +71,22 @@ func TestAnswerLost(t *testing.T) {
 		{
 			"reset",
 			simulator.Answer{Close: simulator.CloseBeforeReading},
-			0, "the call was sent but not answered: connection lost",
+			0, "room endpoint: the call was sent but not answered: connection lost",
 		},
 		{
 			"end of file",
 			simulator.Answer{Close: simulator.CloseAfterReading, Room: true},
-			0, "the call was sent but not answered: connection lost",
+			0, "room endpoint: the call was sent but not answered: connection lost",
 		},
 		{
 			"cut off after 200",
 			simulator.Answer{Room: true, Status: 200, Body: goodRoom[:30], Header: header("Content-Length", "300")},
-			200, "the answer was cut off",
+			200, "room endpoint: 200 application/json, cut off",
 		},
 		{
 			"cut off after 201, before the first byte",
 			simulator.Answer{Room: true, Status: 201, Header: header("Content-Length", "300")},
-			201, "the answer was cut off",
+			201, "room endpoint: 201 application/json, cut off",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -101,13 +101,23 @@ func TestAnswerLost(t *testing.T) {
 	}
 }
 
-// TestRefusalCutOff: a status that is no success counts even if its body is cut off.
+// TestRefusalCutOff: a status that is no success counts even if its body is cut off. But a refusal is auvious' own
+// only if its error arrived.
 func TestRefusalCutOff(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]auvious.Kind{422: auvious.ErrRejected, 503: auvious.ErrNotDone} {
+	for _, test := range []struct {
+		status int
+		body   string
+		want   auvious.Kind
+	}{
+		{422, `{"error":"hu`, auvious.ErrNotDone},
+		{422, `{"error":"no"}`, auvious.ErrRejected},
+		{503, `{"error":"hu`, auvious.ErrNotDone},
+		{504, `<html>hu`, auvious.ErrUnknownOutcome},
+	} {
 		f := serve(t, simulator.Config{})
-		f.answer(simulator.Answer{Status: status, Body: `{"error":"hu`, Header: header("Content-Length", "300")})
-		wantKind(t, mustFail(t, f.client(t), "call-1"), want, status)
+		f.answer(simulator.Answer{Status: test.status, Body: test.body, Header: header("Content-Length", "300")})
+		wantKind(t, mustFail(t, f.client(t), "call-1"), test.want, test.status)
 	}
 }
 

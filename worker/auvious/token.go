@@ -20,7 +20,7 @@ const (
 	refreshFraction = 0.8
 	// refreshJitter makes the fraction smaller by up to this much, so that many processes do not refresh together.
 	refreshJitter = 0.1
-	// failureTTL is how long the error of a failed fetch answers further callers.
+	// failureTTL is how long the error of a failed fetch answers further callers, unless the answer asked for more.
 	failureTTL = time.Second
 	// expiryMargin is how long before its expiry a token counts as expired. So no token expires on its way.
 	expiryMargin = 5 * time.Second
@@ -32,13 +32,15 @@ type tokens struct {
 	config  *clientcredentials.Config
 	http    *http.Client
 	timeout time.Duration // of one fetch
+	// report gets each failed fetch; see [Client.OnFailure].
+	report  func(failed *CallError, told bool)
 	current atomic.Pointer[accessToken]
 	fetches singleflight.Group
 
 	mu sync.Mutex
-	// failed is the error of the last fetch; nil after a success.
-	failed   error
-	failedAt time.Time
+	// failed is the error of the last fetch; nil after a success. It answers all callers until nextFetch.
+	failed    *CallError
+	nextFetch time.Time
 
 	// ctx is that of all fetches: a fetch belongs to the client, not to the caller that began it.
 	ctx    context.Context
@@ -55,9 +57,14 @@ type accessToken struct {
 	refreshAt, expiresAt time.Time
 }
 
-func newTokens(config *clientcredentials.Config, client *http.Client, timeout time.Duration) *tokens {
+func newTokens(
+	config *clientcredentials.Config, transport http.RoundTripper, timeout time.Duration, report func(*CallError, bool),
+) *tokens {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &tokens{config: config, http: client, timeout: timeout, ctx: ctx, cancel: cancel}
+	return &tokens{
+		config: config, http: &http.Client{Transport: tokenTransport{transport}}, timeout: timeout, report: report,
+		ctx: ctx, cancel: cancel,
+	}
 }
 
 // get returns a valid token. It returns the error of the context, or a [*CallError] of the kind [ErrAccount].
@@ -83,91 +90,82 @@ func (t *tokens) get(ctx context.Context) (*accessToken, error) {
 // returns the current token if another fetch ended since the caller looked.
 func (t *tokens) refresh() (any, error) {
 	now := time.Now()
-	t.mu.Lock()
-	failed, failedAt := t.failed, t.failedAt
-	t.mu.Unlock()
-	if failed != nil && now.Sub(failedAt) < failureTTL {
+	if failed := t.recentFailure(now); failed != nil {
 		return nil, failed
 	}
-	if current := t.current.Load(); current.fresh(now) {
+	current := t.current.Load()
+	if current.fresh(now) {
 		return current, nil
 	}
-	token, err := t.fetch()
+	token, failed := t.fetch()
+	if failed != nil && t.ctx.Err() == nil { // else close ended the fetch
+		t.report(failed, !current.valid(now))
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.failed, t.failedAt = err, time.Now()
-	if err != nil {
-		return nil, err
+	t.keep(failed)
+	if failed != nil {
+		return nil, failed
 	}
 	t.current.Store(token)
 	return token, nil
 }
 
-// refuse drops a token that auvious refused, unless another token replaced it already.
-func (t *tokens) refuse(token *accessToken) { t.current.CompareAndSwap(token, nil) }
-
-// refuseAccount drops a token that auvious refused right after another one: auvious refuses the account. Further
-// callers get failed until [failureTTL] has passed, because auvious would refuse their tokens, too.
-func (t *tokens) refuseAccount(token *accessToken, failed error) {
+// recentFailure returns the failure that answers callers now; nil if they may fetch.
+func (t *tokens) recentFailure(now time.Time) *CallError {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.current.CompareAndSwap(token, nil) {
-		t.failed, t.failedAt = failed, time.Now()
+	wait := t.nextFetch.Sub(now)
+	if t.failed == nil || wait <= 0 {
+		return nil
+	}
+	failed := *t.failed
+	failed.RetryAfter = min(failed.RetryAfter, wait)
+	return &failed
+}
+
+// keep keeps the failure of a fetch, or nil, for further callers. The next fetch waits as long as the failure asks
+// for. The caller holds the lock.
+func (t *tokens) keep(failed *CallError) {
+	if t.failed = failed; failed != nil {
+		t.nextFetch = time.Now().Add(max(failureTTL, failed.RetryAfter))
+	}
+}
+
+// refuse drops a token that auvious refused. It returns false if another token replaced it already.
+func (t *tokens) refuse(token *accessToken) bool { return t.current.CompareAndSwap(token, nil) }
+
+// refuseAccount drops a token that auvious refused right after another one: auvious refuses the account. Further
+// callers get failed for a while, because auvious would refuse their tokens, too.
+func (t *tokens) refuseAccount(token *accessToken, failed *CallError) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.refuse(token) {
+		t.keep(failed)
 	}
 }
 
 // fetch asks the token endpoint for a token.
-func (t *tokens) fetch() (*accessToken, error) {
+func (t *tokens) fetch() (*accessToken, *CallError) {
 	ctx, cancel := context.WithTimeout(t.ctx, t.timeout)
 	defer cancel()
 	asked := time.Now()
 	token, err := t.config.Token(context.WithValue(ctx, oauth2.HTTPClient, t.http))
+	if failed, ok := errors.AsType[*CallError](err); ok {
+		return nil, failed
+	}
 	if err != nil {
-		return nil, tokenError(err)
+		return nil, noAnswer(ErrAccount, TokenEndpoint, "no request was sent", err)
 	}
 	fetched := &accessToken{authorization: token.Type() + " " + token.AccessToken, fetchedAt: asked}
-	if lifetime := lifetime(token, time.Now()); lifetime > 0 {
+	if !token.Expiry.IsZero() {
+		lifetime := max(time.Until(token.Expiry), time.Second)
 		fraction := refreshFraction - refreshJitter*rand.Float64()
 		fetched.refreshAt = asked.Add(time.Duration(fraction * float64(lifetime)))
 		// A short lifetime has a smaller margin, or the token would expire before its refresh.
 		fetched.expiresAt = asked.Add(lifetime - min(expiryMargin, lifetime/10))
 	}
 	return fetched, nil
-}
-
-// lifetime returns how long a new token is valid; 0 if the answer does not say.
-func lifetime(token *oauth2.Token, now time.Time) time.Duration {
-	if token.ExpiresIn > 0 {
-		return time.Duration(token.ExpiresIn) * time.Second
-	}
-	if token.Expiry.IsZero() {
-		return 0
-	}
-	return max(token.Expiry.Sub(now), time.Second)
-}
-
-// tokenError describes a failed fetch. It does not quote the answer, which may repeat the client secret.
-func tokenError(err error) *CallError {
-	answer, ok := errors.AsType[*oauth2.RetrieveError](err)
-	if !ok || answer.Response == nil {
-		return &CallError{Kind: ErrAccount, Detail: "the token could not be fetched" + reasonOf(err)}
-	}
-	failed := &CallError{
-		Kind:       ErrAccount,
-		Status:     answer.Response.StatusCode,
-		RetryAfter: retryAfter(answer.Response.Header, time.Now()),
-		Detail:     "the token endpoint returned no token",
-	}
-	if oauthErrors[answer.ErrorCode] {
-		failed.Detail += ": " + answer.ErrorCode
-	}
-	return failed
-}
-
-// oauthErrors are the error codes of RFC 6749, section 5.2.
-var oauthErrors = map[string]bool{
-	"invalid_request": true, "invalid_client": true, "invalid_grant": true,
-	"unauthorized_client": true, "unsupported_grant_type": true, "invalid_scope": true,
 }
 
 // valid reports whether the token can be used.

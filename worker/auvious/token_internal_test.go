@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -22,10 +24,13 @@ type endpoint struct {
 	lifetime string
 	// takes is the duration of a call.
 	takes time.Duration
-	// fails makes the endpoint answer 503.
-	fails bool
+	// fails makes the endpoint answer 503, with retryAfter as its header.
+	fails      bool
+	retryAfter string
 
 	calls int
+	// reports has an element for each reported failure: whether a caller gets it.
+	reports []bool
 }
 
 var _ http.RoundTripper = (*endpoint)(nil)
@@ -43,12 +48,14 @@ func (e *endpoint) RoundTrip(r *http.Request) (*http.Response, error) {
 	if e.lifetime != "" {
 		body += `,"expires_in":` + e.lifetime
 	}
+	header := http.Header{"Content-Type": {"application/json"}}
 	if e.fails {
 		status = http.StatusServiceUnavailable
+		header.Set("Retry-After", e.retryAfter)
 	}
 	return &http.Response{
 		StatusCode: status,
-		Header:     http.Header{"Content-Type": {"application/json"}},
+		Header:     header,
 		Body:       io.NopCloser(strings.NewReader(body + "}")),
 		Request:    r,
 	}, nil
@@ -60,7 +67,7 @@ func (e *endpoint) tokens(t *testing.T) *tokens {
 	config := &clientcredentials.Config{
 		ClientID: "id", ClientSecret: "hush", TokenURL: "https://auvious.test", AuthStyle: oauth2.AuthStyleInParams,
 	}
-	tokens := newTokens(config, &http.Client{Transport: e}, 10*time.Second)
+	tokens := newTokens(config, e, 10*time.Second, func(_ *CallError, told bool) { e.reports = append(e.reports, told) })
 	t.Cleanup(tokens.close)
 	return tokens
 }
@@ -85,6 +92,14 @@ func (e *endpoint) wantFailure(t *testing.T, tokens *tokens, calls int) {
 	synctest.Wait()
 	if !errors.Is(err, ErrAccount) || e.calls != calls {
 		t.Errorf("got error %v after %d calls, want %v after %d", err, e.calls, ErrAccount, calls)
+	}
+}
+
+// wantReports compares the reported failures: whether a caller got each.
+func (e *endpoint) wantReports(t *testing.T, want ...bool) {
+	t.Helper()
+	if !slices.Equal(e.reports, want) {
+		t.Errorf("reported failures: got %v, want %v", e.reports, want)
 	}
 }
 
@@ -116,8 +131,10 @@ func TestTokenServesUntilItExpires(t *testing.T) {
 		e.fails = true
 		elapse(994 * time.Second)
 		e.wantToken(t, tokens, "token-1", 2) // the refresh fails, and the old token serves
-		elapse(time.Second)                  // it expires in five seconds: too soon to send it
+		e.wantReports(t, false)
+		elapse(time.Second) // it expires in five seconds: too soon to send it
 		e.wantFailure(t, tokens, 3)
+		e.wantReports(t, false, true)
 		e.fails = false
 		elapse(failureTTL)
 		e.wantToken(t, tokens, "token-4", 4)
@@ -146,7 +163,7 @@ func TestTokenOfAnyLifetime(t *testing.T) {
 // TestTokenWithoutLifetime: a token without a lifetime serves until auvious refuses it.
 func TestTokenWithoutLifetime(t *testing.T) {
 	t.Parallel()
-	for _, lifetime := range []string{"", "0", "null"} {
+	for _, lifetime := range []string{"", "0", "null", `""`, `"soon"`} {
 		t.Run(lifetime, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -211,6 +228,48 @@ func TestTokenFailureAnswers(t *testing.T) {
 		e.fails = false
 		e.wantToken(t, tokens, "token-4", 4)
 	})
+}
+
+// TestTokenFailureAsksForTime: a failure answers further callers for as long as it asks for, and tells them the rest.
+func TestTokenFailureAsksForTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := &endpoint{fails: true, retryAfter: "29.5"}
+		tokens := e.tokens(t)
+		e.wantFailure(t, tokens, 1)
+		e.fails = false
+		elapse(20 * time.Second)
+		_, err := tokens.get(t.Context())
+		if failed, ok := errors.AsType[*CallError](err); !ok || failed.RetryAfter != 10*time.Second {
+			t.Errorf("after 20s: got error %+v, want one with 10s left", err)
+		}
+		elapse(10 * time.Second)
+		e.wantToken(t, tokens, "token-2", 2)
+	})
+}
+
+// TestRetryAfterWithoutDate: without a time of the server, a date counts by our own clock.
+func TestRetryAfterWithoutDate(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, time.November, 28, 12, 0, 0, 0, time.UTC)
+	header := http.Header{"Retry-After": {now.Add(20 * time.Second).Format(http.TimeFormat)}}
+	if got := retryAfter(header, now); got != 20*time.Second {
+		t.Errorf("got %v, want 20s", got)
+	}
+}
+
+// TestTokenLifetimes: the forms in which a lifetime may come.
+func TestTokenLifetimes(t *testing.T) {
+	t.Parallel()
+	for lifetime, want := range map[string]time.Duration{
+		"3600": time.Hour, "3600.0": time.Hour, "3.6e3": time.Hour, `"3600"`: time.Hour, `"3600.0"`: time.Hour, `" 3600 "`: time.Hour,
+		`""`: 0, `" "`: 0, "null": 0, "0": 0, `"0"`: 0, "-5": 0, `"NaN"`: 0, `"soon"`: 0, "true": 0, "[3600]": 0,
+		"0.2": time.Second, "1.9": time.Second, "1e400": math.MaxInt32 * time.Second, "99999999999": math.MaxInt32 * time.Second,
+	} {
+		if got := time.Duration(lifetimeSeconds([]byte(lifetime))) * time.Second; got != want {
+			t.Errorf("lifetime of %s: got %v, want %v", lifetime, got, want)
+		}
+	}
 }
 
 // TestTokenCallersDeadline: a caller stops waiting when its own context ends, and the fetch goes on.

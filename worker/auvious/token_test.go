@@ -1,11 +1,18 @@
 package auvious_test
 
 import (
+	"cmp"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"roomlink/internal/accounts"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
 	"roomlink/worker/auvious"
@@ -143,38 +150,126 @@ func TestFailingTokenEndpoint(t *testing.T) {
 	}
 }
 
-// TestTokenErrors: every failure of the token endpoint is of the kind ErrAccount. The error quotes only codes of
-// RFC 6749.
+// TestTokenErrors: every failure of the token endpoint is of the kind ErrAccount. The error says what came and quotes
+// only codes of RFC 6749.
 func TestTokenErrors(t *testing.T) {
 	t.Parallel()
 	json := func(status int, body string) simulator.Answer { return simulator.Answer{Status: status, Body: body} }
+	html := header("Content-Type", "text/html; charset=utf-8")
 	for _, test := range []struct {
 		name   string
 		answer simulator.Answer
-		status int
+		cause  string
+		// detail is what follows the endpoint and the status.
 		detail string
 	}{
-		{"invalid client", json(401, `{"error":"invalid_client","error_description":"hush"}`), 401, "invalid_client"},
-		{"invalid request", json(400, `{"error":"invalid_request"}`), 400, "invalid_request"},
-		{"unknown code", json(400, `{"error":"hush"}`), 400, "returned no token"},
-		{"500", json(500, `hush`), 500, "returned no token"},
-		{"429", json(429, ``), 429, "returned no token"},
-		{"error with 200", json(200, `{"error":"invalid_client"}`), 200, "invalid_client"},
-		{"no token in the answer", json(200, `{"token_type":"bearer"}`), 0, "the token could not be fetched"},
-		{"not JSON", json(200, `<p>hush</p>`), 0, "the token could not be fetched"},
-		{"empty", json(200, ``), 0, "the token could not be fetched"},
-		{"a page", simulator.Answer{Status: 200, Body: "hush", Header: header("Content-Type", "text/html")}, 0, "could not be fetched"},
-		{"closed", simulator.Answer{Close: simulator.CloseAfterReading}, 0, "connection lost"},
-		{"reset", simulator.Answer{Close: simulator.CloseBeforeReading}, 0, "connection lost"},
+		{"invalid client", json(401, `{"error":"invalid_client","error_description":"hush"}`), "invalid_client", "application/json, invalid_client"},
+		{"invalid request", json(400, `{"error":"invalid_request"}`), "invalid_request", "application/json, invalid_request"},
+		{"unknown code", json(400, `{"error":"hush"}`), "rejected", "application/json, JSON with an error"},
+		{"a code that is a cause", json(400, `{"error":"timeout"}`), "rejected", "application/json, JSON with an error"},
+		{"error with 200", json(200, `{"error":"invalid_client"}`), "invalid_client", "application/json, invalid_client"},
+		{"error beside a token", json(200, `{"error":"hush","access_token":"hush"}`), "rejected", "application/json, JSON with an error"},
+		{"500", json(500, `hush`), "unavailable", "application/json, not JSON"},
+		{"502", json(502, ``), "bad_gateway", "application/json, empty"},
+		{"504", json(504, ``), "gateway_timeout", "application/json, empty"},
+		{"429", json(429, ``), "too_many_requests", "application/json, empty"},
+		{"302", json(302, ``), "redirect", "application/json, a redirect: check the URL of auvious"},
+		{"404 page", simulator.Answer{Status: 404, Body: "hush", Header: html}, "not_auvious", "text/html, not JSON"},
+		{"page", simulator.Answer{Status: 200, Body: "hush", Header: html}, "not_json", "text/html, not JSON"},
+		{"form", simulator.Answer{Status: 200, Body: "access_token=hush", Header: header("Content-Type", "text/plain")}, "not_json", "text/plain, not JSON"},
+		{"not JSON", json(200, `<p>hush</p>`), "not_json", "application/json, not JSON"},
+		{"a string", json(200, `"hush"`), "not_object", "application/json, no JSON object"},
+		{"empty", json(200, ``), "empty", "application/json, empty"},
+		{"cut off", simulator.Answer{Status: 200, Body: `{"access_token":"hu`, Header: header("Content-Length", "99")}, "cut_off", "application/json, cut off"},
+		{"no token", json(200, `{"token_type":"bearer"}`), "no_token", "application/json, without an access_token"},
+		{"null token", json(200, `{"access_token":null}`), "no_token", "application/json, without an access_token"},
+		{"blank token", json(200, `{"access_token":" \n"}`), "no_token", "application/json, without an access_token"},
+		{"number", json(200, `{"access_token":7}`), "no_token", "application/json, without an access_token"},
+		{"line break", json(200, `{"access_token":"hush\nhush"}`), "bad_token", "application/json, an access_token with a character that is not allowed"},
+		{"NUL", json(200, `{"access_token":"hush\u0000"}`), "bad_token", "application/json, an access_token with a character that is not allowed"},
+		{"blank inside", json(200, `{"access_token":"hush hush"}`), "bad_token", "application/json, an access_token with a character that is not allowed"},
+		{"not ASCII", json(200, `{"access_token":"hüsh"}`), "bad_token", "application/json, an access_token with a character that is not allowed"},
+		{"MAC", json(200, `{"access_token":"hush","token_type":"mac"}`), "bad_token_type", "application/json, a token_type other than bearer"},
+		{"no type", json(200, `{"access_token":"hush","token_type":7}`), "bad_token_type", "application/json, a token_type other than bearer"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			f := serve(t, simulator.Config{})
 			f.ScriptTokens(func(int) *simulator.Answer { return &test.answer })
 			failed := mustFail(t, f.client(t), "call-1")
-			wantKind(t, failed, auvious.ErrAccount, test.status)
-			wantDetail(t, failed, test.detail)
+			wantKind(t, failed, auvious.ErrAccount, test.answer.Status)
+			wantCause(t, failed, auvious.TokenEndpoint, test.cause)
+			if want := fmt.Sprintf("token endpoint: %d %s", test.answer.Status, test.detail); failed.Detail != want {
+				t.Errorf("detail: got %q, want %q", failed.Detail, want)
+			}
 			f.wantCalls(t, 1, 0)
+		})
+	}
+}
+
+// TestTokenEndpointAnswersNothing: the cause says what happened to the connection.
+func TestTokenEndpointAnswersNothing(t *testing.T) {
+	t.Parallel()
+	for _, how := range []simulator.Close{simulator.CloseAfterReading, simulator.CloseBeforeReading} {
+		f := serve(t, simulator.Config{})
+		f.ScriptTokens(func(int) *simulator.Answer { return &simulator.Answer{Close: how} })
+		failed := mustFail(t, f.client(t), "call-1")
+		wantKind(t, failed, auvious.ErrAccount, 0)
+		wantCause(t, failed, auvious.TokenEndpoint, "connection_lost")
+		wantDetail(t, failed, "token endpoint: no answer: connection lost")
+		f.wantCalls(t, 1, 0)
+	}
+}
+
+// TestGoodTokens: harmless oddities change nothing.
+func TestGoodTokens(t *testing.T) {
+	t.Parallel()
+	const good = `{"access_token":"hush-token","token_type":"bearer","expires_in":3600}`
+	plain := func(body string) simulator.Answer { return simulator.Answer{Body: body} }
+	for name, answer := range map[string]simulator.Answer{
+		"plain":                  plain(good),
+		"201":                    {Status: 201, Body: good},
+		"byte order mark":        plain("\ufeff" + good),
+		"text/plain":             {Body: good, Header: header("Content-Type", "text/plain")},
+		"form by content type":   {Body: good, Header: header("Content-Type", "application/x-www-form-urlencoded")},
+		"no content type":        {Body: good, Header: http.Header{"Content-Type": nil}},
+		"gzip by its header":     {Body: good, Header: header("Content-Encoding", "gzip")},
+		"gzip":                   {Body: gzipped(t, good), Header: header("Content-Encoding", "gzip")},
+		"line break behind":      plain(`{"access_token":"hush-token\r\n"}`),
+		"white space around":     plain(`{"access_token":" hush-token\t"}`),
+		"no type":                plain(`{"access_token":"hush-token"}`),
+		"null type":              plain(`{"access_token":"hush-token","token_type":null}`),
+		"empty type":             plain(`{"access_token":"hush-token","token_type":""}`),
+		"type in capitals":       plain(`{"access_token":"hush-token","token_type":"BEARER"}`),
+		"names in capitals":      plain(`{"ACCESS_TOKEN":"hush-token"}`),
+		"more fields":            plain(`{"access_token":"hush-token","scope":null,"nested":{"a":[1e999]}}`),
+		"empty error":            plain(`{"access_token":"hush-token","error":null,"error_description":""}`),
+		"lifetime of text":       plain(`{"access_token":"hush-token","expires_in":"3600"}`),
+		"lifetime of words":      plain(`{"access_token":"hush-token","expires_in":"one hour"}`),
+		"lifetime out of range":  plain(`{"access_token":"hush-token","expires_in":1e999}`),
+		"lifetime of an object":  plain(`{"access_token":"hush-token","expires_in":{}}`),
+		"negative lifetime":      plain(`{"access_token":"hush-token","expires_in":-1}`),
+		"lifetime of a fraction": plain(`{"access_token":"hush-token","expires_in":0.5}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := serve(t, simulator.Config{})
+			answer.Status = cmp.Or(answer.Status, 200)
+			f.ScriptTokens(func(int) *simulator.Answer { return &answer })
+			sent := make(chan string, 1)
+			proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if token := r.Header.Get("Authorization"); token != "" {
+					sent <- token
+					_, _ = io.WriteString(w, goodRoom)
+					return
+				}
+				f.ServeHTTP(w, r)
+			}))
+			t.Cleanup(proxy.Close)
+			mustCreate(t, newClient(t, accounts.Rooms{URL: proxy.URL}), "call-1")
+			if got := <-sent; got != "Bearer hush-token" {
+				t.Errorf("authorization: got another one of %d bytes, want the token behind Bearer", len(got))
+			}
 		})
 	}
 }
@@ -191,6 +286,63 @@ func TestTokenAge(t *testing.T) {
 	mustCreate(t, client, "call-1")
 	if got, limit := client.TokenAge(), time.Since(began); got <= 0 || got > limit {
 		t.Errorf("age after the first call: got %v, want more than 0 and at most %v", got, limit)
+	}
+}
+
+// failure is a failure that a client reported.
+type failure struct {
+	endpoint auvious.Endpoint
+	cause    string
+	told     bool
+}
+
+// observe returns the failures that a client reports.
+func observe(client *auvious.Client) (failures func() []failure) {
+	var mu sync.Mutex
+	var got []failure
+	client.OnFailure(func(failed *auvious.CallError, told bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, failure{failed.Endpoint, string(failed.Cause), told})
+	})
+	return func() []failure {
+		mu.Lock()
+		defer mu.Unlock()
+		return got
+	}
+}
+
+// TestOnFailure: the client reports each failed call of an endpoint once, and says whether a caller got the error.
+func TestOnFailure(t *testing.T) {
+	t.Parallel()
+	f := serve(t, simulator.Config{})
+	client := f.client(t)
+	failures := observe(client)
+	mustCreate(t, client, "call-1")
+	f.RevokeTokens()
+	mustCreate(t, client, "call-2") // with another token
+	f.answer(simulator.Answer{Status: 404, Body: "default backend - 404"})
+	mustFail(t, client, "call-3")
+	f.answer(simulator.Answer{Status: 403, Body: `{"error":"invalid_token"}`})
+	mustFail(t, client, "call-4") // twice
+	other := f.client(t)
+	failuresOfOther := observe(other)
+	f.SetCredentials(clientID, "another hush")
+	mustFail(t, other, "call-5")
+	mustFail(t, other, "call-6") // gets the same failure
+
+	want := []failure{
+		{auvious.RoomEndpoint, "invalid_token", false},
+		{auvious.RoomEndpoint, "not_auvious", true},
+		{auvious.RoomEndpoint, "invalid_token", false},
+		{auvious.RoomEndpoint, "invalid_token", true},
+	}
+	if got := failures(); !slices.Equal(got, want) {
+		t.Errorf("failures: got %v, want %v", got, want)
+	}
+	want = []failure{{auvious.TokenEndpoint, "invalid_client", true}}
+	if got := failuresOfOther(); !slices.Equal(got, want) {
+		t.Errorf("failures: got %v, want %v", got, want)
 	}
 }
 

@@ -137,7 +137,7 @@ func TestBaseWithPath(t *testing.T) {
 	client := newClient(t, accounts.Rooms{URL: base + "/eu/"})
 	// The recorder answers this path with a room instead of a token.
 	_, err := client.CreateRoom(t.Context(), roomRequest("call-1"))
-	wantKind(t, callError(t, err), auvious.ErrAccount, 0)
+	wantKind(t, callError(t, err), auvious.ErrAccount, 200)
 	if got := requests()[0].path; got != "/eu/security/oauth/token" {
 		t.Errorf("path: got %s, want /eu/security/oauth/token", got)
 	}
