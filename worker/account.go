@@ -13,6 +13,7 @@ import (
 
 	"roomlink/internal/accounts"
 	"roomlink/internal/store"
+	"roomlink/worker/auvious"
 )
 
 const (
@@ -83,7 +84,24 @@ func newAccount(config Account, w *Worker) *account {
 	a.stop = a.close // until it runs
 	a.breaker = newBreaker(a.log)
 	a.free(cap(a.slots))
+	if facade, ok := a.Facade.(interface {
+		OnFailure(observer func(failed *auvious.CallError, told bool))
+	}); ok {
+		facade.OnFailure(a.observe)
+	}
 	return a
+}
+
+// observe counts a failed call of an endpoint. It logs the failure if no delivery of an event ends with it.
+func (a *account) observe(failed *auvious.CallError, told bool) {
+	a.metrics.failures.WithLabelValues(string(failed.Endpoint), string(failed.Cause)).Inc()
+	switch {
+	case told:
+	case failed.Endpoint == auvious.TokenEndpoint:
+		a.log.Warn().Err(failed).Msg("access token not renewed yet")
+	default:
+		a.log.Warn().Err(failed).Msg("access token refused: fetching another")
+	}
 }
 
 // run pulls until ctx ends. It returns after every pulled event is settled and the facade is closed. The jobs end

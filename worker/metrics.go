@@ -12,6 +12,7 @@ const labelAccount = "account"
 type metrics struct {
 	settled     *prometheus.CounterVec
 	calls       *prometheus.CounterVec
+	failures    *prometheus.CounterVec
 	callTime    *prometheus.HistogramVec
 	latency     *prometheus.HistogramVec
 	inFlight    *prometheus.GaugeVec
@@ -25,6 +26,7 @@ type metrics struct {
 type accountMetrics struct {
 	settled     *prometheus.CounterVec
 	calls       *prometheus.CounterVec
+	failures    *prometheus.CounterVec
 	callTime    prometheus.Observer
 	latency     prometheus.Observer
 	inFlight    prometheus.Gauge
@@ -51,6 +53,9 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			"Deliveries of events by outcome: linked, already_linked, already_held, retried, dead_lettered, handed_back.", "outcome"),
 		calls: counter("roomlink_facade_calls_total",
 			"Calls of the room facade by outcome.", "outcome"),
+		failures: counter("roomlink_facade_failures_total",
+			"Failed calls of the token endpoint and of the room facade, by endpoint (token, room) and by what came.",
+			"endpoint", "cause"),
 		callTime: histogram("roomlink_facade_call_duration_seconds",
 			"Duration of a call of the room facade, including the fetch of a token."),
 		latency: histogram("roomlink_links_latency_seconds",
@@ -84,6 +89,7 @@ func (m *metrics) of(account string) accountMetrics {
 	return accountMetrics{
 		settled:     m.settled.MustCurryWith(label),
 		calls:       m.calls.MustCurryWith(label),
+		failures:    m.failures.MustCurryWith(label),
 		callTime:    m.callTime.With(label),
 		latency:     m.latency.With(label),
 		inFlight:    m.inFlight.With(label),

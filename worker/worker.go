@@ -29,7 +29,8 @@ import (
 	"roomlink/worker/auvious"
 )
 
-// Facade makes rooms. If it has a Close method, the worker calls it after the last call.
+// Facade makes rooms. If it has a Close method, the worker calls it after the last call. If it has an OnFailure method,
+// as [auvious.Client] has, the worker counts the failures that it reports.
 type Facade interface {
 	// CreateRoom makes one room. Its errors are those of [auvious.Client.CreateRoom].
 	CreateRoom(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error)

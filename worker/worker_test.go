@@ -127,6 +127,7 @@ func wantMetricNames(t *testing.T, r *running) {
 		"roomlink_events_settled_total",
 		"roomlink_facade_call_duration_seconds",
 		"roomlink_facade_calls_total",
+		"roomlink_facade_failures_total",
 		"roomlink_links_latency_seconds",
 		"roomlink_orphans_possible_total",
 		"roomlink_token_age_seconds",
