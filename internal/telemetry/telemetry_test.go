@@ -165,6 +165,13 @@ func TestQueue(t *testing.T) {
 			}
 		}
 	}
+	// The broker counts a consumer's events a moment after it has stored them.
+	for ctx, depth := roomlinktest.Context(t), uint64(0); depth != 3; {
+		var err error
+		if depth, _, err = client.Depth(ctx, "acme", time.Now()); err != nil {
+			t.Fatalf("waiting for 3 events, have %d: %v", depth, err)
+		}
+	}
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(&telemetry.Queue{
 		Client: client, Accounts: func() []string { return []string{"acme"} }, Logger: zerolog.Nop(),
