@@ -87,15 +87,18 @@ func (v *Viewer) conversation(r *http.Request, now time.Time) (messages.Conversa
 	return messages.Conversation{Account: identity.Account, InteractionID: id}, identity, nil
 }
 
-// waitOf reads ?wait=, a Go duration, and shortens it to [maxWait].
+// waitOf reads ?wait=, a Go duration or a number of seconds, and shortens it to [maxWait].
 func waitOf(r *http.Request) (time.Duration, error) {
 	text := r.URL.Query().Get("wait")
 	if text == "" {
 		return 0, nil
 	}
 	wait, err := time.ParseDuration(text)
+	if err != nil {
+		wait, err = time.ParseDuration(text + "s")
+	}
 	if err != nil || wait < 0 {
-		return 0, web.BadRequest("bad_wait", "wait is not a duration such as 4s")
+		return 0, web.BadRequest("bad_wait", "wait is neither a duration such as 4s nor a number of seconds")
 	}
 	return min(wait, maxWait), nil
 }

@@ -115,13 +115,17 @@ func TestLinksRefuses(t *testing.T) {
 		{"POST", "/links/a", []edit{withKey(apiKey)}, 405, "method_not_allowed"},
 		{"GET", "/links", []edit{withKey(apiKey)}, 404, "not_found"},
 		{"GET", "/links/a/b", []edit{withKey(apiKey)}, 404, "not_found"},
-		{"GET", "/links/a/", []edit{withKey(apiKey)}, 404, "not_found"},
+		{"GET", "/links/", []edit{withKey(apiKey)}, 404, "not_found"},
+		{"GET", "//links//a/b", []edit{withKey(apiKey)}, 404, "not_found"},
 		{"GET", "/links/%00", []edit{withKey(apiKey)}, 400, "bad_interaction_id"},
 		{"GET", "/links/%FF", []edit{withKey(apiKey)}, 400, "bad_interaction_id"},
 		{"GET", "/links/%20", []edit{withKey(apiKey)}, 400, "bad_interaction_id"},
 		{"GET", "/links/%7B%7Binteraction_id%7D%7D", []edit{withKey(apiKey)}, 400, "bad_interaction_id"},
 		{"GET", "/links/" + strings.Repeat("x", 257), []edit{withKey(apiKey)}, 400, "bad_interaction_id"},
-		{"GET", "/links/a?wait=4", []edit{withKey(apiKey)}, 400, "bad_wait"},
+		{"GET", "/links/a?wait=-1", []edit{withKey(apiKey)}, 400, "bad_wait"},
+		{"GET", "/links/a?wait=4+s", []edit{withKey(apiKey)}, 400, "bad_wait"},
+		{"GET", "/links/a?wait=1e3", []edit{withKey(apiKey)}, 400, "bad_wait"},
+		{"GET", "/links/a?wait=9999999999", []edit{withKey(apiKey)}, 400, "bad_wait"},
 		{"GET", "/links/a?wait=-1s", []edit{withKey(apiKey)}, 400, "bad_wait"},
 		{"GET", "/links/a?wait=soon", []edit{withKey(apiKey)}, 400, "bad_wait"},
 		{"GET", "/links/a?wait=1e9s", []edit{withKey(apiKey)}, 400, "bad_wait"},
@@ -172,7 +176,7 @@ func TestWaitIsOver(t *testing.T) {
 	for id, want := range map[string]store.Status{
 		"pending": store.StatusPending, "unknown": store.StatusUnknown, "renewing": store.StatusPending,
 	} {
-		for _, wait := range []string{"", "0s", "1ns", "20ms"} {
+		for _, wait := range []string{"", "0", "0s", "1ns", "20ms", "0.02", ".01"} {
 			got := s.ask(t, "/links/"+id+"?wait="+wait).wantStatus(t, want)
 			if got["interactionId"] != id || got["ticketUrl"] != "" {
 				t.Errorf("%s after %q: got %v, want it without a ticket", id, wait, got)
@@ -185,7 +189,7 @@ func TestWaitIsOver(t *testing.T) {
 func (s *site) waiting(t *testing.T, id string) <-chan reply {
 	t.Helper()
 	reads, replies := s.reads(t, roomlinktest.Conversation(id)), make(chan reply, 1)
-	go func() { replies <- s.ask(t, "/links/"+id+"?wait=20s") }()
+	go func() { replies <- s.ask(t, "//links/"+id+"/?wait=20") }()
 	awaitFollower(t, reads)
 	return replies
 }

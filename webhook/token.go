@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"fmt"
-	"mime"
 	"net/http"
 	"net/url"
 	"time"
@@ -45,8 +44,7 @@ func (h *Webhook) issue(w http.ResponseWriter, r *http.Request, record *auditRec
 // readForm reads the parameters of a request for an access token. A description of its
 // errors has neither quotes nor foreign text (RFC 6749, section 5.2).
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+	if !hasType(r, func(mediaType string) bool { return mediaType == "application/x-www-form-urlencoded" }) {
 		return nil, web.BadRequest("invalid_request", "send the body with Content-Type: application/x-www-form-urlencoded")
 	}
 	body, err := web.ReadBody(w, r)

@@ -14,6 +14,7 @@ import (
 	"context"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -181,14 +182,29 @@ func (h *Webhook) admit(r *http.Request, record *auditRecord) (accounts.Account,
 
 // readJSON reads a body of JSON. Its errors are [*web.Error]s.
 func readJSON(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/json" && !strings.HasSuffix(mediaType, "+json") {
+	if !hasType(r, isJSON) {
 		return nil, &web.Error{
 			Status: http.StatusUnsupportedMediaType, Code: "not_json",
 			Description: "send the body with Content-Type: application/json",
 		}
 	}
 	return web.ReadBody(w, r)
+}
+
+// isJSON reports whether a media type is JSON (WHATWG MIME Sniffing, section 4.6).
+func isJSON(mediaType string) bool {
+	return mediaType == "application/json" || mediaType == "text/json" || strings.HasSuffix(mediaType, "+json")
+}
+
+// hasType reports whether the Content-Type of a request is */* or a type that fits. If a proxy
+// joined several types with commas, each must fit.
+func hasType(r *http.Request, fits func(mediaType string) bool) bool {
+	unfit := func(contentType string) bool {
+		mediaType, _, err := mime.ParseMediaType(contentType)
+		return err != nil || mediaType != "*/*" && !fits(mediaType)
+	}
+	all := r.Header.Get("Content-Type")
+	return !unfit(all) || !slices.ContainsFunc(strings.Split(all, ","), unfit)
 }
 
 // publish stores an event even if the caller hung up: Talkdesk may never send it again.

@@ -25,7 +25,9 @@ const (
 	defaultAnswerTimeout = time.Minute
 	defaultIdleTimeout   = 2 * time.Minute
 
-	maxHeaderBytes = 16 << 10
+	// maxHeaderBytes leaves room for 32 KB of headers, and for the 32 bytes that HTTP/2 adds to the
+	// size of each header (RFC 9113, section 6.5.2).
+	maxHeaderBytes = 48 << 10
 )
 
 // Server serves HTTP within limits. A zero field means its default.

@@ -7,12 +7,14 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"roomlink/internal/access"
@@ -106,9 +108,17 @@ type EventAnswer struct {
 	access.Addresses
 }
 
-// ReadBody reads the body of a request. It returns an [*Error]: 413 for more than [MaxBody]
-// bytes, 408 for a body that did not arrive in time, 400 for one that was cut off.
+// ReadBody reads the body of a request. It returns an [*Error]: 415 for a body with a content
+// coding, 413 for more than [MaxBody] bytes, 408 for a body that did not arrive in time, 400
+// for one that was cut off.
 func ReadBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		w.Header().Set("Accept-Encoding", "identity") // RFC 9110, section 15.5.16
+		return nil, &Error{
+			Status: http.StatusUnsupportedMediaType, Code: "unsupported_encoding",
+			Description: "a compressed body is not supported: send it without Content-Encoding",
+		}
+	}
 	var body bytes.Buffer
 	body.Grow(int(min(max(r.ContentLength, 0), MaxBody)) + bytes.MinRead) // read without growing
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody))
@@ -135,9 +145,16 @@ var methods = [...]string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
 }
 
-// NewRouter returns a router that answers 404 and 405 in the form of [Fail].
+// NewRouter returns a router that answers 404 and 405 in the form of [Fail]. It routes calls of
+// Talkdesk with doubled slashes or a trailing slash in their path in place, without a redirect.
 func NewRouter() *chi.Mux {
 	router := chi.NewRouter()
+	router.Use(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			chi.RouteContext(r.Context()).RoutePath = routePath(r)
+			next.ServeHTTP(w, r)
+		})
+	})
 	router.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		Fail(w, NotFound("there is nothing at this address"))
 	})
@@ -155,12 +172,19 @@ func NewRouter() *chi.Mux {
 	return router
 }
 
-// routePath returns the path that chi matches.
+// routePath returns the path that chi matches. Talkdesk joins the base path of an integration
+// and the path of an action as text. So doubled slashes and a trailing slash do not count, but
+// for the pages: the addresses in a page are relative to its own.
 func routePath(r *http.Request) string {
-	if r.URL.RawPath != "" {
-		return r.URL.RawPath
+	path := cmp.Or(r.URL.RawPath, r.URL.Path)
+	joined := path
+	for strings.Contains(joined, "//") {
+		joined = strings.ReplaceAll(joined, "//", "/")
 	}
-	return r.URL.Path
+	if r.Method == http.MethodPost || strings.HasPrefix(joined, "/links/") {
+		return strings.TrimSuffix(joined, "/")
+	}
+	return path
 }
 
 // PathValue returns a decoded parameter of the path. It returns an [*Error], 400, if the

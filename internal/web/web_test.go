@@ -80,6 +80,27 @@ type slow struct{}
 func (slow) Error() string { return "too slow" }
 func (slow) Timeout() bool { return true }
 
+// A decoded body could be far larger than [web.MaxBody].
+func TestReadBodyRefusesACoding(t *testing.T) {
+	for coding, want := range map[string]int{
+		"": 200, "identity": 200, "IDENTITY": 200, "gzip": 415, "br": 415, "x": 415, "identity, gzip": 415,
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("{}"))
+		r.Header.Set("Content-Encoding", coding)
+		answer := record(http.HandlerFunc(echoBody), r)
+		if answer.Status != want {
+			t.Errorf("%q: got %d %s, want %d", coding, answer.Status, answer.Body, want)
+		}
+		if want == http.StatusOK {
+			continue
+		}
+		answer.WantError(t, want, "unsupported_encoding")
+		if got := answer.Header.Get("Accept-Encoding"); got != "identity" {
+			t.Errorf("%q: Accept-Encoding: got %q, want identity", coding, got)
+		}
+	}
+}
+
 func TestReadBody(t *testing.T) {
 	full := strings.Repeat("x", web.MaxBody)
 	for _, test := range []struct {
@@ -125,17 +146,19 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 // echo returns a router with one path that answers with its parameter.
 func echo() http.Handler {
 	router := web.NewRouter()
-	answer := func(w http.ResponseWriter, r *http.Request) {
-		name, err := web.PathValue(r, "name")
-		if err != nil {
-			web.Fail(w, err)
-			return
-		}
-		web.JSON(w, http.StatusOK, map[string]string{"name": name})
-	}
-	router.Get("/things/{name}", answer)
-	router.Put("/things/{name}", answer)
+	router.Get("/things/{name}", echoName)
+	router.Put("/things/{name}", echoName)
 	return router
+}
+
+// echoName answers with the parameter of a path.
+func echoName(w http.ResponseWriter, r *http.Request) {
+	name, err := web.PathValue(r, "name")
+	if err != nil {
+		web.Fail(w, err)
+		return
+	}
+	web.JSON(w, http.StatusOK, map[string]string{"name": name})
 }
 
 func TestRouterRefuses(t *testing.T) {
@@ -160,6 +183,47 @@ func TestRouterRefuses(t *testing.T) {
 		answer.WantError(t, test.status, test.code)
 		if got := strings.Join(answer.Header.Values("Allow"), ","); got != test.allow {
 			t.Errorf("%s %s: Allow: got %q, want %q", test.method, test.path, got, test.allow)
+		}
+	}
+}
+
+// Doubled slashes and a trailing slash count only in the address of a page.
+func TestRouterJoinsPaths(t *testing.T) {
+	router := web.NewRouter()
+	for _, pattern := range []string{"/links/{name}", "/open/{name}"} {
+		router.Get(pattern, echoName)
+		router.Post(pattern, echoName)
+	}
+	router.Post("/security/facades/room", echoName)
+	for _, test := range []struct {
+		method, path string
+		status       int
+		name         string
+	}{
+		{"POST", "/security/facades/room", 200, ""},
+		{"POST", "//security/facades/room", 200, ""},
+		{"POST", "/security/facades/room/", 200, ""},
+		{"POST", "///security//facades///room//", 200, ""},
+		{"POST", "//security/facades/room?x=//", 200, ""},
+		{"POST", "/security/facades/room/x", 404, ""},
+		{"POST", "/security/./facades/room", 404, ""},
+		{"POST", "//", 404, ""},
+		{"GET", "//security/facades/room", 404, ""},
+		{"PUT", "//links/a/", 405, ""},
+		{"POST", "//links/a/", 200, "a"},
+		{"GET", "//links/a", 200, "a"},
+		{"GET", "/links//a/", 200, "a"},
+		{"GET", "/links/%2F%2Fa%2F/", 200, "//a/"},
+		{"GET", "/links/..", 200, ".."},
+		{"GET", "/links/", 404, ""},
+		{"POST", "/open/a/", 200, "a"},
+		{"GET", "/open/a", 200, "a"},
+		{"GET", "/open/a/", 404, ""},
+		{"GET", "//open/a", 404, ""},
+	} {
+		got := record(router, httptest.NewRequest(test.method, test.path, nil))
+		if got.Status != test.status || test.status == http.StatusOK && got.Flat(t)["name"] != test.name {
+			t.Errorf("%s %s: got %d %s, want %d with name %q", test.method, test.path, got.Status, got.Body, test.status, test.name)
 		}
 	}
 }
