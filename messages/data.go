@@ -90,7 +90,7 @@ type Started struct {
 // Generation returns the generation of links that the event asks for.
 func (s Started) Generation() int { return s.Renews + 1 }
 
-// Links are the links of a conversation, as auvious made them.
+// Links are the links of a conversation, as auvious made them. Revoked links have no URLs.
 type Links struct {
 	Request
 
@@ -105,6 +105,17 @@ type Links struct {
 	ExpiresAt Time `json:"expiresAt"`
 	// Generation is 1 for the first links. Each renewal adds 1.
 	Generation int `json:"generation"`
+	// RevokedAt is when an operator revoked the links; zero if nobody did.
+	RevokedAt Time `json:"revokedAt,omitzero"`
+}
+
+// Revoked reports whether an operator revoked the links.
+func (l Links) Revoked() bool { return !l.RevokedAt.IsZero() }
+
+// Revoke returns the links as revoked at a time, without their URLs.
+func (l Links) Revoke(at Time) Links {
+	l.AgentURL, l.RecordingURL, l.TicketURL, l.RevokedAt = "", "", "", at
+	return l
 }
 
 // Expired reports whether the ticket has ended at the time now.
@@ -161,7 +172,9 @@ func (l Links) validate() error {
 	switch {
 	case l.Generation < 1:
 		return fmt.Errorf("%w: generation %d: the first is 1", ErrInvalid, l.Generation)
-	case l.AgentURL == "" || l.TicketURL == "":
+	case l.Revoked() && (l.AgentURL != "" || l.RecordingURL != "" || l.TicketURL != ""):
+		return fmt.Errorf("%w: revoked links must have no URLs", ErrInvalid)
+	case !l.Revoked() && (l.AgentURL == "" || l.TicketURL == ""):
 		return fmt.Errorf("%w: agentUrl and ticketUrl must not be empty", ErrInvalid)
 	}
 	return nil

@@ -15,12 +15,14 @@
 // links or its dead letter are stored. The broker may deliver it more than once. A
 // worker looks for links before it asks for a room, so a redelivery changes nothing.
 // A subscriber receives the links of each generation once, and possibly again after a
-// reconnect. It should keep the links of the highest generation.
+// reconnect. It receives them once more, without URLs, if an operator revokes them. It
+// should keep the last links of each conversation.
 //
 // # Order
 //
 // The links of one conversation come in the order of their generations: 1, then one
-// more for each renewal. There is no order between conversations.
+// more for each renewal. Revoked links have the generation of the links that they end.
+// There is no order between conversations.
 //
 // # Versions
 //

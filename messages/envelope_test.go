@@ -130,13 +130,22 @@ func setID(id string) mutation {
 	return mutation{true, func(doc, data map[string]any) { doc["subject"], data["interactionId"] = id, id }}
 }
 
+// setURL sets a URL and the time of the revocation.
+func setURL(name, url, revokedAt string) mutation {
+	return mutation{true, func(_, data map[string]any) { data[name], data["revokedAt"] = url, revokedAt }}
+}
+
 // without removes a field.
 func without(name string) mutation {
 	return mutation{true, func(doc, _ map[string]any) { delete(doc, name) }}
 }
 
-func withoutData(name string) mutation {
-	return mutation{true, func(_, data map[string]any) { delete(data, name) }}
+func withoutData(names ...string) mutation {
+	return mutation{true, func(_, data map[string]any) {
+		for _, name := range names {
+			delete(data, name)
+		}
+	}}
 }
 
 // unseen is a mutation that a schema cannot express, and only Decode refuses.
@@ -189,14 +198,18 @@ var mutationsOf = map[string]map[string]mutation{
 		"bad time":         setData("startedAt", "yesterday"),
 	},
 	messages.TypeLinks: {
-		"no agent":      withoutData("agentUrl"),
-		"empty agent":   setData("agentUrl", ""),
-		"no ticket":     withoutData("ticketUrl"),
-		"empty ticket":  setData("ticketUrl", ""),
-		"no generation": withoutData("generation"),
-		"generation 0":  setData("generation", 0),
-		"generation -1": setData("generation", -1),
-		"bad expiry":    setData("expiresAt", "soon"),
+		"no agent":          withoutData("agentUrl", "revokedAt"),
+		"empty agent":       setURL("agentUrl", "", ""),
+		"no ticket":         withoutData("ticketUrl", "revokedAt"),
+		"empty ticket":      setURL("ticketUrl", "", ""),
+		"revoked agent":     setURL("agentUrl", "https://a", "2026-03-14T13:00:00Z"),
+		"revoked recording": setURL("recordingUrl", "https://r", "2026-03-14T13:00:00Z"),
+		"revoked ticket":    setURL("ticketUrl", "https://t", "2026-03-14T13:00:00Z"),
+		"bad revocation":    setData("revokedAt", "soon"),
+		"no generation":     withoutData("generation"),
+		"generation 0":      setData("generation", 0),
+		"generation -1":     setData("generation", -1),
+		"bad expiry":        setData("expiresAt", "soon"),
 	},
 	messages.TypeDeadLetter: {
 		"no reason":       withoutData("reason"),

@@ -108,6 +108,7 @@ func TestEncodedMessagesMatchTheirSchema(t *testing.T) {
 		},
 	}))
 	matchesSchema(t, messages.TypeLinks, roomlinktest.ExpiredLinks("a.b"))
+	matchesSchema(t, messages.TypeLinks, roomlinktest.RevokedLinks("a.b", 1))
 	matchesSchema(t, messages.TypeLinks, messages.NewEvent(roomlinktest.Noon, messages.Links{
 		Request: messages.Request{Conversation: roomlinktest.Conversation("a")}, AgentURL: "a", TicketURL: "t", Generation: 1,
 	}))
@@ -176,13 +177,17 @@ func fieldsOf(data reflect.Type) (always, optional []string) {
 	return always, optional
 }
 
-// A minimal fixture has exactly the required fields, a full one has all fields.
+// A minimal fixture has exactly the required fields. A full one has all fields but those that
+// other fixtures add.
 func TestFixturesHaveTheFieldsOfTheirSchema(t *testing.T) {
 	for _, c := range contracts {
 		schema := readSchema(t, c.eventType)
 		files := fixtures(t, c.eventType)
 		minimal := parse(t, files[c.eventType+".minimal.json"])
 		full := parse(t, files[c.eventType+".full.json"])
+		if revoked, ok := files[c.eventType+".revoked.json"]; ok {
+			maps.Copy(full["data"].(map[string]any), parse(t, revoked)["data"].(map[string]any))
+		}
 		wantKeys(t, c.eventType+" minimal", minimal, schema.Required)
 		wantKeys(t, c.eventType+" minimal data", minimal["data"], schema.Properties["data"].Required)
 		wantKeys(t, c.eventType+" full", full, slices.Collect(maps.Keys(schema.Properties)))

@@ -83,6 +83,11 @@ func ExpiredLinks(id string) messages.Event[messages.Links] {
 	return e
 }
 
+// RevokedLinks returns links of a conversation that were revoked at noon.
+func RevokedLinks(id string, generation int) messages.Event[messages.Links] {
+	return messages.NewEvent(Noon, Links(id, generation).Data.Revoke(Noon))
+}
+
 // DeadLetter returns the dead letter of a conversation's first event.
 func DeadLetter(tb testing.TB, id string) messages.Event[messages.DeadLetter] {
 	tb.Helper()
