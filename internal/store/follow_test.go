@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -146,6 +147,29 @@ func TestFollowReportsARenewal(t *testing.T) {
 	roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 2), sequence)
 	if last := wantEnd(t, states, done, store.StatusReady); last.Links.Data.Generation != 2 {
 		t.Errorf("generation: got %d, want 2", last.Links.Data.Generation)
+	}
+}
+
+// A follower that saw the event wait sees its links revoked, and not the event waiting again.
+func TestFollowReportsARevocation(t *testing.T) {
+	s := newStore(t)
+	feed, _, _ := runningFeed(t, s)
+	roomlinktest.Publish(t, s, roomlinktest.Started("a"))
+	states, _ := follow(t, feed, "a", 0, store.StatusRevoked)
+	var seen []store.Status
+	await := func(want store.Status) {
+		for len(seen) == 0 || seen[len(seen)-1] != want {
+			seen = append(seen, roomlinktest.Receive(t, states, "a state").Status)
+		}
+	}
+	await(store.StatusPending)
+	sequence := roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
+	await(store.StatusReady)
+	roomlinktest.PublishLinks(t, s, roomlinktest.RevokedLinks("a", 1), sequence)
+	await(store.StatusRevoked)
+	want := []store.Status{store.StatusPending, store.StatusReady, store.StatusRevoked}
+	if got := slices.Compact(seen); !slices.Equal(got, want) {
+		t.Errorf("statuses: got %q, want %q", got, want)
 	}
 }
 

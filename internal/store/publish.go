@@ -144,6 +144,24 @@ func (s *Store) Renew(
 	}), known)
 }
 
+// Revoke stores the latest links of a conversation once more, revoked at the time now, and
+// returns them. It changes nothing if they are revoked already. Only a renewal replaces
+// revoked links. Revoke returns an error that wraps [messages.ErrNotFound] for a
+// conversation without links, and [ErrSuperseded] if somebody stored other links
+// meanwhile. Other errors are those of [Store.Links] and [Store.PublishLinks].
+func (s *Store) Revoke(
+	ctx context.Context, conversation messages.Conversation, now time.Time,
+) (messages.Links, error) {
+	known, err := s.Links(ctx, conversation, Leader)
+	if err != nil || known.Data.Revoked() {
+		return known.Data, err
+	}
+	at := messages.At(now)
+	revoked := messages.NewEvent(at, known.Data.Revoke(at))
+	_, err = s.PublishLinks(ctx, revoked, known.Sequence)
+	return revoked.Data, err
+}
+
 // isOccupied reports whether the broker refused a second message on a subject.
 func isOccupied(err error) bool { return isStoreFailure(err, textPerSubject) }
 

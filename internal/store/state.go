@@ -21,6 +21,8 @@ const (
 	StatusFailed Status = "failed"
 	// StatusExpired: its links are stored, and the ticket has ended.
 	StatusExpired Status = "expired"
+	// StatusRevoked: its links are stored, and an operator revoked them.
+	StatusRevoked Status = "revoked"
 	// StatusUnknown: nothing is stored for it.
 	StatusUnknown Status = "unknown"
 )
@@ -39,6 +41,9 @@ type State struct {
 func (s State) Done() bool {
 	return s.Status != StatusPending && s.Status != StatusUnknown
 }
+
+// HasRoom reports whether there are links that lead to a room: links that nobody revoked.
+func (s State) HasRoom() bool { return s.Links != nil && !s.Links.Data.Revoked() }
 
 // State reads the state of a conversation at the time now. Its errors are those of
 // [Store.Links], without [messages.ErrNotFound].
@@ -67,10 +72,13 @@ func (n Snapshot) Generation() int {
 	return n.Links.Data.Generation
 }
 
-// Valid reports whether there are links with a ticket that has not ended.
+// Valid reports whether there are links that nobody revoked, with a ticket that has not ended.
 func (n Snapshot) Valid(now time.Time) bool {
-	return n.Links != nil && !n.Links.Data.Expired(now)
+	return n.Links != nil && !n.Links.Data.Expired(now) && !n.Revoked()
 }
+
+// Revoked reports whether there are links that an operator revoked.
+func (n Snapshot) Revoked() bool { return n.Links != nil && n.Links.Data.Revoked() }
 
 // AnsweredBy reports whether a state has newer links or a newer dead letter than the
 // snapshot: then an event that was published after the snapshot is done.
@@ -134,10 +142,11 @@ func optional[T messages.Data](stored messages.Stored[T], err error) (*messages.
 
 // waits reports whether the event still needs a worker. The event leaves the queue
 // after its links or its dead letter are stored. If one of them is newer, the event
-// only lacks its acknowledgement.
+// only lacks its acknowledgement. A revocation stores links without a worker, so it
+// says nothing about the event.
 func (o *observation) waits() bool {
 	return !o.eventAt.IsZero() &&
-		(o.Links == nil || !o.Links.StoredAt.After(o.eventAt)) &&
+		(o.Links == nil || o.Revoked() || !o.Links.StoredAt.After(o.eventAt)) &&
 		(o.DeadLetter == nil || !o.DeadLetter.StoredAt.After(o.eventAt))
 }
 
@@ -145,6 +154,9 @@ func (o *observation) waits() bool {
 func (o *observation) add(update Snapshot) {
 	if links := update.Links; links != nil && (o.Links == nil || links.Sequence > o.Links.Sequence) {
 		o.Links = links
+		if !o.Revoked() && links.StoredAt.After(o.eventAt) {
+			o.eventAt = time.Time{} // done, even if its links are revoked before the next read
+		}
 	}
 	if letter := update.DeadLetter; letter != nil && (o.DeadLetter == nil || letter.Sequence > o.DeadLetter.Sequence) {
 		o.DeadLetter = letter
@@ -152,18 +164,19 @@ func (o *observation) add(update Snapshot) {
 }
 
 func (o *observation) state(now time.Time) State {
-	expired := o.Links != nil && o.Links.Data.Expired(now)
 	failed := o.DeadLetter != nil && (o.Links == nil || o.DeadLetter.StoredAt.After(o.Links.StoredAt))
 	waits := o.waits()
 	switch {
-	case waits && (o.Links == nil || expired):
+	case waits && !o.Valid(now):
 		return State{Status: StatusPending, Links: o.Links}
 	case failed && !waits:
 		return State{Status: StatusFailed, Links: o.Links, DeadLetter: o.DeadLetter}
-	case expired:
-		return State{Status: StatusExpired, Links: o.Links}
-	case o.Links != nil:
+	case o.Revoked():
+		return State{Status: StatusRevoked, Links: o.Links}
+	case o.Valid(now):
 		return State{Status: StatusReady, Links: o.Links}
+	case o.Links != nil:
+		return State{Status: StatusExpired, Links: o.Links}
 	}
 	return State{Status: StatusUnknown}
 }

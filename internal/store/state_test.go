@@ -27,6 +27,14 @@ func stepExpiredLinks(t *testing.T, s *store.Store) {
 	roomlinktest.PublishLinks(t, s, roomlinktest.ExpiredLinks(stateID), linksSequence(t, s))
 }
 
+func stepRevoked(t *testing.T, s *store.Store) {
+	roomlinktest.PublishLinks(t, s, roomlinktest.RevokedLinks(stateID, 1), linksSequence(t, s))
+}
+
+func stepRenewed(t *testing.T, s *store.Store) {
+	roomlinktest.PublishLinks(t, s, roomlinktest.Links(stateID, 2), linksSequence(t, s))
+}
+
 func stepDeadLetter(t *testing.T, s *store.Store) {
 	publishDeadLetter(t, s, roomlinktest.DeadLetter(t, stateID))
 }
@@ -66,6 +74,15 @@ func TestState(t *testing.T) {
 		"failed renewal, expired links":                       {[]step{stepExpiredLinks, stepDeadLetter}, store.StatusFailed, true, true},
 		"newer links":                                         {[]step{stepDeadLetter, stepLinks}, store.StatusReady, true, false},
 		"newer links, expired":                                {[]step{stepDeadLetter, stepExpiredLinks}, store.StatusExpired, true, false},
+		"revoked links":                                       {[]step{stepLinks, stepRevoked}, store.StatusRevoked, true, false},
+		"waiting, revoked links":                              {[]step{stepLinks, stepRevoked, stepEvent}, store.StatusPending, true, false},
+		"waiting, links just stored and revoked":              {[]step{stepEvent, stepLinks, stepRevoked}, store.StatusPending, true, false},
+		"links stored, acknowledged and revoked":              {[]step{stepEvent, stepLinks, stepSettled, stepRevoked}, store.StatusRevoked, true, false},
+		"revoked while a renewal waits":                       {[]step{stepLinks, stepEvent, stepRevoked}, store.StatusPending, true, false},
+		"revoked, then the renewal that waited":               {[]step{stepLinks, stepEvent, stepRevoked, stepRenewed}, store.StatusReady, true, false},
+		"revoked after a failed renewal":                      {[]step{stepLinks, stepDeadLetter, stepRevoked}, store.StatusRevoked, true, false},
+		"failed renewal of revoked links":                     {[]step{stepLinks, stepRevoked, stepDeadLetter}, store.StatusFailed, true, true},
+		"renewed after a revocation":                          {[]step{stepLinks, stepRevoked, stepRenewed}, store.StatusReady, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStore(t)
