@@ -172,17 +172,20 @@ func TestStoredLinks(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		id     string
+		links  func(id string, generation int) messages.Event[messages.Links]
 		stored int // the generation of the stored links
 		renews int // the generation that the event replaces
 	}{
-		{"a redelivery", 1, 0},
-		{"a redelivered renewal", 2, 1},
-		{"a late duplicate of the first after a renewal", 2, 0},
-		{"a late duplicate of a renewal after another", 3, 1},
+		{"a redelivery", roomlinktest.Links, 1, 0},
+		{"a redelivered renewal", roomlinktest.Links, 2, 1},
+		{"a late duplicate of the first after a renewal", roomlinktest.Links, 2, 0},
+		{"a late duplicate of a renewal after another", roomlinktest.Links, 3, 1},
+		{"a duplicate after a revocation", roomlinktest.RevokedLinks, 1, 0},
+		{"a duplicate of a renewal after its revocation", roomlinktest.RevokedLinks, 2, 1},
 	}
 	h := newHarness(t)
 	for _, test := range tests {
-		h.publishLinks(roomlinktest.Links(test.id, test.stored), 0)
+		h.publishLinks(test.links(test.id, test.stored), 0)
 		h.publish(roomlinktest.Renewal(test.id, test.renews))
 	}
 	acks := h.acks()
@@ -206,6 +209,20 @@ func TestStoredLinks(t *testing.T) {
 	r.wantMetric(float64(len(tests)), "roomlink_events_settled_total", "outcome", "already_linked")
 	r.wantMetric(float64(len(tests)), "roomlink_events_settled_total")
 	r.wantMetric(0, "roomlink_orphans_possible_total")
+}
+
+// TestRenewalAfterARevocation: a renewal replaces revoked links by the next generation.
+func TestRenewalAfterARevocation(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.publishLinks(roomlinktest.RevokedLinks("call-1", 1), 0)
+	r := h.startWith(makes())
+	h.publish(roomlinktest.Renewal("call-1", 1))
+	h.wantSettled()
+	r.mustStop()
+	if got := h.storedLinks("call-1").Data; got.Generation != 2 || got.Revoked() || got.AgentURL == "" {
+		t.Errorf("links: got generation %d, revoked: %t, want 2 with links", got.Generation, got.Revoked())
+	}
 }
 
 // TestRenewal: a renewal makes the next generation once.

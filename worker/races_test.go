@@ -57,23 +57,31 @@ func TestRacedLinks(t *testing.T) {
 	}
 }
 
-// TestOlderLinksMeanwhile: the worker replaces links of an earlier generation that were stored during the call.
+// TestOlderLinksMeanwhile: the worker replaces links of an earlier generation that were stored during the call. A
+// revocation stores such links.
 func TestOlderLinksMeanwhile(t *testing.T) {
 	t.Parallel()
-	h := newHarness(t)
-	r := h.startWith(facade(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
-		h.publishLinks(roomlinktest.Links("call-1", 1), 0)
-		return roomOf(request), nil
-	}))
-	h.publish(roomlinktest.Renewal("call-1", 1))
-	h.wantSettled()
-	r.mustStop()
-	got := h.storedLinks("call-1").Data
-	if got.Generation != 2 || got.AgentURL != "https://auvious.test/agent/call-1" {
-		t.Errorf("links: got generation %d with %q, want ours of generation 2", got.Generation, got.AgentURL)
+	for name, meanwhile := range map[string]messages.Event[messages.Links]{
+		"links": roomlinktest.Links("call-1", 1), "revoked links": roomlinktest.RevokedLinks("call-1", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHarness(t)
+			r := h.startWith(facade(func(_ context.Context, request auvious.RoomRequest) (auvious.Room, error) {
+				h.publishLinks(meanwhile, 0)
+				return roomOf(request), nil
+			}))
+			h.publish(roomlinktest.Renewal("call-1", 1))
+			h.wantSettled()
+			r.mustStop()
+			got := h.storedLinks("call-1").Data
+			if got.Generation != 2 || got.AgentURL != "https://auvious.test/agent/call-1" || got.Revoked() {
+				t.Errorf("links: got generation %d with %q, want ours of generation 2", got.Generation, got.AgentURL)
+			}
+			r.wantMetric(0, "roomlink_orphans_possible_total")
+			r.wantMetric(1, "roomlink_facade_calls_total")
+		})
 	}
-	r.wantMetric(0, "roomlink_orphans_possible_total")
-	r.wantMetric(1, "roomlink_facade_calls_total")
 }
 
 // TestLinksGoneMeanwhile: the worker stores its links although the old links were deleted during the call.
