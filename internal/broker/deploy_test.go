@@ -54,6 +54,10 @@ func TestDeployedConfiguration(t *testing.T) {
 	if _, err := operator.Replay(roomlinktest.Context(t), letter); err != nil {
 		t.Errorf("replaying as operator: got error %v, want none", err)
 	}
+	publishLinks(t, parts, "default", "c")
+	if _, err := operator.Revoke(roomlinktest.Context(t), conversation("default", "c"), time.Now()); err != nil {
+		t.Errorf("revoking links as operator: got error %v, want none", err)
+	}
 	publishDeadLetter(t, parts, "default", "b")
 	if letter, err = parts.DeadLetter(roomlinktest.Context(t), conversation("default", "b"), store.Leader); err != nil {
 		t.Fatalf("reading a dead letter: %v", err)

@@ -367,6 +367,19 @@ func TestOperatorReplaysDeadLetters(t *testing.T) {
 	}
 }
 
+// A subscriber sees that the operator revoked links.
+func TestOperatorRevokesLinks(t *testing.T) {
+	f := newFixture(t, "acme")
+	publishLinks(t, f.parts, "acme", "a")
+	if _, err := f.operator(t).Revoke(roomlinktest.Context(t), conversation("acme", "a"), time.Now()); err != nil {
+		t.Fatalf("revoking as operator: %v", err)
+	}
+	watched := roomlinktest.Watch(t, f.user(t, broker.SubscriberUser).Store, messages.WatchOptions{})
+	if got := roomlinktest.Receive(t, watched, "the revoked links").Data; !got.Revoked() || got.InteractionID != "a" {
+		t.Errorf("watched: got %q, revoked: %t, want a revoked %q", got.InteractionID, got.Revoked(), "a")
+	}
+}
+
 // operator connects like our own commands.
 func (f fixture) operator(t *testing.T) *store.Store {
 	t.Helper()
