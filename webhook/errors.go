@@ -15,6 +15,8 @@ var (
 	errUnknownClient = errors.New("issuing an access token")
 	// errPending ends the wait of an action whose event is stored.
 	errPending = errors.New("waiting for the links")
+	// errRevoked ends an action: only a renewal replaces revoked links.
+	errRevoked = errors.New("the links are revoked")
 	// errNotStored answers an event that may or may not be stored.
 	errNotStored = web.Unavailable("queue_unavailable", "the event could not be stored: send it again", 2*time.Second)
 )
@@ -27,6 +29,10 @@ var answers = web.ErrorTable{
 		{Err: errPending, Answer: &web.Error{
 			Status: http.StatusGatewayTimeout, Code: "timeout",
 			Description: "the room takes longer and still comes: ask again",
+		}},
+		{Err: errRevoked, Answer: &web.Error{
+			Status: http.StatusGone, Code: "revoked",
+			Description: "the links of this conversation were revoked: renew them for a new room",
 		}},
 		{Err: store.ErrQueueFull, Answer: web.Unavailable(
 			"queue_full", "the queue is full: send the event again later", 10*time.Second)},

@@ -33,6 +33,9 @@ func (h *Webhook) execute(w http.ResponseWriter, r *http.Request, record *auditR
 		storeBy: record.began.Add(storeTimeout), answerBy: record.began.Add(h.config.ActionTimeout),
 	}
 	links, err := call.links(ctx, messages.NewEvent(messages.At(record.began), event.started(account.Name, record.began)))
+	if err == nil && links.Revoked() {
+		record.outcome, err = "revoked", errRevoked
+	}
 	if err != nil {
 		return 0, nil, err
 	}
@@ -51,8 +54,8 @@ type actionCall struct {
 	published bool
 }
 
-// links returns the valid links of the conversation, or those that a worker stores for the
-// event. It returns a [*web.Error] if the event becomes a dead letter, and an error that
+// links returns the valid or revoked links of the conversation, or those that a worker stores
+// for the event. It returns a [*web.Error] if the event becomes a dead letter, and an error that
 // wraps [errPending] if the links do not come in time. Other errors are those of
 // [store.Store.PublishAfter] and [store.Store.Snapshot].
 func (c *actionCall) links(
@@ -64,7 +67,7 @@ func (c *actionCall) links(
 	if err != nil {
 		return messages.Links{}, err
 	}
-	if known.Valid(time.Now()) {
+	if known.Valid(time.Now()) || known.Revoked() {
 		c.record.outcome = "known"
 		return known.Links.Data, nil
 	}

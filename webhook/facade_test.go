@@ -169,6 +169,53 @@ func TestActionRenewsAnExpiredTicket(t *testing.T) {
 	s.post(t, facadePath, action("a")).wantRoom(t, "a", 2)
 }
 
+// An action neither answers revoked links nor replaces them.
+func TestActionRefusesRevokedLinks(t *testing.T) {
+	s := newSite(t, setup{})
+	s.worker(t, makesRooms)
+	s.post(t, facadePath, action("a")).wantRoom(t, "a", 1)
+	if _, err := s.store.Revoke(roomlinktest.Context(t), roomlinktest.Conversation("a"), time.Now()); err != nil {
+		t.Fatalf("revoking: %v", err)
+	}
+	for range 2 {
+		s.post(t, facadePath, action("a")).WantError(t, http.StatusGone, "revoked")
+	}
+	s.wantStored(t, 0)
+	if got := s.events(t, account, "revoked"); got != 2 {
+		t.Errorf("refused actions: got %v, want 2", got)
+	}
+	if _, err := s.store.Renew(roomlinktest.Context(t), roomlinktest.Conversation("a"), messages.SourceAPI, time.Now()); err != nil {
+		t.Fatalf("renewing: %v", err)
+	}
+	state := s.await(t, "a", store.StatusReady)
+	if got := state.Links.Data.Generation; got != 2 {
+		t.Errorf("generation: got %d, want 2", got)
+	}
+	s.post(t, facadePath, action("a")).wantRoom(t, "a", 2)
+}
+
+// An operator may revoke the links while an action waits for them.
+func TestActionWhoseLinksAreRevoked(t *testing.T) {
+	s := newSite(t, setup{})
+	s.worker(t, func(started messages.Started) (messages.Links, *messages.DeadLetter) {
+		return roomOf(started).Revoke(messages.At(time.Now())), nil
+	})
+	s.post(t, facadePath, action("a")).WantError(t, http.StatusGone, "revoked")
+}
+
+// await waits until a conversation of [account] has a status.
+func (s *site) await(tb testing.TB, id string, status store.Status) (state store.State) {
+	tb.Helper()
+	err := s.feed(tb).Follow(roomlinktest.Context(tb), roomlinktest.Conversation(id), 0, func(now store.State) bool {
+		state = now
+		return now.Status == status
+	})
+	if err != nil {
+		tb.Fatalf("waiting for %q: %v", status, err)
+	}
+	return state
+}
+
 // An action reports a failure. The next call tries again, although the broker still
 // remembers the event.
 func TestActionRetriesAFailedConversation(t *testing.T) {
