@@ -76,7 +76,11 @@ func (v *Viewer) card(w http.ResponseWriter, r *http.Request) {
 		v.showError(w, r, err)
 		return
 	}
-	v.render(w, http.StatusOK, "card.html", cardPage{
+	status := http.StatusOK
+	if state.Status == store.StatusRevoked {
+		status = http.StatusGone
+	}
+	v.render(w, status, "card.html", cardPage{
 		cardState:     v.cardState(r.Context(), claims, state),
 		InteractionID: claims.Subject,
 		Token:         chi.URLParam(r, "token"),
@@ -105,6 +109,9 @@ func (v *Viewer) cardState(ctx context.Context, claims access.Claims, state stor
 		links := state.Links.Data
 		shown.AgentURL, shown.RecordingURL = usable(links.AgentURL), usable(links.RecordingURL)
 		shown.ExpiresAt, shown.Generation = links.ExpiresAt.String(), strconv.Itoa(links.Generation)
+		if links.Revoked() {
+			shown.ExpiresAt = links.RevokedAt.String() // the end of the customer's link
+		}
 	}
 	if state.Status == store.StatusPending {
 		shown.Since = v.waitingSince(ctx, conversationOf(claims))
@@ -132,6 +139,8 @@ func cardWords(state store.State) words {
 		return card.Ready
 	case store.StatusExpired:
 		return card.Expired
+	case store.StatusRevoked:
+		return card.Revoked
 	case store.StatusPending:
 		if state.Links != nil {
 			return card.Renewing
@@ -146,7 +155,7 @@ func cardWords(state store.State) words {
 // failure returns the words for a failed conversation.
 func failure(card cardTexts, state store.State) words {
 	reason := cmp.Or(card.Reasons[state.DeadLetter.Data.Reason], card.Reasons[""])
-	if state.Links == nil {
+	if !state.HasRoom() {
 		return words{card.Failed.Title, reason}
 	}
 	return words{card.RenewalFailed.Title, reason + " " + card.RenewalFailed.Text}

@@ -45,11 +45,18 @@ func TestCard(t *testing.T) {
 		{"failed", "The video room failed", []string{"reference"}},
 		{"expired", "The link has expired", []string{"join", "renew", "recording"}},
 		{"renewal failed", "The new room failed", []string{"left", "join", "share", "renew", "recording", "reference"}},
+		{"revoked", "The links were revoked", []string{"renew"}},
+		{"revoked and renewing", "New room on its way", nil},
+		{"renewal after revocation failed", "The video room failed", []string{"renew", "reference"}},
 	} {
 		t.Run(test.id, func(t *testing.T) {
 			pages := s.pagesOf(test.id)
 			got := s.do(t, http.MethodGet, pages.Card)
-			got.wantPage(t, http.StatusOK, `<h1 id="heading">`+test.heading+"</h1>")
+			status := http.StatusOK
+			if test.id == "revoked" {
+				status = http.StatusGone
+			}
+			got.wantPage(t, status, `<h1 id="heading">`+test.heading+"</h1>")
 			for _, part := range parts {
 				if shown := hasPart(t, got.Body, part); shown != slices.Contains(test.shown, part) {
 					t.Errorf("got\n%s\nwant %q shown: %v", got.Body, part, !shown)
@@ -59,8 +66,8 @@ func TestCard(t *testing.T) {
 				!strings.Contains(policy, "form-action 'none'") {
 				t.Errorf("Content-Security-Policy: got %q, want the configured ancestors and no forms", policy)
 			}
-			if head := s.do(t, http.MethodHead, pages.Card); head.Status != http.StatusOK || head.Body != "" {
-				t.Errorf("HEAD: got %d and %q, want 200 and nothing", head.Status, head.Body)
+			if head := s.do(t, http.MethodHead, pages.Card); head.Status != status || head.Body != "" {
+				t.Errorf("HEAD: got %d and %q, want %d and nothing", head.Status, head.Body, status)
 			}
 		})
 	}

@@ -49,6 +49,9 @@ func TestLinks(t *testing.T) {
 		{"renewing", "pending", agentURL, recordingURL, "", past, ""},
 		{"renewing early", "ready", agentURL, recordingURL, ticketURL, long, ""},
 		{"renewal failed", "failed", agentURL, recordingURL, ticketURL, long, "expired"},
+		{"revoked", "revoked", "", "", "", long, ""},
+		{"revoked and renewing", "pending", "", "", "", long, ""},
+		{"renewal after revocation failed", "failed", "", "", "", long, "expired"},
 	} {
 		t.Run(test.id, func(t *testing.T) {
 			got := s.ask(t, "/links/"+strings.ReplaceAll(test.id, " ", "%20")).wantStatus(t, store.Status(test.status))
@@ -159,7 +162,7 @@ func TestWaitForWhatIsThere(t *testing.T) {
 	s.statuses(t)
 	for id, want := range map[string]store.Status{
 		"ready": store.StatusReady, "failed": store.StatusFailed, "expired": store.StatusExpired,
-		"renewing%20early": store.StatusReady, "renewal%20failed": store.StatusFailed,
+		"renewing%20early": store.StatusReady, "renewal%20failed": store.StatusFailed, "revoked": store.StatusRevoked,
 	} {
 		named, _ := url.PathUnescape(id)
 		reads := s.reads(t, roomlinktest.Conversation(named))

@@ -1,6 +1,7 @@
 package viewer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,8 @@ import (
 type page struct {
 	// Name identifies the page.
 	Name string
+	// Status is the HTTP status; 0 for 200.
+	Status int
 	words
 	// Waiting pages reload themselves if scripts are off.
 	Waiting bool
@@ -50,7 +53,7 @@ func (v *Viewer) open(w http.ResponseWriter, r *http.Request) {
 		redirect(w, state.Links.Data.AgentURL, http.StatusFound)
 		return
 	}
-	v.show(w, http.StatusOK, shown.following(r))
+	v.show(w, cmp.Or(shown.Status, http.StatusOK), shown.following(r))
 }
 
 // join answers POST /open/{token}, the click of a customer.
@@ -67,7 +70,7 @@ func (v *Viewer) join(w http.ResponseWriter, r *http.Request) {
 	}
 	shown := pageFor(claims, state)
 	if !shown.Join {
-		v.show(w, http.StatusOK, shown.following(r))
+		v.show(w, cmp.Or(shown.Status, http.StatusOK), shown.following(r))
 		return
 	}
 	redirect(w, state.Links.Data.TicketURL.Reveal(), http.StatusSeeOther)
@@ -127,9 +130,9 @@ func conversationOf(claims access.Claims) messages.Conversation {
 // pageFor returns the page that the holder of a token sees in a state.
 func pageFor(claims access.Claims, state store.State) page {
 	switch {
-	case claims.Purpose == access.PurposeAgent && state.Links != nil && state.Status != store.StatusPending:
+	case claims.Purpose == access.PurposeAgent && state.HasRoom() && state.Status != store.StatusPending:
 		return pageRoom
-	case claims.Purpose == access.PurposeAgent || state.Links == nil:
+	case claims.Purpose == access.PurposeAgent || !state.HasRoom():
 		// An agent waits during a renewal: the customer will enter the new room.
 		return pageOf(state.Status)
 	case !state.Links.Data.Expired(time.Now()):
@@ -140,11 +143,13 @@ func pageFor(claims access.Claims, state store.State) page {
 	return pageExpired
 }
 
-// pageOf returns the page of a conversation without links.
+// pageOf returns the page of a conversation without a room.
 func pageOf(status store.Status) page {
 	switch status {
 	case store.StatusFailed:
 		return pageFailed
+	case store.StatusRevoked:
+		return pageRevoked
 	case store.StatusUnknown:
 		return pageUnknown
 	}

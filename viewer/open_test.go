@@ -19,6 +19,7 @@ const (
 	textUnknown = "There is no video room yet"
 	textFailed  = "There is no video room"
 	textExpired = "This link has expired"
+	textRevoked = "This link was revoked"
 	textInvalid = "This link does not work"
 	textOutage  = "One moment, please"
 
@@ -39,16 +40,28 @@ func TestOpenAsAgent(t *testing.T) {
 			s.do(t, method, s.pagesOf(id).Context).wantRedirect(t, http.StatusFound, agentURL)
 		}
 	}
-	for id, want := range map[string]string{"pending": textWaiting, "unknown": textUnknown, "failed": textFailed} {
+	for id, want := range map[string]string{
+		"pending": textWaiting, "revoked and renewing": textWaiting, "unknown": textUnknown, "failed": textFailed,
+		"renewal after revocation failed": textFailed, "revoked": textRevoked,
+	} {
 		got := s.do(t, http.MethodGet, s.pagesOf(id).Context)
-		got.wantPage(t, http.StatusOK, "<h1>"+want+"</h1>")
-		if waits := strings.Contains(got.Body, markWaiting); waits != (id != "failed") {
-			t.Errorf("%s: got a page that reloads: %v, want %v", id, waits, id != "failed")
+		got.wantPage(t, statusOf(want), "<h1>"+want+"</h1>")
+		wantsReload := want == textWaiting || want == textUnknown
+		if waits := strings.Contains(got.Body, markWaiting); waits != wantsReload {
+			t.Errorf("%s: got a page that reloads: %v, want %v", id, waits, wantsReload)
 		}
-		if head := s.do(t, http.MethodHead, s.pagesOf(id).Context); head.Status != http.StatusOK || head.Body != "" {
-			t.Errorf("%s: HEAD: got %d and %q, want 200 and nothing", id, head.Status, head.Body)
+		if head := s.do(t, http.MethodHead, s.pagesOf(id).Context); head.Status != statusOf(want) || head.Body != "" {
+			t.Errorf("%s: HEAD: got %d and %q, want %d and nothing", id, head.Status, head.Body, statusOf(want))
 		}
 	}
+}
+
+// statusOf returns the HTTP status of a page with a text.
+func statusOf(text string) int {
+	if text == textRevoked {
+		return http.StatusGone
+	}
+	return http.StatusOK
 }
 
 func TestOpenAsCustomer(t *testing.T) {
@@ -57,11 +70,12 @@ func TestOpenAsCustomer(t *testing.T) {
 	for id, want := range map[string]string{
 		"ready": textReady, "endless": textReady, "renewing early": textReady, "renewal failed": textReady,
 		"pending": textWaiting, "renewing": textWaiting, "unknown": textUnknown, "failed": textFailed, "expired": textExpired,
+		"revoked": textRevoked, "revoked and renewing": textWaiting, "renewal after revocation failed": textFailed,
 	} {
 		t.Run(id, func(t *testing.T) {
 			address := s.pagesOf(id).Customer
 			got := s.do(t, http.MethodGet, address)
-			got.wantPage(t, http.StatusOK, "<h1>"+want+"</h1>")
+			got.wantPage(t, statusOf(want), "<h1>"+want+"</h1>")
 			waits := want == textWaiting || want == textUnknown
 			if strings.Contains(got.Body, markJoin) != (want == textReady) || strings.Contains(got.Body, markWaiting) != waits {
 				t.Errorf("got\n%s\nwant a button: %v, and a reload: %v", got.Body, want == textReady, waits)
@@ -69,14 +83,14 @@ func TestOpenAsCustomer(t *testing.T) {
 			if policy := got.Header.Get("Content-Security-Policy"); !strings.HasSuffix(policy, "frame-ancestors 'none'") {
 				t.Errorf("Content-Security-Policy: got %q, want one that shows it in no frame", policy)
 			}
-			if head := s.do(t, http.MethodHead, address); head.Status != http.StatusOK || head.Body != "" {
-				t.Errorf("HEAD: got %d and %q, want 200 and nothing", head.Status, head.Body)
+			if head := s.do(t, http.MethodHead, address); head.Status != statusOf(want) || head.Body != "" {
+				t.Errorf("HEAD: got %d and %q, want %d and nothing", head.Status, head.Body, statusOf(want))
 			}
 			joined := s.do(t, http.MethodPost, address)
 			if want == textReady {
 				joined.wantRedirect(t, http.StatusSeeOther, ticketURL)
 			} else {
-				joined.wantPage(t, http.StatusOK, "<h1>"+want+"</h1>")
+				joined.wantPage(t, statusOf(want), "<h1>"+want+"</h1>")
 			}
 		})
 	}
@@ -225,6 +239,10 @@ func TestOpenEvents(t *testing.T) {
 			want("failed")
 			s.links(t, roomlinktest.Conversation(as.id))
 			want(as.ready)
+			s.revoke(t, roomlinktest.Conversation(as.id))
+			want("revoked")
+			s.renewed(t, roomlinktest.Conversation(as.id), notRevoked)
+			want(as.ready)
 		})
 	}
 }
@@ -291,6 +309,7 @@ func TestNoPageShowsTheTicket(t *testing.T) {
 	s.statuses(t)
 	for _, id := range []string{
 		"ready", "endless", "pending", "failed", "unknown", "expired", "renewing", "renewing early", "renewal failed",
+		"revoked", "revoked and renewing", "renewal after revocation failed",
 	} {
 		pages := s.pagesOf(id)
 		for _, address := range []string{pages.Context, pages.Customer, pages.Card, pages.Card + "/qr.svg"} {

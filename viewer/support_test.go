@@ -195,6 +195,11 @@ func (s *site) renewed(tb testing.TB, named messages.Conversation, edits ...func
 	roomlinktest.PublishLinks(tb, s.store, messages.NewEvent(roomlinktest.Noon, data), old.Sequence)
 }
 
+// notRevoked gives links new URLs.
+func notRevoked(l *messages.Links) {
+	l.AgentURL, l.RecordingURL, l.TicketURL, l.RevokedAt = agentURL, recordingURL, ticketURL, messages.Time{}
+}
+
 func expired(l *messages.Links) { l.ExpiresAt = messages.At(roomlinktest.Noon.AddDate(-20, 0, 0)) }
 
 // fail stores a dead letter.
@@ -220,6 +225,20 @@ func (s *site) statuses(tb testing.TB) {
 	s.start(tb, roomlinktest.Conversation("renewing early"), 1)
 	s.links(tb, roomlinktest.Conversation("renewal failed"))
 	s.fail(tb, roomlinktest.Conversation("renewal failed"), messages.ReasonExpired)
+	for _, id := range []string{"revoked", "revoked and renewing", "renewal after revocation failed"} {
+		s.links(tb, roomlinktest.Conversation(id))
+		s.revoke(tb, roomlinktest.Conversation(id))
+	}
+	s.start(tb, roomlinktest.Conversation("revoked and renewing"), 1)
+	s.fail(tb, roomlinktest.Conversation("renewal after revocation failed"), messages.ReasonExpired)
+}
+
+// revoke revokes the links of a conversation.
+func (s *site) revoke(tb testing.TB, named messages.Conversation) {
+	tb.Helper()
+	if _, err := s.store.Revoke(roomlinktest.Context(tb), named, time.Now()); err != nil {
+		tb.Fatalf("revoking the links of %q: %v", named.InteractionID, err)
+	}
 }
 
 // reads reports each read of the links of a conversation.

@@ -1,6 +1,10 @@
 package viewer
 
-import "roomlink/messages"
+import (
+	"net/http"
+
+	"roomlink/messages"
+)
 
 // texts are all words of the pages and of the card in one language.
 type texts struct {
@@ -20,7 +24,7 @@ type cardTexts struct {
 	// Title is the title of the document. Screen readers read it for the frame.
 	Title                            string
 	Unknown, Waiting, Ready          words
-	Renewing, Expired                words
+	Renewing, Expired, Revoked       words
 	Failed, RenewalFailed            words
 	Reasons                          map[string]string
 	Join, Copy, CustomerLink         string
@@ -54,6 +58,7 @@ var english = texts{
 		Ready:         words{"Video room ready", "Join, and send the customer their link."},
 		Renewing:      words{"New room on its way", "The customer’s link stays the same."},
 		Expired:       words{"The link has expired", "A new room lets the customer in again."},
+		Revoked:       words{"The links were revoked", "Nobody can join by them. A new room has new links."},
 		Failed:        words{"The video room failed", ""},
 		RenewalFailed: words{"The new room failed", "The previous links are still here."},
 		Reasons: map[string]string{
@@ -97,6 +102,9 @@ var (
 		"There is no video room", "It could not be made. Please tell the person who gave you this link.",
 	}}
 	pageExpired = page{Name: "expired", words: words{"This link has expired", "Please ask for a new one."}}
+	pageRevoked = page{Name: "revoked", Status: http.StatusGone, words: words{
+		"This link was revoked", "Please ask the person who gave you this link.",
+	}}
 	pageInvalid = page{Name: "invalid", words: words{"This link does not work", "It is incomplete or no longer valid."}}
 	pageOutage  = page{Name: "outage", Waiting: true, words: words{
 		"One moment, please", "The room cannot be looked up right now. This page tries again by itself.",
