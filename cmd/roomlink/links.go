@@ -16,14 +16,15 @@ import (
 	"roomlink/messages"
 )
 
-// linksCommand reads and renews links.
+// linksCommand reads, renews and revokes links.
 type linksCommand struct {
-	Get   linksGetCommand   `cmd:"" help:"Show the links of a conversation."`
-	Watch linksWatchCommand `cmd:"" help:"Show links as the broker stores them, until Ctrl-C."`
-	Renew linksRenewCommand `cmd:"" help:"Replace the links of a conversation by new ones, and show them."`
+	Get    linksGetCommand    `cmd:"" help:"Show the links of a conversation."`
+	Watch  linksWatchCommand  `cmd:"" help:"Show links as the broker stores them, until Ctrl-C."`
+	Renew  linksRenewCommand  `cmd:"" help:"Replace the links of a conversation by new ones, and show them."`
+	Revoke linksRevokeCommand `cmd:"" help:"End the pages and links of a conversation. auvious' ticket itself works until it expires."`
 }
 
-// linksQuery is what getting and renewing share.
+// linksQuery is what getting, renewing and revoking share.
 type linksQuery struct {
 	app.OperatorSettings
 	app.PageSettings
@@ -122,6 +123,53 @@ func (c *linksRenewCommand) Run(ctx context.Context, env app.Environment) error 
 	return nil
 }
 
+type linksRevokeCommand struct{ linksQuery }
+
+// Run implements the command.
+func (c *linksRevokeCommand) Run(ctx context.Context, env app.Environment) error {
+	s, disconnect, err := c.Connect(ctx, env)
+	if err != nil {
+		return err
+	}
+	defer disconnect()
+	ctx, cancel := context.WithTimeout(ctx, app.DialTimeout)
+	defer cancel()
+	links, err := s.Revoke(ctx, c.conversation(), time.Now())
+	if errors.Is(err, messages.ErrNotFound) {
+		return fmt.Errorf("conversation %q of account %q has no links to revoke", c.Interaction, c.Account)
+	}
+	if err != nil {
+		return fmt.Errorf("revoking the links of conversation %q of account %q: %w", c.Interaction, c.Account, err)
+	}
+	state := store.State{Status: store.StatusRevoked, Links: &messages.Stored[messages.Links]{}}
+	state.Links.Data = links
+	event, err := s.Waiting(ctx, c.conversation())
+	renewing := err == nil && event.Data.Generation() > links.Generation
+	if renewing {
+		state.Status = store.StatusPending
+	}
+	if err := c.print(env, state); err != nil || c.JSON {
+		return err
+	}
+	fmt.Fprintln(env.Stdout, revocationNote(links, renewing))
+	return nil
+}
+
+// revocationNote says what a revocation does not end.
+func revocationNote(links messages.Links, renewing bool) string {
+	note := "The pages and links have ended."
+	switch {
+	case links.ExpiresAt.IsZero():
+		note += " A customer who has auvious' ticket can still join, for as long as auvious admits it."
+	case !links.Expired(time.Now()):
+		note += " A customer who has auvious' ticket can still join until it expires."
+	}
+	if renewing {
+		note += " A renewal is waiting, and will make new links."
+	}
+	return note
+}
+
 // awaitRenewal returns the state after the renewal of a snapshot's links.
 func awaitRenewal(
 	ctx context.Context, s *store.Store, conversation messages.Conversation, known store.Snapshot,
@@ -181,7 +229,11 @@ func (q *linksQuery) print(env app.Environment, state store.State) error {
 
 // printLinks prints links for the person who asked for them, with the ticket.
 func printLinks(out io.Writer, links messages.Links) {
-	fmt.Fprintf(out, "agent       %s\ncustomer    %s\n", links.AgentURL, links.TicketURL.Reveal())
+	if links.Revoked() {
+		fmt.Fprintf(out, "revoked     %s\n", links.RevokedAt.Local().Format(time.RFC1123))
+	} else {
+		fmt.Fprintf(out, "agent       %s\ncustomer    %s\n", links.AgentURL, links.TicketURL.Reveal())
+	}
 	if links.RecordingURL != "" {
 		fmt.Fprintf(out, "recording   %s\n", links.RecordingURL)
 	}

@@ -42,7 +42,7 @@ type commandLine struct {
 	Worker      workerCommand      `cmd:"" help:"Run a worker alone, on the broker at ROOMLINK_NATS_URL."`
 	Viewer      viewerCommand      `cmd:"" help:"Run the viewer alone, on the broker at ROOMLINK_NATS_URL."`
 	Send        sendCommand        `cmd:"" help:"Post a sample, or a file, to a webhook as Talkdesk does."`
-	Links       linksCommand       `cmd:"" help:"Read and renew the links of conversations."`
+	Links       linksCommand       `cmd:"" help:"Read, renew and revoke the links of conversations."`
 	Deadletters deadLettersCommand `cmd:"" name:"deadletters" help:"List, show, replay and discard the events that got no links."`
 	Load        loadCommand        `cmd:"" help:"Run a load test of the whole path."`
 	LoadBroker  loadBrokerCommand  `cmd:"" hidden:"" help:"Run the broker of a load test whose parts are processes."`
