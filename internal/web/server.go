@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,11 @@ const (
 	// maxHeaderBytes leaves room for 32 KB of headers, and for the 32 bytes that HTTP/2 adds to the
 	// size of each header (RFC 9113, section 6.5.2).
 	maxHeaderBytes = 48 << 10
+
+	// HTTP/2 has one connection for many answers, so their deadlines do not close it. The server
+	// sends a ping after pingAfter without a frame, and closes the connection pingTimeout later.
+	pingAfter   = 30 * time.Second
+	pingTimeout = 15 * time.Second
 )
 
 // Server serves HTTP within limits. A zero field means its default.
@@ -60,7 +66,10 @@ func (s Server) Run(ctx context.Context, listener net.Listener) error {
 		WriteTimeout:      cmp.Or(s.AnswerTimeout, defaultAnswerTimeout),
 		IdleTimeout:       cmp.Or(s.IdleTimeout, defaultIdleTimeout),
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          stdlog.New(io.Discard, "", 0), // it would quote requests
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingTimeout,
+		},
+		ErrorLog: stdlog.New(io.Discard, "", 0), // it would quote requests
 		BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.WithoutCancel(ctx), stoppingKey{}, ctx)
 		},
@@ -133,16 +142,23 @@ func Logged(log zerolog.Logger) func(http.Handler) http.Handler {
 }
 
 // maskPath hides the token in the address of one of our pages. The token is a key, so it is
-// hidden in an unknown address too.
+// hidden in a wrong address too: only what pages have below their address stays.
 func maskPath(path string) string {
 	for _, prefix := range []string{"/open/", "/card/"} {
-		if before, rest, ok := strings.Cut(path, prefix); ok {
-			_, behind, found := strings.Cut(rest, "/")
-			if found {
-				return before + prefix + "***/" + behind
-			}
-			return before + prefix + "***"
+		before, rest, ok := strings.Cut(path, prefix)
+		if !ok {
+			continue
 		}
+		segments := strings.Split(rest, "/")
+		for i, segment := range segments {
+			if segment != "" && !slices.Contains(belowPages, segment) {
+				segments[i] = "***"
+			}
+		}
+		return before + prefix + strings.Join(segments, "/")
 	}
 	return path
 }
+
+// belowPages are the last parts of addresses below a page.
+var belowPages = []string{"events", "state", "renew", "qr.svg"}

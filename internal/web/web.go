@@ -159,17 +159,22 @@ func NewRouter() *chi.Mux {
 		Fail(w, NotFound("there is nothing at this address"))
 	})
 	router.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		for _, method := range methods {
-			if router.Match(chi.NewRouteContext(), method, routePath(r)) {
-				w.Header().Add("Allow", method)
-			}
-		}
+		SetAllow(w, r, router)
 		Fail(w, &Error{
 			Status: http.StatusMethodNotAllowed, Code: "method_not_allowed",
 			Description: fmt.Sprintf("%s is not allowed here", strconv.QuoteToASCII(r.Method)),
 		})
 	})
 	return router
+}
+
+// SetAllow sets the Allow header of a 405 to the methods that routes has for the address.
+func SetAllow(w http.ResponseWriter, r *http.Request, routes chi.Routes) {
+	for _, method := range methods {
+		if routes.Match(chi.NewRouteContext(), method, routePath(r)) {
+			w.Header().Add("Allow", method)
+		}
+	}
 }
 
 // routePath returns the path that chi matches. Talkdesk joins the base path of an integration
