@@ -47,11 +47,6 @@ func (s cardState) AgentCanJoin() bool {
 	return s.AgentURL != "" && s.Status != string(store.StatusPending)
 }
 
-// Renewable reports whether the agent may ask for new links.
-func (s cardState) Renewable() bool {
-	return s.Generation != "" && s.Status != string(store.StatusPending)
-}
-
 // HasReference reports whether the card names the conversation, for support.
 func (s cardState) HasReference() bool {
 	return s.Status == string(store.StatusFailed) || s.Status == string(store.StatusUnknown)
@@ -65,13 +60,13 @@ type cardPage struct {
 	Token string
 	// QRSide is the width and height of the QR code in pixels.
 	QRSide int
+	Root   root
 	Texts  texts
 }
 
 // card answers GET /card/{token}.
 func (v *Viewer) card(w http.ResponseWriter, r *http.Request) {
-	secure(w, formsNowhere, v.ancestors)
-	claims, state, err := v.lookUp(r, access.PurposeCard)
+	claims, state, err := v.lookUp(r, cardPurposes)
 	if err != nil {
 		v.showError(w, r, err)
 		return
@@ -85,15 +80,14 @@ func (v *Viewer) card(w http.ResponseWriter, r *http.Request) {
 		InteractionID: claims.Subject,
 		Token:         chi.URLParam(r, "token"),
 		QRSide:        v.qrSide(claims),
+		Root:          rootOf(r),
 		Texts:         english,
 	})
 }
 
-// cardEvents answers GET /card/{token}/events.
-func (v *Viewer) cardEvents(w http.ResponseWriter, r *http.Request) {
-	v.stream(w, r, func(claims access.Claims) view {
-		return view{version, func(ctx context.Context, state store.State) any { return v.cardState(ctx, claims, state) }}
-	}, access.PurposeCard)
+// cardView is what a card follows.
+func (v *Viewer) cardView(claims access.Claims) view {
+	return view{version, func(ctx context.Context, state store.State) any { return v.cardState(ctx, claims, state) }}
 }
 
 func (v *Viewer) cardState(ctx context.Context, claims access.Claims, state store.State) cardState {

@@ -15,7 +15,10 @@ import (
 )
 
 // parts are the parts of the card that some statuses hide.
-var parts = []string{"left", "join", "share", "renew", "recording", "reference"}
+var parts = []string{"left", "join", "share", "recording", "reference"}
+
+// scripted are the parts that do nothing without the script, which shows them.
+var scripted = []string{"copy", "renew", "link", "address"}
 
 // hasPart reports whether a card shows a part.
 func hasPart(tb testing.TB, body, id string) bool {
@@ -36,18 +39,18 @@ func TestCard(t *testing.T) {
 		// shown are the visible parts.
 		shown []string
 	}{
-		{"ready", "Video room ready", []string{"left", "join", "share", "renew", "recording"}},
-		{"endless", "Video room ready", []string{"join", "share", "renew"}},
+		{"ready", "Video room ready", []string{"left", "join", "share", "recording"}},
+		{"endless", "Video room ready", []string{"join", "share"}},
 		{"pending", "Video room on its way", nil},
 		{"renewing", "New room on its way", []string{"recording"}},
-		{"renewing early", "Video room ready", []string{"left", "join", "share", "renew", "recording"}},
+		{"renewing early", "Video room ready", []string{"left", "join", "share", "recording"}},
 		{"unknown", "No video room yet", []string{"reference"}},
 		{"failed", "The video room failed", []string{"reference"}},
-		{"expired", "The link has expired", []string{"join", "renew", "recording"}},
-		{"renewal failed", "The new room failed", []string{"left", "join", "share", "renew", "recording", "reference"}},
-		{"revoked", "The links were revoked", []string{"renew"}},
+		{"expired", "The link has expired", []string{"join", "recording"}},
+		{"renewal failed", "The new room failed", []string{"left", "join", "share", "recording", "reference"}},
+		{"revoked", "The links were revoked", nil},
 		{"revoked and renewing", "New room on its way", nil},
-		{"renewal after revocation failed", "The video room failed", []string{"renew", "reference"}},
+		{"renewal after revocation failed", "The video room failed", []string{"reference"}},
 	} {
 		t.Run(test.id, func(t *testing.T) {
 			pages := s.pagesOf(test.id)
@@ -60,6 +63,11 @@ func TestCard(t *testing.T) {
 			for _, part := range parts {
 				if shown := hasPart(t, got.Body, part); shown != slices.Contains(test.shown, part) {
 					t.Errorf("got\n%s\nwant %q shown: %v", got.Body, part, !shown)
+				}
+			}
+			for _, part := range scripted {
+				if hasPart(t, got.Body, part) {
+					t.Errorf("got\n%s\nwant %q hidden until the script runs", got.Body, part)
 				}
 			}
 			if policy := got.Header.Get("Content-Security-Policy"); !strings.HasSuffix(policy, "frame-ancestors "+ancestors) ||

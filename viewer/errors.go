@@ -3,6 +3,7 @@ package viewer
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"roomlink/internal/store"
@@ -37,15 +38,24 @@ var answers = web.ErrorTable{
 // fail answers a program with an error.
 func fail(w http.ResponseWriter, err error) { web.Fail(w, answers.Answer(err)) }
 
+// failPage answers a request below a page's address with an error: a person with a page, a program with JSON.
+func (v *Viewer) failPage(w http.ResponseWriter, r *http.Request, err error) {
+	if strings.Contains(r.Header.Get("Accept"), "text/html") {
+		v.showError(w, r, err)
+		return
+	}
+	fail(w, err)
+}
+
 // showError answers a person with the page for an error.
 func (v *Viewer) showError(w http.ResponseWriter, r *http.Request, err error) {
 	status := answers.Answer(err).Status
 	switch status {
 	case http.StatusNotFound:
-		v.show(w, status, pageInvalid)
+		v.notFound(w, r)
 	case http.StatusGone:
-		v.show(w, status, pageExpired)
+		v.show(w, r, status, pageExpired)
 	default:
-		v.show(w, status, pageOutage.following(r))
+		v.show(w, r, status, pageOutage.following(r))
 	}
 }

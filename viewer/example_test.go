@@ -58,18 +58,16 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	authenticator, err := access.NewAuthenticator(access.Config{
-		Keys: keys,
-		Accounts: []accounts.Account{{Name: "acme", Talkdesk: accounts.Talkdesk{Credentials: accounts.Credentials{
-			APIKeys: []accounts.APIKey{{Name: "canvas", Key: "an invented API key"}},
-		}}}},
-	})
+	all := []accounts.Account{{Name: "acme", Talkdesk: accounts.Talkdesk{Credentials: accounts.Credentials{
+		APIKeys: []accounts.APIKey{{Name: "canvas", Key: "an invented API key"}},
+	}}}}
+	authenticator, err := access.NewAuthenticator(access.Config{Keys: keys, Accounts: all})
 	if err != nil {
 		log.Fatal(err)
 	}
 	router := web.NewRouter()
 	viewer.New(viewer.Config{
-		Store: s, Feed: store.NewFeed(s), Authenticator: authenticator,
+		Store: s, Feed: store.NewFeed(s), Authenticator: authenticator, Accounts: all,
 		Pages: access.Pages{Keys: keys, BaseURL: "https://rooms.example", Lifetime: time.Hour},
 	}).Routes(router)
 

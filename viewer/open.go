@@ -27,9 +27,10 @@ type page struct {
 	Waiting bool
 	// Join shows the button that leads a customer to the room.
 	Join bool
-	// Events is the address of the events that name the next page; "" if there is none.
-	Events string
-	Texts  texts
+	// Token is the first part of the addresses that name the next page; "" if there is none.
+	Token string
+	Root  root
+	Texts texts
 }
 
 // pageRoom stands for the redirect of the agent to the room.
@@ -37,43 +38,32 @@ var pageRoom = page{Name: "room"}
 
 // open answers GET /open/{token}: it redirects the agent to the room, and shows a button to a customer.
 func (v *Viewer) open(w http.ResponseWriter, r *http.Request) {
-	secure(w, formsAnywhere, "'none'")
-	claims, state, err := v.lookUp(r, access.PurposeAgent, access.PurposeCustomer)
+	claims, state, err := v.lookUp(r, openPurposes)
 	if err != nil {
 		v.showError(w, r, err)
 		return
 	}
-	if claims.Purpose == access.PurposeCustomer {
-		// With no-referrer the POST of the button would have no origin, and look like a POST from another
-		// site in a browser without Sec-Fetch-Site.
-		w.Header().Set("Referrer-Policy", "same-origin")
-	}
 	shown := pageFor(claims, state)
 	if shown.Name == pageRoom.Name {
-		redirect(w, state.Links.Data.AgentURL, http.StatusFound)
+		v.redirect(w, r, state.Links.Data.AgentURL, http.StatusFound)
 		return
 	}
-	v.show(w, cmp.Or(shown.Status, http.StatusOK), shown.following(r))
+	v.show(w, r, cmp.Or(shown.Status, http.StatusOK), shown.following(r))
 }
 
 // join answers POST /open/{token}, the click of a customer.
 func (v *Viewer) join(w http.ResponseWriter, r *http.Request) {
-	secure(w, formsAnywhere, "'none'")
-	if err := v.crossSite.Check(r); err != nil {
-		fail(w, &web.Error{Status: http.StatusForbidden, Code: "cross_site", Description: "join from our own page"})
-		return
-	}
-	claims, state, err := v.lookUp(r, access.PurposeCustomer)
+	claims, state, err := v.lookUp(r, customerPurposes)
 	if err != nil {
 		v.showError(w, r, err)
 		return
 	}
 	shown := pageFor(claims, state)
 	if !shown.Join {
-		v.show(w, cmp.Or(shown.Status, http.StatusOK), shown.following(r))
+		v.show(w, r, cmp.Or(shown.Status, http.StatusOK), shown.following(r))
 		return
 	}
-	redirect(w, state.Links.Data.TicketURL.Reveal(), http.StatusSeeOther)
+	v.redirect(w, r, state.Links.Data.TicketURL.Reveal(), http.StatusSeeOther)
 }
 
 // pageEvent names the page to load. It tells nothing of the links.
@@ -81,18 +71,16 @@ type pageEvent struct {
 	Version string `json:"version"`
 }
 
-// openEvents answers GET /open/{token}/events with the name of the page to show, whenever it changes.
-func (v *Viewer) openEvents(w http.ResponseWriter, r *http.Request) {
-	v.stream(w, r, func(claims access.Claims) view {
-		name := func(state store.State) string { return pageFor(claims, state).Name }
-		return view{name, func(_ context.Context, state store.State) any { return pageEvent{name(state)} }}
-	}, access.PurposeAgent, access.PurposeCustomer)
+// openView is what a page follows: the name of the page to show.
+func (v *Viewer) openView(claims access.Claims) view {
+	name := func(state store.State) string { return pageFor(claims, state).Name }
+	return view{name, func(_ context.Context, state store.State) any { return pageEvent{name(state)} }}
 }
 
 // lookUp returns the claims of the token in an address, and the state of its conversation. Its errors are
 // those of claims and state.
-func (v *Viewer) lookUp(r *http.Request, purposes ...access.Purpose) (access.Claims, store.State, error) {
-	claims, err := v.claims(r, purposes...)
+func (v *Viewer) lookUp(r *http.Request, purposes []access.Purpose) (access.Claims, store.State, error) {
+	claims, err := v.claims(r, purposes)
 	if err != nil {
 		return claims, store.State{}, err
 	}
@@ -100,14 +88,30 @@ func (v *Viewer) lookUp(r *http.Request, purposes ...access.Purpose) (access.Cla
 	return claims, state, err
 }
 
+// The purposes of the tokens below /open/ and /card/.
+var (
+	openPurposes     = []access.Purpose{access.PurposeAgent, access.PurposeCustomer}
+	customerPurposes = []access.Purpose{access.PurposeCustomer}
+	cardPurposes     = []access.Purpose{access.PurposeCard}
+)
+
 // claims verifies the token in an address for one of the purposes. Its errors are those of
 // [access.Keys.Verify].
-func (v *Viewer) claims(r *http.Request, purposes ...access.Purpose) (claims access.Claims, err error) {
+func (v *Viewer) claims(r *http.Request, purposes []access.Purpose) (access.Claims, error) {
+	return v.verify(chi.URLParam(r, "token"), purposes)
+}
+
+// verify verifies a token for one of the purposes. The tokens of an account that is not configured are not
+// valid. Its errors are those of [access.Keys.Verify].
+func (v *Viewer) verify(token string, purposes []access.Purpose) (claims access.Claims, err error) {
 	for _, purpose := range purposes {
-		claims, err = v.config.Pages.Keys.Verify(chi.URLParam(r, "token"), purpose, time.Now())
+		claims, err = v.config.Pages.Keys.Verify(token, purpose, time.Now())
 		if !errors.Is(err, access.ErrToken) {
 			break
 		}
+	}
+	if _, ok := (*v.accounts.Load())[claims.Account]; !ok {
+		return access.Claims{}, access.ErrToken
 	}
 	return claims, err
 }
@@ -156,21 +160,21 @@ func pageOf(status store.Status) page {
 	return pageWaiting
 }
 
-// following returns the page with the address of its events.
+// following returns the page with the address that it follows.
 func (p page) following(r *http.Request) page {
-	p.Events = chi.URLParam(r, "token") + "/events"
+	p.Token = chi.URLParam(r, "token")
 	return p
 }
 
-func (v *Viewer) show(w http.ResponseWriter, status int, shown page) {
-	shown.Texts = english
+func (v *Viewer) show(w http.ResponseWriter, r *http.Request, status int, shown page) {
+	shown.Texts, shown.Root = english, rootOf(r)
 	v.render(w, status, "open.html", shown)
 }
 
 // redirect redirects to a URL of auvious.
-func redirect(w http.ResponseWriter, target string, status int) {
+func (v *Viewer) redirect(w http.ResponseWriter, r *http.Request, target string, status int) {
 	if usable(target) == "" {
-		fail(w, web.NotFound("the room's address is not usable"))
+		v.show(w, r, http.StatusNotFound, pageUnusable)
 		return
 	}
 	w.Header().Set("Location", target)

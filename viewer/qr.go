@@ -25,10 +25,9 @@ const (
 // cardQR answers GET /card/{token}/qr.svg with the customer's link as a QR code. It makes the code itself:
 // the link is a secret, and no other service may see it.
 func (v *Viewer) cardQR(w http.ResponseWriter, r *http.Request) {
-	secure(w, formsNowhere, v.ancestors)
-	claims, err := v.claims(r, access.PurposeCard)
+	claims, err := v.claims(r, cardPurposes)
 	if err != nil {
-		fail(w, err)
+		v.failPage(w, r, err)
 		return
 	}
 	code, err := qr.Encode(v.customerURL(claims), qr.L, qr.Unicode)

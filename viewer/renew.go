@@ -25,13 +25,9 @@ func (v *Viewer) renewLinks(w http.ResponseWriter, r *http.Request) {
 	v.renew(w, r, conversation, caller{identity, messages.SourceAPI})
 }
 
-// renewCard answers POST /card/{token}/renew. Only the card may call it.
+// renewCard answers POST /card/{token}/renew.
 func (v *Viewer) renewCard(w http.ResponseWriter, r *http.Request) {
-	if err := v.crossSite.Check(r); err != nil {
-		fail(w, &web.Error{Status: http.StatusForbidden, Code: "cross_site", Description: "renew from the card itself"})
-		return
-	}
-	claims, err := v.claims(r, access.PurposeCard)
+	claims, err := v.claims(r, cardPurposes)
 	if err != nil {
 		fail(w, err)
 		return

@@ -11,54 +11,80 @@ import (
 	"roomlink/internal/access"
 	"roomlink/internal/store"
 	"roomlink/internal/web"
+	"roomlink/messages"
 )
 
 const (
 	// writeTimeout bounds a write to a browser. The viewer drops a slower browser, which then connects again.
 	writeTimeout = 5 * time.Second
 	// repeatInterval is the interval in which a stream repeats its state. Proxies then keep the stream open,
-	// and a browser knows that it is alive.
-	repeatInterval = 15 * time.Second
+	// and a browser knows that it is alive. live.js waits a little longer.
+	repeatInterval = 10 * time.Second
+	// settledInterval is the interval between two reads of a state that a renewal may change. The feed does not
+	// report the event of the renewal.
+	settledInterval = 3 * time.Second
 	// jitter spreads streams that began at the same time, as after a restart.
 	jitter = 3 * time.Second
 )
 
-// view selects what a stream sends of a state.
+// view selects what a page follows of a state.
 type view struct {
 	// version changes with the data.
 	version func(store.State) string
-	data    func(context.Context, store.State) any
+	// data returns a flat object of strings.
+	data func(context.Context, store.State) any
 }
 
-// stream answers with the state whenever it changes, as server-sent events (WHATWG HTML, section 9.2). It
-// ends if the browser is gone or too slow, if the token expires, or if the server stops.
-func (v *Viewer) stream(
-	w http.ResponseWriter, r *http.Request, shown func(access.Claims) view, purposes ...access.Purpose,
-) {
-	claims, err := v.claims(r, purposes...)
-	if err != nil {
-		fail(w, err)
-		return
+// poll returns a handler that answers with the state as JSON, for a page that cannot have a stream.
+func (v *Viewer) poll(shown func(access.Claims) view, purposes []access.Purpose) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		claims, state, err := v.lookUp(r, purposes)
+		if err != nil {
+			v.failPage(w, r, err)
+			return
+		}
+		web.JSON(w, http.StatusOK, shown(claims).data(r.Context(), state))
 	}
-	ctx, stop := web.UntilStopping(r)
-	defer stop()
-	ctx, cancel := context.WithDeadline(ctx, claims.Expires)
-	defer cancel()
-	header := w.Header()
-	header.Set("Content-Type", "text/event-stream")
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("X-Accel-Buffering", "no")
-	header.Set("X-Robots-Tag", "noindex, nofollow")
-	events := eventWriter{ctx: ctx, writer: w, control: http.NewResponseController(w), shown: shown(claims)}
-	_ = events.control.SetReadDeadline(time.Time{}) // the stream outlives the deadline of a body
-	for ctx.Err() == nil && !events.ended {
-		waiting := events.waiting
-		err := v.config.Feed.Follow(ctx, conversationOf(claims), events.refreshInterval(), func(state store.State) bool {
+}
+
+// stream returns a handler that answers with the state whenever it changes, as server-sent events (WHATWG
+// HTML, section 9.2). The stream ends if the browser is gone or too slow, if the token expires, if the account
+// is removed, or if the server stops.
+func (v *Viewer) stream(shown func(access.Claims) view, purposes []access.Purpose) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		claims, err := v.claims(r, purposes)
+		if err != nil {
+			v.failPage(w, r, err)
+			return
+		}
+		ctx, stop := web.UntilStopping(r)
+		defer stop()
+		ctx, cancel := context.WithDeadline(ctx, claims.Expires)
+		defer cancel()
+		defer v.onRemoval(claims.Account, cancel)()
+		header := w.Header()
+		header.Set("Content-Type", "text/event-stream")
+		header.Set("X-Accel-Buffering", "no") // nginx would collect the events
+		events := &eventWriter{
+			ctx: ctx, writer: w, control: http.NewResponseController(w), shown: shown(claims),
+			interval: repeatInterval - rand.N(jitter),
+		}
+		// The stream outlives the deadlines of a request.
+		_ = events.control.SetReadDeadline(time.Time{})
+		_ = events.control.SetWriteDeadline(time.Time{})
+		v.follow(events, conversationOf(claims))
+	}
+}
+
+// follow sends the states of a conversation until the stream ends.
+func (v *Viewer) follow(events *eventWriter, conversation messages.Conversation) {
+	for events.ctx.Err() == nil && !events.ended {
+		interval := events.interval
+		err := v.config.Feed.Follow(events.ctx, conversation, interval, func(state store.State) bool {
 			events.send(state)
-			return events.ended || events.waiting != waiting
+			return events.ended || events.interval != interval
 		})
-		if err != nil && ctx.Err() == nil {
+		if err != nil && events.ctx.Err() == nil {
 			v.log.Warn().Err(err).Msg("event stream ended") // the browser connects again
 			return
 		}
@@ -74,26 +100,31 @@ type eventWriter struct {
 
 	lastVersion string
 	written     time.Time
-	// waiting is true if the state is not done. The feed does not report a change from unknown to pending, so
-	// the stream has to read the state.
-	waiting bool
-	ended   bool
+	// interval is the interval between two reads of the last state.
+	interval time.Duration
+	ended    bool
 }
 
-// refreshInterval returns the interval between two reads of the state.
-func (e *eventWriter) refreshInterval() time.Duration {
-	if e.waiting {
+// nextInterval returns the interval between two reads of a state. A ready conversation changes only by links,
+// which the feed reports.
+func (e *eventWriter) nextInterval(state store.State) time.Duration {
+	switch {
+	case !state.Done():
 		return refreshInterval
+	case state.Status != store.StatusReady:
+		return settledInterval
+	case e.interval > settledInterval:
+		return e.interval
 	}
 	return repeatInterval - rand.N(jitter)
 }
 
-// send writes a state, unless it has written the same state just now.
+// send writes a state, unless it is the last one and not due to be repeated.
 func (e *eventWriter) send(state store.State) {
-	e.waiting = !state.Done()
+	e.interval = e.nextInterval(state)
 	version := e.shown.version(state)
-	if version == e.lastVersion && time.Since(e.written) < repeatInterval-jitter {
-		return
+	if version == e.lastVersion && time.Since(e.written)+e.interval < repeatInterval {
+		return // the next read comes early enough to repeat the state
 	}
 	text := ""
 	if e.written.IsZero() {
@@ -106,4 +137,6 @@ func (e *eventWriter) send(state store.State) {
 	_ = e.control.SetWriteDeadline(e.written.Add(writeTimeout))
 	_, err := e.writer.Write([]byte(text))
 	e.ended = err != nil || e.control.Flush() != nil
+	// HTTP/2 resets a stream when its deadline passes, even if nothing is being written.
+	_ = e.control.SetWriteDeadline(time.Time{})
 }

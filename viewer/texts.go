@@ -27,7 +27,8 @@ type cardTexts struct {
 	Renewing, Expired, Revoked       words
 	Failed, RenewalFailed            words
 	Reasons                          map[string]string
-	Join, Copy, CustomerLink         string
+	Join, Copy                       string
+	CustomerLink, RoomLink           string
 	QR, QRImage                      string
 	Renew, Question, Confirm, Cancel string
 	Recording                        string
@@ -44,6 +45,8 @@ type scriptTexts struct {
 	TryAgain string `json:"tryAgain"`
 	Slow     string `json:"slow"`
 	Lost     string `json:"lost"`
+	Found    string `json:"found"`
+	Blocked  string `json:"blocked"`
 	At       string `json:"at"`
 }
 
@@ -58,7 +61,7 @@ var english = texts{
 		Ready:         words{"Video room ready", "Join, and send the customer their link."},
 		Renewing:      words{"New room on its way", "The customer’s link stays the same."},
 		Expired:       words{"The link has expired", "A new room lets the customer in again."},
-		Revoked:       words{"The links were revoked", "A new room lets you and the customer in again."},
+		Revoked:       words{"The links were revoked", "Nobody can join by them. A new room has new links."},
 		Failed:        words{"The video room failed", ""},
 		RenewalFailed: words{"The new room failed", "The previous links are still here."},
 		Reasons: map[string]string{
@@ -69,7 +72,8 @@ var english = texts{
 			messages.ReasonBadEvent:       "What Talkdesk sent could not be used. Please tell your administrator.",
 			"":                            "Please tell your administrator.",
 		},
-		Join: "Join video", Copy: "Copy customer link", CustomerLink: "Customer link",
+		Join: "Join video", Copy: "Copy customer link",
+		CustomerLink: "Customer link", RoomLink: "Link to open in a new tab",
 		QR: "QR code", QRImage: "QR code of the customer’s link",
 		Renew:    "New room",
 		Question: "Make a new video room? The customer’s link stays the same and leads to the new room.",
@@ -86,7 +90,10 @@ var english = texts{
 		TryAgain: "That did not work. Please try again.",
 		Slow:     "This takes longer than usual, but it is still in progress.",
 		Lost:     "Connection lost. Reconnecting …",
-		At:       "at",
+		Found:    "Connected again",
+		Blocked: "The page around this card does not let it open a tab. " +
+			"The link is selected: press Ctrl+C or ⌘C, and paste it into a new tab.",
+		At: "at",
 	},
 }
 
@@ -105,8 +112,11 @@ var (
 	pageRevoked = page{Name: "revoked", Status: http.StatusGone, words: words{
 		"This link was revoked", "Please ask the person who gave you this link.",
 	}}
-	pageInvalid = page{Name: "invalid", words: words{"This link does not work", "It is incomplete or no longer valid."}}
-	pageOutage  = page{Name: "outage", Waiting: true, words: words{
+	pageInvalid  = page{Name: "invalid", words: words{"This link does not work", "It is incomplete or no longer valid."}}
+	pageUnusable = page{Name: "invalid", words: words{
+		"This room cannot be opened", "Its address is not usable. Please tell the person who gave you this link.",
+	}}
+	pageOutage = page{Name: "outage", Waiting: true, words: words{
 		"One moment, please", "The room cannot be looked up right now. This page tries again by itself.",
 	}}
 	pageJoin = page{Name: "join", Join: true, words: words{

@@ -1,14 +1,16 @@
 // Package viewer shows the links of a conversation: as flat JSON for a canvas flow, as a link for the agent
 // and a link for the customer, and as a card in the agent's canvas.
 //
-// Server-sent events update the pages. All words of the pages are in texts.go.
+// Server-sent events update the pages. A page that cannot have a stream of its own polls. All words of the
+// pages are in texts.go.
 //
 // # Guarantees
 //
 // The JSON needs credentials of the account. A page needs only its signed address, which opens this one page.
-// Pages load no script or style from other sites, set no cookie, are not cached and send no referrer to other
-// sites. A page gives out a ticket only for a click, never for a GET: a robot that follows links cannot use it
-// up.
+// There is no cookie, so requests need no check of the site that they come from. The pages of an account that
+// is not configured do not exist. Pages load no script or style from other sites, are not cached and send no
+// referrer. A page gives out a ticket only for a click, never for a GET: a robot that follows links cannot use
+// it up.
 package viewer
 
 import (
@@ -20,12 +22,14 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/access"
+	"roomlink/internal/accounts"
 	"roomlink/internal/store"
 	"roomlink/internal/web"
 )
@@ -52,6 +56,8 @@ type Config struct {
 	Feed          *store.Feed
 	Authenticator *access.Authenticator
 	Pages         access.Pages
+	// Accounts are the accounts whose pages exist.
+	Accounts []accounts.Account
 	// FrameAncestors are the sites that may show the card in a frame, in the form of a
 	// Content-Security-Policy.
 	FrameAncestors []string
@@ -61,35 +67,53 @@ type Config struct {
 // Viewer answers people and canvas flows.
 type Viewer struct {
 	config    Config
+	accounts  atomic.Pointer[lifetimes]
 	templates *template.Template
-	crossSite *http.CrossOriginProtection
+	policy    string
 	ancestors string
 	log       zerolog.Logger
 }
 
-// New returns a viewer.
+// New returns a viewer for the accounts of its configuration.
 func New(config Config) *Viewer {
-	return &Viewer{
+	v := &Viewer{
 		config:    config,
 		templates: template.Must(template.ParseFS(pageFiles, "pages/*.html")),
-		crossSite: http.NewCrossOriginProtection(),
+		policy:    contentPolicy(config.Pages.BaseURL),
 		ancestors: cmp.Or(strings.Join(config.FrameAncestors, " "), "'none'"),
 		log:       config.Logger.With().Str("component", "viewer").Logger(),
 	}
+	v.SetAccounts(config.Accounts)
+	return v
 }
 
 // Routes adds the endpoints of the viewer to a router.
 func (v *Viewer) Routes(router chi.Router) {
 	router.Get("/links/{interactionId}", v.links)
 	router.Post("/links/{interactionId}/renew", v.renewLinks)
-	getAndHead(router, "/open/{token}", v.open)
-	router.Post("/open/{token}", v.join)
-	router.Get("/open/{token}/events", v.openEvents)
-	getAndHead(router, "/card/{token}", v.card)
-	router.Get("/card/{token}/events", v.cardEvents)
-	router.Post("/card/{token}/renew", v.renewCard)
-	getAndHead(router, "/card/{token}/qr.svg", v.cardQR)
-	getAndHead(router, "/assets/{name}", asset)
+	router.Route("/open", func(pages chi.Router) {
+		pages.Use(v.secured(formsAnywhere, "'none'"))
+		v.answerWrongAddresses(pages, router)
+		getAndHead(pages, "/{token}", v.open)
+		pages.Post("/{token}", v.join)
+		v.addUpdates(pages, v.openView, openPurposes)
+	})
+	router.Route("/card", func(pages chi.Router) {
+		pages.Use(v.secured(formsNowhere, v.ancestors))
+		v.answerWrongAddresses(pages, router)
+		getAndHead(pages, "/{token}", v.card)
+		getAndHead(pages, "/{token}/qr.svg", v.cardQR)
+		pages.With(readableAnywhere).Post("/{token}/renew", v.renewCard)
+		v.addUpdates(pages, v.cardView, cardPurposes)
+	})
+	getAndHead(router.With(readableAnywhere), "/assets/{name}", asset)
+}
+
+// addUpdates adds the endpoints that a page follows its conversation by.
+func (v *Viewer) addUpdates(pages chi.Router, view func(access.Claims) view, purposes []access.Purpose) {
+	pages = pages.With(readableAnywhere)
+	pages.Get("/{token}/events", v.stream(view, purposes))
+	pages.Get("/{token}/state", v.poll(view, purposes))
 }
 
 // asset answers GET /assets/{name}. The browser revalidates an asset before each use, so a page never runs
@@ -119,17 +143,43 @@ const (
 	formsAnywhere = "'self' https: http:"
 )
 
-// secure sets the security headers of a page: forms limits the targets of its forms, and ancestors the sites
-// that may show it in a frame.
-func secure(w http.ResponseWriter, forms, ancestors string) {
-	header := w.Header()
-	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; "+
-		"img-src 'self'; connect-src 'self'; form-action "+forms+"; base-uri 'none'; "+
-		"require-trusted-types-for 'script'; trusted-types 'none'; frame-ancestors "+ancestors)
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("X-Robots-Tag", "noindex, nofollow")
-	header.Set("Cache-Control", "no-store")
+// contentPolicy returns the part of the Content-Security-Policy that all pages share. In a sandboxed frame the
+// origin of a page is opaque, and 'self' need not match it, so the policy names the public origin too.
+func contentPolicy(publicURL string) string {
+	sources := "'self'"
+	if base, err := web.ParseHTTPURL(publicURL); err == nil {
+		sources += " " + base.Scheme + "://" + base.Host
+	}
+	return strings.ReplaceAll("default-src 'none'; style-src SOURCES; script-src SOURCES; img-src SOURCES; "+
+		"connect-src SOURCES; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'; ",
+		"SOURCES", sources)
+}
+
+// secured is a middleware that sets the security headers of pages: forms limits the targets of their forms,
+// and ancestors the sites that may show them in a frame.
+func (v *Viewer) secured(forms, ancestors string) func(http.Handler) http.Handler {
+	policy := v.policy + "form-action " + forms + "; frame-ancestors " + ancestors
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			header := w.Header()
+			header.Set("Content-Security-Policy", policy)
+			header.Set("Referrer-Policy", "no-referrer")
+			header.Set("X-Content-Type-Options", "nosniff")
+			header.Set("X-Robots-Tag", "noindex, nofollow")
+			header.Set("Cache-Control", "no-store")
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// readableAnywhere is a middleware that lets pages of every origin read the answer. A page in a sandboxed
+// frame has an opaque origin, so its own server is another site to it. The authority is the token, or the
+// answer is public.
+func readableAnywhere(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		next.ServeHTTP(w, r)
+	})
 }
 
 // render answers with a page.

@@ -40,20 +40,27 @@ func accountsYAML(a programtest.Auvious, names ...string) string {
 // startTenants runs a "serve" with an accounts file in a directory.
 func startTenants(t *testing.T, a programtest.Auvious, names ...string) (p *programtest.Program, dir string) {
 	t.Helper()
+	env, dir := tenantsEnv(t, a, names...)
+	return start(t, env, "serve"), dir
+}
+
+// tenantsEnv returns an environment with an accounts file in a directory.
+func tenantsEnv(t *testing.T, a programtest.Auvious, names ...string) (env map[string]string, dir string) {
+	t.Helper()
 	dir = t.TempDir()
 	files := map[string]string{"accounts.yaml": accountsYAML(a, names...), "auvious": programtest.AuviousSecret}
 	for _, name := range []string{"one", "two", "three"} {
 		files[name] = "key-of-" + name
 	}
 	writeFiles(t, dir, files)
-	env := programtest.ServeEnv(t, a.URL)
+	env = programtest.ServeEnv(t, a.URL)
 	for _, name := range []string{app.AuviousSecret, app.TalkdeskKey, app.TalkdeskBasic, app.TalkdeskSecret} {
 		delete(env, name)
 	}
 	delete(env, "ROOMLINK_TALKDESK_BASIC_USER")
 	delete(env, "ROOMLINK_TALKDESK_CLIENT_ID")
 	env["ROOMLINK_ACCOUNTS"] = filepath.Join(dir, "accounts.yaml")
-	return start(t, env, "serve"), dir
+	return env, dir
 }
 
 // askAs calls an endpoint with the key of an account.

@@ -156,10 +156,15 @@ func (a *App) webhook(public publicHTTP, config webhook.Config) func(chi.Router)
 }
 
 func (a *App) viewer(public publicHTTP, feed *store.Feed, settings FrameSettings) func(chi.Router) {
-	return viewer.New(viewer.Config{
+	pages := viewer.New(viewer.Config{
 		Store: a.store, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,
-		FrameAncestors: settings.FrameAncestors, Logger: a.log,
-	}).Routes
+		Accounts: a.accounts.all(), FrameAncestors: settings.FrameAncestors, Logger: a.log,
+	})
+	a.accounts.onChange(func(all []accounts.Account) error {
+		pages.SetAccounts(all)
+		return nil
+	})
+	return pages.Routes
 }
 
 // AddWorker adds a worker to the running program, on a connection of its own. grace

@@ -1,14 +1,15 @@
 import { follow, reload } from "./live.js";
 
 // The server renders the card with the words for its state. This script updates the card,
-// counts the time and handles clicks.
+// counts the time and handles clicks. It also shows the buttons that need it.
 const main = document.querySelector("main");
 const texts = JSON.parse(document.getElementById("texts").textContent);
 const part = Object.fromEntries(Array.from(main.querySelectorAll("[id]"), (element) => [element.id, element]));
-const token = main.dataset.token; // the addresses of the card begin with it
+const { token } = main.dataset; // the addresses of the card begin with it
 
 const slowAfter = 30_000; // the wait after which the card says that it takes long
 const soon = 5 * 60_000; // the time left from which a link expires soon
+const tabDelay = 500; // the time that the browser takes to open a tab
 const renewTimeout = 60_000; // the wait for a renewal before the agent can try again
 
 let state = {
@@ -23,6 +24,7 @@ let clockOffset = Date.parse(main.dataset.now) - Date.now(); // the server's clo
 const opened = now();
 let refreshed = 0; // the time of the last refresh
 let copiedTimer; // removes the words after a copy
+let foundTimer; // removes the words after a lost connection is back
 let renewal; // the generation and version at the time of a click on renew
 
 function now() {
@@ -54,6 +56,7 @@ function update(next) {
     settleRenewal();
   }
   tick();
+  return state.status === "pending";
 }
 
 // render shows the state. If it hides the focused element, the card gets the focus: a
@@ -67,7 +70,7 @@ function render() {
   setLink(part.join, state.agentUrl, status !== "pending");
   setLink(part.recording, state.recordingUrl, true);
   part.share.hidden = !customerCanJoin();
-  part.renew.hidden = !state.generation || status === "pending";
+  part.renew.hidden = !renewable();
   part.reference.hidden = status !== "failed" && status !== "unknown";
   setText(part.reason, state.reason);
   setText(part.note, "");
@@ -80,6 +83,10 @@ function render() {
   }
 }
 
+function renewable() {
+  return state.generation !== "" && state.status !== "pending";
+}
+
 // customerCanJoin reports whether the customer's link leads to a room.
 function customerCanJoin() {
   return state.status === "ready" || (state.status === "failed" && state.generation !== "" && !expired());
@@ -90,7 +97,7 @@ function refresh() {
   const time = now();
   if (time > refreshed + 2_000) {
     refreshed = time;
-    stream.reconnect();
+    live.refresh();
   }
 }
 
@@ -176,7 +183,32 @@ function tick() {
   }
 }
 
+// showLost says that the connection is lost, or for some time that it is back.
+function showLost(lost) {
+  clearTimeout(foundTimer);
+  part.lost.classList.toggle("found", !lost);
+  setText(part.lost, lost ? texts.lost : texts.found);
+  if (!lost) {
+    foundTimer = setTimeout(() => setText(part.lost, ""), 4_000);
+  }
+}
+
 // Clicks
+
+// checkTab says how to open a link if the click on it has opened no tab: a sandboxed frame
+// without allow-popups does nothing for a link. A new tab takes the focus, and uses up the
+// right to open one that a click gives.
+function checkTab({ currentTarget: { href } }) {
+  setTimeout(() => {
+    const blocked = document.hasFocus() && (navigator.userActivation?.isActive ?? true);
+    part.address.hidden = !blocked;
+    setText(part.blocked, blocked ? texts.blocked : "");
+    if (blocked) {
+      part.address.value = href;
+      part.address.select();
+    }
+  }, tabDelay);
+}
 
 async function copy() {
   part.link.hidden = true;
@@ -240,7 +272,7 @@ async function renew() {
     if (answer.ok) {
       if (renewal) {
         renewal.timer = setTimeout(() => renewal && endRenewal(""), renewTimeout);
-        stream.reconnect();
+        live.refresh();
       }
       return;
     }
@@ -257,7 +289,9 @@ async function renew() {
   }
 }
 
+part.copy.hidden = false;
 part.copy.addEventListener("click", copy);
+part.renew.hidden = !renewable();
 part.renew.addEventListener("click", () => {
   setQuestion(part.sure.hidden && !renewal);
   if (!part.sure.hidden) {
@@ -272,6 +306,11 @@ part.sure.addEventListener("keydown", (event) => {
   }
 });
 
-const stream = follow(`${token}/events`, update, (lost) => setText(part.lost, lost ? texts.lost : ""));
+if (self !== top) {
+  part.join.addEventListener("click", checkTab);
+  part.recording.addEventListener("click", checkTab);
+}
+
+const live = follow(token, update, showLost);
 tick();
 setInterval(tick, 1_000);

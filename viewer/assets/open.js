@@ -1,10 +1,11 @@
 import { follow, reload } from "./live.js";
 
 // The server renders the page. This script loads the next page when there is one.
-const { events, version } = document.querySelector("main").dataset;
+const { token, version, waiting } = document.querySelector("main").dataset;
 
-follow(events, (state) => {
+follow(token, (state) => {
   if (state.version !== version) {
     reload();
   }
+  return waiting !== undefined;
 });
