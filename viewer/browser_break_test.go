@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"roomlink/internal/programtest"
+	"roomlink/internal/roomlinktest"
 )
 
 // The card survives a crash of the program while it waits for a room, and a restart.
@@ -115,4 +116,45 @@ func TestBrowserSeesItsAddressExpire(t *testing.T) {
 	}
 	browser.untilText("h1", textExpired)
 	call(t, http.MethodPost, card+"/renew").WantError(t, http.StatusGone, "bad_token")
+}
+
+// A card whose stream delivers nothing, as behind a proxy that buffers it, polls.
+func TestBrowserWithoutAStream(t *testing.T) {
+	t.Parallel() // it mostly waits
+	asked := make(chan struct{}, 64)
+	s := newSite(t, func(s *site) {
+		s.wrap = func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasSuffix(r.URL.Path, "/events") {
+					asked <- struct{}{}
+					<-r.Context().Done()
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		}
+	})
+	s.start(t, roomlinktest.Conversation("a"), 0)
+	browser := newTab(t, look{})
+	browser.goTo(s.pagesOf("a").Card)
+	browser.untilStatus("pending")
+	for range 2 { // the card gives up a stream, and tries again
+		roomlinktest.Receive(t, asked, "a request for the stream")
+	}
+	s.links(t, roomlinktest.Conversation("a"))
+	browser.untilStatus("ready")
+	if got := browser.text("#lost"); got != "" {
+		t.Errorf("connection: got %q, want nothing: the polls are answered", got)
+	}
+}
+
+// A card shows at once that its account was removed.
+func TestBrowserSeesItsAccountRemoved(t *testing.T) {
+	s := newSite(t)
+	s.links(t, roomlinktest.Conversation("a"))
+	browser := newTab(t, look{})
+	browser.goTo(s.pagesOf("a").Card)
+	browser.untilStatus("ready")
+	s.viewer.SetAccounts(nil)
+	browser.untilText("h1", textInvalid)
 }

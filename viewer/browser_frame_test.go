@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 )
 
@@ -19,39 +21,64 @@ type frames struct{ server *httptest.Server }
 
 func (f *frames) start() { f.server = httptest.NewTLSServer(f) }
 
-// ServeHTTP answers with a page that shows the address in ?card= in a frame.
+// ServeHTTP answers with a page that shows each address in ?card= in a frame, sandboxed if ?sandbox= is there.
 func (f *frames) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	sandbox := ""
+	if query.Has("sandbox") {
+		sandbox = ` sandbox="` + html.EscapeString(query.Get("sandbox")) + `"`
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	fmt.Fprintf(w, `<!doctype html><html lang="en"><title>Workspace</title><link rel="icon" href="data:,">
-<style>body{margin:0}iframe{border:0;width:100%%;height:600px}</style><iframe src="%s" title="Card"></iframe>`,
-		html.EscapeString(r.URL.Query().Get("card")))
+	fmt.Fprint(w, `<!doctype html><html lang="en"><title>Workspace</title><link rel="icon" href="data:,">
+<style>body{margin:0}iframe{border:0;width:100%;height:600px}iframe:not(:only-of-type){width:160px;height:160px}</style>`)
+	for _, card := range query["card"] {
+		fmt.Fprintf(w, `<iframe src="%s" title="Card"%s></iframe>`, html.EscapeString(card), sandbox)
+	}
 }
 
-// framed returns the address of a page that shows an address in a frame.
-func framed(parent, address string) string { return parent + "/?card=" + url.QueryEscape(address) }
+// framed returns the address of a page that shows addresses in frames.
+func framed(parent string, addresses ...string) string {
+	return parent + "/?" + url.Values{"card": addresses}.Encode()
+}
 
-// frame returns the document in the frame of a page.
-func (t *tab) frame(prefix string) *tab {
+// sandboxed returns the address of a page that shows addresses in frames with a sandbox attribute.
+func sandboxed(parent, sandbox string, addresses ...string) string {
+	return framed(parent, addresses...) + "&sandbox=" + url.QueryEscape(sandbox)
+}
+
+// frames returns the documents in the frames of a page, of which there are count.
+func (t *tab) frames(count int) []*tab {
 	t.tb.Helper()
 	for t.ctx.Err() == nil {
 		infos, err := chromedp.Targets(t.ctx)
 		if err != nil {
 			break
 		}
-		for _, info := range infos {
-			if info.Type == "iframe" && strings.HasPrefix(info.URL, prefix) {
-				ctx, cancel := chromedp.NewContext(t.ctx, chromedp.WithTargetID(info.TargetID))
-				t.tb.Cleanup(cancel)
-				inner := &tab{tb: t.tb, ctx: ctx, heard: make(chan struct{})}
-				if err := chromedp.Listen(ctx, inner.hear); err != nil {
-					t.tb.Fatalf("listening to a frame: %v", err)
-				}
-				return inner
-			}
+		infos = slices.DeleteFunc(infos, func(info *target.Info) bool {
+			return info.Type != "iframe" || info.BrowserContextID != chromedp.FromContext(t.ctx).BrowserContextID ||
+				!strings.Contains(info.URL, "/card/")
+		})
+		if len(infos) == count {
+			return t.attach(infos)
 		}
 	}
-	t.tb.Fatalf("got no frame of %s, want one", prefix)
+	t.tb.Fatalf("waiting for %d frames: got fewer", count)
 	return nil
+}
+
+// attach returns the tabs of targets.
+func (t *tab) attach(infos []*target.Info) (inner []*tab) {
+	t.tb.Helper()
+	for _, info := range infos {
+		ctx, cancel := chromedp.NewContext(t.ctx, chromedp.WithTargetID(info.TargetID))
+		t.tb.Cleanup(cancel)
+		frame := &tab{tb: t.tb, ctx: ctx, heard: make(chan struct{})}
+		if err := chromedp.Listen(ctx, frame.hear); err != nil {
+			t.tb.Fatalf("listening to a frame: %v", err)
+		}
+		inner = append(inner, frame)
+	}
+	return inner
 }
 
 func TestBrowserInAFrame(t *testing.T) {
@@ -60,7 +87,7 @@ func TestBrowserInAFrame(t *testing.T) {
 	p.start(t, "a")
 	browser := newTab(t, look{width: 400, height: 620})
 	browser.goTo(framed(workspace, p.pages(t, "a").Card))
-	card := browser.frame(p.url)
+	card := browser.frames(1)[0]
 	card.untilStatus("pending")
 	release()
 	card.untilStatus("ready")

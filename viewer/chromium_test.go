@@ -105,11 +105,22 @@ type look struct {
 	zone          string
 }
 
-// newTab opens a tab.
+// newTab opens a tab with its own storage.
 func newTab(tb testing.TB, how look) *tab {
 	tb.Helper()
 	startChromium(tb)
-	ctx, cancel := chromedp.NewContext(chromium.ctx, chromedp.WithNewBrowserContext())
+	return openTab(tb, how, chromedp.WithNewBrowserContext())
+}
+
+// neighbour opens another tab with the storage of this one.
+func (t *tab) neighbour(how look) *tab {
+	t.tb.Helper()
+	return openTab(t.tb, how, chromedp.WithExistingBrowserContext(chromedp.FromContext(t.ctx).BrowserContextID))
+}
+
+func openTab(tb testing.TB, how look, option chromedp.ContextOption) *tab {
+	tb.Helper()
+	ctx, cancel := chromedp.NewContext(chromium.ctx, option)
 	t := &tab{tb: tb, ctx: ctx, heard: make(chan struct{})}
 	if err := chromedp.Do(ctx); err != nil {
 		tb.Fatalf("opening a tab: %v", err)
