@@ -21,7 +21,8 @@ type frames struct{ server *httptest.Server }
 
 func (f *frames) start() { f.server = httptest.NewTLSServer(f) }
 
-// ServeHTTP answers with a page that shows each address in ?card= in a frame, sandboxed if ?sandbox= is there.
+// ServeHTTP answers with a page that shows each address in ?card= in a frame. ?sandbox= is the sandbox attribute of
+// the frames.
 func (f *frames) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	sandbox := ""
@@ -46,7 +47,7 @@ func sandboxed(parent, sandbox string, addresses ...string) string {
 	return framed(parent, addresses...) + "&sandbox=" + url.QueryEscape(sandbox)
 }
 
-// frames returns the documents in the frames of a page, of which there are count.
+// frames waits until a page has the given number of frames with cards, and returns their documents.
 func (t *tab) frames(count int) []*tab {
 	t.tb.Helper()
 	for t.ctx.Err() == nil {

@@ -109,7 +109,7 @@ func (v *Viewer) Routes(router chi.Router) {
 	getAndHead(router.With(readableAnywhere), "/assets/{name}", asset)
 }
 
-// addUpdates adds the endpoints that a page follows its conversation by.
+// addUpdates adds the endpoints with which a page follows its conversation.
 func (v *Viewer) addUpdates(pages chi.Router, view func(access.Claims) view, purposes []access.Purpose) {
 	pages = pages.With(readableAnywhere)
 	pages.Get("/{token}/events", v.stream(view, purposes))

@@ -66,8 +66,11 @@ export function follow(token, onState, onLost = () => {}) {
     });
   }
 
-  // ask makes this page the one that asks the server, until the signal.
+  // ask makes this page the one that asks the server, until the signal ends.
   function ask(signal) {
+    if (signal.aborted) {
+      return undefined;
+    }
     asks = true;
     plan(soon);
     for (let i = 0; i < maxStreams; i++) {
@@ -229,7 +232,7 @@ function backoff(failures, longest) {
   return Math.min(500 * 2 ** failures, longest) * (0.5 + Math.random() / 2);
 }
 
-// end returns a promise of the signal.
+// end returns a promise that resolves when the signal ends.
 function end(signal) {
   return new Promise((resolve) => {
     if (signal.aborted) {
