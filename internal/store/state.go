@@ -152,11 +152,11 @@ func (o *observation) waits() bool {
 
 // add adds newer links or a newer dead letter.
 func (o *observation) add(update Snapshot) {
+	if !o.waits() {
+		o.eventAt = time.Time{} // done, even if its links are revoked before the next read
+	}
 	if links := update.Links; links != nil && (o.Links == nil || links.Sequence > o.Links.Sequence) {
 		o.Links = links
-		if !o.Revoked() && links.StoredAt.After(o.eventAt) {
-			o.eventAt = time.Time{} // done, even if its links are revoked before the next read
-		}
 	}
 	if letter := update.DeadLetter; letter != nil && (o.DeadLetter == nil || letter.Sequence > o.DeadLetter.Sequence) {
 		o.DeadLetter = letter
