@@ -61,7 +61,7 @@ var english = texts{
 		Ready:         words{"Video room ready", "Join, and send the customer their link."},
 		Renewing:      words{"New room on its way", "The customer’s link stays the same."},
 		Expired:       words{"The link has expired", "A new room lets the customer in again."},
-		Revoked:       words{"The links were revoked", "Nobody can join by them. A new room has new links."},
+		Revoked:       words{"The links were revoked", "A new room lets you and the customer in again."},
 		Failed:        words{"The video room failed", ""},
 		RenewalFailed: words{"The new room failed", "The previous links are still here."},
 		Reasons: map[string]string{

@@ -105,6 +105,9 @@ func TestStoredIDs(t *testing.T) {
 		if got := a.Rooms(id); got != 3 {
 			t.Errorf("rooms of %q: got %d, want 3", id, got)
 		}
+		if out := run("links", "revoke", id); !strings.Contains(out, "status      revoked") {
+			t.Errorf("links revoke %q: got %s, want revoked", id, out)
+		}
 	}
 	run("deadletters", "show", dead[0])
 	for _, id := range dead[:2] { // each alone, though they differ in white space only
@@ -141,6 +144,7 @@ func TestNoIDs(t *testing.T) {
 		{"links", "get", "undefined"},
 		{"links", "get", "{{interaction_id}}"},
 		{"links", "renew", "N/A"},
+		{"links", "revoke", "null"},
 		{"links", "get", "null", "--data-dir", "/nonexistent"},
 	} {
 		code, _, stderr := command(t, env, args...)
@@ -155,6 +159,9 @@ func TestNoIDs(t *testing.T) {
 	programtest.Ready(t, base, "sent-1")
 	if code, stdout, _ := command(t, env, "links", "get", "\u2003sent-1 "); code != 0 || !strings.Contains(stdout, "status      ready") {
 		t.Errorf("links get with white space: got exit code %d, %s, want ready", code, stdout)
+	}
+	if code, stdout, _ := command(t, env, "links", "revoke", " sent-1"); code != 0 || !strings.Contains(stdout, "status      revoked") {
+		t.Errorf("links revoke with white space: got exit code %d, %s, want revoked", code, stdout)
 	}
 	if rooms := a.Stats().RoomCalls; rooms != 1 {
 		t.Errorf("calls of auvious: got %d, want 1", rooms)

@@ -127,7 +127,7 @@ type linksRevokeCommand struct{ linksQuery }
 
 // Run implements the command.
 func (c *linksRevokeCommand) Run(ctx context.Context, env app.Environment) error {
-	s, disconnect, err := c.Connect(ctx, env)
+	s, disconnect, err := c.connect(ctx, env)
 	if err != nil {
 		return err
 	}
