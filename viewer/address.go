@@ -56,6 +56,9 @@ func (v *Viewer) corrected(path string) (location string, ok bool) {
 	if err != nil || strings.HasPrefix(text, "/") && strings.ContainsFunc(text, isLetterOrDigit) {
 		return "", false
 	}
+	if strings.Contains(text, "/./") || strings.Contains(text, "/../") {
+		return "", false // a relative address would not lead to the page (RFC 3986, section 5.2.4)
+	}
 	for range maxDashes + 1 {
 		if v.known(token, purposes) {
 			return strings.Repeat("../", strings.Count(behind, "/")) + token, true

@@ -98,6 +98,8 @@ func FuzzAddress(f *testing.F) {
 	for _, behind := range behindAddresses {
 		f.Add(behind)
 	}
+	f.Add("/./")
+	f.Add("/../.")
 	pages := s.pagesOf("a")
 	f.Fuzz(func(t *testing.T, behind string) {
 		here, err := url.Parse(pages.Card + behind)
