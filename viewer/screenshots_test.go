@@ -18,7 +18,7 @@ import (
 )
 
 // TestScreenshots writes the pictures of the README to the folder in ROOMLINK_SCREENSHOTS:
-// the five states of the card in both themes.
+// five states of the card in both themes.
 func TestScreenshots(t *testing.T) {
 	folder := os.Getenv("ROOMLINK_SCREENSHOTS")
 	if folder == "" {

@@ -1,4 +1,4 @@
-// Package webhook receives the calls of Talkdesk. It stores the starts of conversations,
+// Package webhook receives the calls from Talkdesk. It stores the starts of conversations,
 // carries out auvious' action, and issues the access tokens that Talkdesk's Connections
 // ask for.
 //
@@ -54,7 +54,7 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// Webhook answers the calls of Talkdesk.
+// Webhook answers the calls from Talkdesk.
 type Webhook struct {
 	config   Config
 	accounts atomic.Pointer[map[string]*caller]

@@ -20,7 +20,7 @@ import (
 type linksCommand struct {
 	Get    linksGetCommand    `cmd:"" help:"Show the links of a conversation."`
 	Watch  linksWatchCommand  `cmd:"" help:"Show links as the broker stores them, until Ctrl-C."`
-	Renew  linksRenewCommand  `cmd:"" help:"Replace the links of a conversation by new ones, and show them."`
+	Renew  linksRenewCommand  `cmd:"" help:"Replace the links of a conversation with new ones, and show them."`
 	Revoke linksRevokeCommand `cmd:"" help:"End the pages and links of a conversation. auvious' ticket itself works until it expires."`
 }
 

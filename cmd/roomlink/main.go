@@ -41,7 +41,7 @@ type commandLine struct {
 	Webhook     webhookCommand     `cmd:"" help:"Run the webhook alone, on the broker at ROOMLINK_NATS_URL."`
 	Worker      workerCommand      `cmd:"" help:"Run a worker alone, on the broker at ROOMLINK_NATS_URL."`
 	Viewer      viewerCommand      `cmd:"" help:"Run the viewer alone, on the broker at ROOMLINK_NATS_URL."`
-	Send        sendCommand        `cmd:"" help:"Post a sample, or a file, to a webhook as Talkdesk does."`
+	Send        sendCommand        `cmd:"" help:"Post a sample, or a file, to a webhook as Talkdesk does, with the key ROOMLINK_TALKDESK_API_KEY."`
 	Links       linksCommand       `cmd:"" help:"Read, renew and revoke the links of conversations."`
 	Deadletters deadLettersCommand `cmd:"" name:"deadletters" help:"List, show, replay and discard the events that got no links."`
 	Load        loadCommand        `cmd:"" help:"Run a load test of the whole path."`

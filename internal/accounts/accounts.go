@@ -46,19 +46,19 @@ type Application struct {
 	ApplicationID string `yaml:"applicationId" name:"auvious-application-id" env:"ROOMLINK_AUVIOUS_APPLICATION_ID" group:"account" help:"The application id of auvious."`
 }
 
-// Rooms configures the calls of auvious' room facade.
+// Rooms configures the calls to auvious' room facade.
 type Rooms struct {
 	URL              string        `yaml:"url" name:"auvious-url" env:"ROOMLINK_AUVIOUS_URL" default:"https://auvious.video" group:"account" help:"The URL of auvious."`
 	ClientID         string        `yaml:"clientId" name:"auvious-client-id" env:"ROOMLINK_AUVIOUS_CLIENT_ID" group:"account" help:"The client id of auvious' client credentials."`
 	ClientSecret     secret.String `yaml:"-" kong:"-"`
 	ClientSecretFile string        `yaml:"clientSecretFile" kong:"-"`
-	OrganizationID   string        `yaml:"organizationId" name:"auvious-organization-id" env:"ROOMLINK_AUVIOUS_ORGANIZATION_ID" group:"account" help:"The organization id in calls of auvious."`
-	Destination      string        `yaml:"destination" name:"auvious-destination" env:"ROOMLINK_AUVIOUS_DESTINATION" default:"standalone" group:"account" help:"The destination in calls of auvious."`
+	OrganizationID   string        `yaml:"organizationId" name:"auvious-organization-id" env:"ROOMLINK_AUVIOUS_ORGANIZATION_ID" group:"account" help:"The organization id in calls to auvious."`
+	Destination      string        `yaml:"destination" name:"auvious-destination" env:"ROOMLINK_AUVIOUS_DESTINATION" default:"standalone" group:"account" help:"The destination in calls to auvious."`
 	URLBase          string        `yaml:"urlBase" name:"auvious-url-base" env:"ROOMLINK_AUVIOUS_URL_BASE" group:"account" help:"The beginning of all links. The default is the URL of auvious."`
 	TicketExpiration time.Duration `yaml:"ticketExpiration" env:"ROOMLINK_TICKET_EXPIRATION" default:"4h" group:"account" help:"The lifetime of a ticket."`
-	Timeout          time.Duration `yaml:"timeout" name:"facade-timeout" env:"ROOMLINK_FACADE_TIMEOUT" default:"10s" group:"account" help:"The maximum duration of a call of auvious."`
-	Concurrency      int           `yaml:"concurrency" env:"ROOMLINK_CONCURRENCY" default:"64" group:"account" help:"Maximum concurrent calls of auvious for an account in this process."`
-	Rate             float64       `yaml:"rate" name:"facade-rate" env:"ROOMLINK_FACADE_RATE" default:"0" group:"account" help:"Maximum calls of auvious per second for an account from this process; 0 for no limit."`
+	Timeout          time.Duration `yaml:"timeout" name:"facade-timeout" env:"ROOMLINK_FACADE_TIMEOUT" default:"10s" group:"account" help:"The maximum duration of a call to auvious."`
+	Concurrency      int           `yaml:"concurrency" env:"ROOMLINK_CONCURRENCY" default:"64" group:"account" help:"Maximum concurrent calls to auvious for an account in this process."`
+	Rate             float64       `yaml:"rate" name:"facade-rate" env:"ROOMLINK_FACADE_RATE" default:"0" group:"account" help:"Maximum calls to auvious per second for an account from this process; 0 for no limit."`
 
 	GiveUpAfter    time.Duration `yaml:"-" env:"ROOMLINK_GIVE_UP_AFTER" default:"15m" group:"account" help:"The age at which an event becomes a dead letter if its call fails."`
 	UnknownRetries int           `yaml:"-" env:"ROOMLINK_UNKNOWN_RETRIES" default:"3" group:"account" help:"Maximum retries of an event after calls of unknown outcome."`

@@ -42,8 +42,10 @@ func (s OperatorSettings) Connect(
 		return nil, nil, err
 	}
 	remote.Operator = true
+	server := "ROOMLINK_NATS_URL"
 	if remote.URL == "" {
-		remote.URL = "nats://" + s.BrokerListen
+		server = s.BrokerListen
+		remote.URL = "nats://" + server
 		remote.User = broker.OperatorUser
 		remote.Password, err = broker.ReadPassword(s.DataDir, broker.OperatorUser)
 		if err != nil {
@@ -55,7 +57,7 @@ func (s OperatorSettings) Connect(
 	defer cancel()
 	b, err := broker.Dial(ctx, remote)
 	if err != nil {
-		return nil, nil, fmt.Errorf("connecting to the broker at %s: %w", s.BrokerListen, err)
+		return nil, nil, fmt.Errorf("connecting to the broker at %s: %w", server, err)
 	}
 	js, err := b.Connect("operator")
 	if err != nil {

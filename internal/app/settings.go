@@ -33,7 +33,7 @@ type AccountSettings struct {
 	accounts.Application
 }
 
-// RoomSettings configure the calls of auvious.
+// RoomSettings configure the calls to auvious.
 type RoomSettings struct {
 	accounts.Rooms
 

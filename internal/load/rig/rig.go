@@ -31,7 +31,7 @@ type Options struct {
 	FacadeErrors  load.Share        `default:"0%" help:"The share of its calls that fail, such as 2%."`
 	FacadeStatus  int               `default:"503" help:"The HTTP status of its failures."`
 	AuviousURL    string            `name:"auvious-url" help:"The URL of another auvious than the simulated one. It makes real rooms. The credentials are those of the settings."`
-	Concurrency   int               `default:"64" help:"Maximum concurrent calls of auvious for an account."`
+	Concurrency   int               `default:"64" help:"Maximum concurrent calls to auvious for an account."`
 
 	Sync     app.SyncInterval `default:"always" help:"When the embedded broker syncs its store to the disk: \"always\" or an interval."`
 	DataDir  string           `type:"path" help:"The directory of the broker's store, on the disk to measure. The default is a temporary directory."`
