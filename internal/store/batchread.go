@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,8 +64,17 @@ func (b *batchReader) last(ctx context.Context, subject string) (jetstream.RawSt
 	case result := <-waiting.done:
 		return result.message, result.err
 	case <-ctx.Done():
+		b.leave(waiting)
 		return jetstream.RawStreamMsg{}, ctx.Err()
 	}
+}
+
+// leave removes an abandoned read from the queue. So the queue is never longer than its
+// callers are many.
+func (b *batchReader) leave(abandoned *read) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting = slices.DeleteFunc(b.waiting, func(r *read) bool { return r == abandoned })
 }
 
 // join queues a read. It returns nil if the caller is to read by itself, at once.

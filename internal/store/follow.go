@@ -29,7 +29,7 @@ type Feed struct {
 	store        *Store
 	idleInterval time.Duration
 
-	// mu guards the followers, too.
+	// mu guards the fields below, and update and stale of each follower.
 	mu        sync.Mutex
 	followers map[key][]*follower
 	// first is closed, and replaced, when the first follower joins.

@@ -155,7 +155,7 @@ func TestFollowReportsARevocation(t *testing.T) {
 	s := newStore(t)
 	feed, _, _ := runningFeed(t, s)
 	roomlinktest.Publish(t, s, roomlinktest.Started("a"))
-	states, _ := follow(t, feed, "a", 50*time.Millisecond, store.StatusRevoked)
+	states, _ := follow(t, feed, "a", 0, store.StatusRevoked)
 	var seen []store.Status
 	await := func(want store.Status) {
 		for len(seen) == 0 || seen[len(seen)-1] != want {
@@ -165,21 +165,26 @@ func TestFollowReportsARevocation(t *testing.T) {
 	await(store.StatusPending)
 	sequence := roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
 	await(store.StatusReady)
-	// A worker acknowledges the event, which removes it.
-	ctx := roomlinktest.Context(t)
-	events, err := s.JetStream().Stream(ctx, messages.ConversationsStream)
-	if err != nil {
-		t.Fatalf("looking up the events stream: %v", err)
-	}
-	if err := events.Purge(ctx); err != nil {
-		t.Fatalf("removing the event: %v", err)
-	}
+	roomlinktest.SettleNext(t, s)
 	roomlinktest.PublishLinks(t, s, roomlinktest.RevokedLinks("a", 1), sequence)
 	await(store.StatusRevoked)
 	want := []store.Status{store.StatusPending, store.StatusReady, store.StatusRevoked}
 	if got := slices.Compact(seen); !slices.Equal(got, want) {
 		t.Errorf("statuses: got %q, want %q", got, want)
 	}
+}
+
+// The only read finds the links before the acknowledgement, which no message reports.
+func TestFollowReportsARevocationOfLinksThatItRead(t *testing.T) {
+	s := newStore(t)
+	feed, _, _ := runningFeed(t, s)
+	roomlinktest.Publish(t, s, roomlinktest.Started("a"))
+	sequence := roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
+	states, done := follow(t, feed, "a", 0, store.StatusRevoked)
+	wantState(t, roomlinktest.Receive(t, states, "the first state"), store.StatusReady)
+	roomlinktest.SettleNext(t, s)
+	roomlinktest.PublishLinks(t, s, roomlinktest.RevokedLinks("a", 1), sequence)
+	wantEnd(t, states, done, store.StatusRevoked)
 }
 
 func TestManyFollowOneConversation(t *testing.T) {

@@ -45,7 +45,7 @@ func (s *Store) readLast(
 
 // getDirect is [messages.GetDirect] with [requestTimeout].
 func getDirect(ctx context.Context, nc *nats.Conn, stream, subject string) (jetstream.RawStreamMsg, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	return messages.GetDirect(ctx, nc, stream, subject)
 }
@@ -62,7 +62,7 @@ type query struct {
 // stream's state first, and any replica for the message if the stream allows direct get.
 // readLeader returns [messages.ErrNotFound] if there is no message.
 func readLeader(ctx context.Context, nc *nats.Conn, stream string, q query) (jetstream.RawStreamMsg, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	request, err := json.Marshal(q)
 	if err != nil {
@@ -92,14 +92,6 @@ func readLeader(ctx context.Context, nc *nats.Conn, stream string, q query) (jet
 	}
 	m := answer.Message
 	return jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Sequence, Data: m.Data, Time: m.Time}, nil
-}
-
-// bounded adds [requestTimeout] to a context without a deadline.
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, has := ctx.Deadline(); has {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, requestTimeout)
 }
 
 // StreamState returns the state of a stream. Its errors are the broker's.

@@ -108,6 +108,8 @@ func (s *Store) snapshot(
 type observation struct {
 	// eventAt is the time at which the waiting event was stored; zero if none waits.
 	eventAt time.Time
+	// generation is the generation of links that the waiting event asks for.
+	generation int
 	Snapshot
 }
 
@@ -118,7 +120,11 @@ func (s *Store) observe(ctx context.Context, conversation messages.Conversation)
 	if err := conversation.Validate(); err != nil {
 		return seen, err
 	}
-	if seen.eventAt, err = s.waitingSince(ctx, conversation); err != nil {
+	event, err := s.Waiting(ctx, conversation)
+	switch {
+	case err == nil || errors.Is(err, messages.ErrInvalid): // an unreadable event waits, too
+		seen.eventAt, seen.generation = event.StoredAt, event.Data.Generation()
+	case !errors.Is(err, messages.ErrNotFound):
 		return seen, err
 	}
 	seen.Snapshot, err = s.snapshot(ctx, conversation, Any)
@@ -142,19 +148,17 @@ func optional[T messages.Data](stored messages.Stored[T], err error) (*messages.
 
 // waits reports whether the event still needs a worker. The event leaves the queue
 // after its links or its dead letter are stored. If one of them is newer, the event
-// only lacks its acknowledgement. A revocation stores links without a worker, so it
-// says nothing about the event.
+// only lacks its acknowledgement. A revocation stores links without a worker: those count
+// only if they have the generation that the event asks for.
 func (o *observation) waits() bool {
-	return !o.eventAt.IsZero() &&
-		(o.Links == nil || o.Revoked() || !o.Links.StoredAt.After(o.eventAt)) &&
-		(o.DeadLetter == nil || !o.DeadLetter.StoredAt.After(o.eventAt))
+	linked := o.Links != nil && o.Links.StoredAt.After(o.eventAt) &&
+		(!o.Revoked() || o.Links.Data.Generation >= o.generation)
+	failed := o.DeadLetter != nil && o.DeadLetter.StoredAt.After(o.eventAt)
+	return !o.eventAt.IsZero() && !linked && !failed
 }
 
 // add adds newer links or a newer dead letter.
 func (o *observation) add(update Snapshot) {
-	if !o.waits() {
-		o.eventAt = time.Time{} // done, even if its links are revoked before the next read
-	}
 	if links := update.Links; links != nil && (o.Links == nil || links.Sequence > o.Links.Sequence) {
 		o.Links = links
 	}

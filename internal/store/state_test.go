@@ -18,6 +18,9 @@ const stateID = "a"
 func stepEvent(t *testing.T, s *store.Store) {
 	roomlinktest.Publish(t, s, roomlinktest.Started(stateID))
 }
+func stepRenewalEvent(t *testing.T, s *store.Store) {
+	roomlinktest.Publish(t, s, roomlinktest.Renewal(stateID, 1))
+}
 func stepSettled(t *testing.T, s *store.Store) { roomlinktest.SettleNext(t, s) }
 func stepLinks(t *testing.T, s *store.Store) {
 	roomlinktest.PublishLinks(t, s, roomlinktest.Links(stateID, 1), linksSequence(t, s))
@@ -76,10 +79,10 @@ func TestState(t *testing.T) {
 		"newer links, expired":                                {[]step{stepDeadLetter, stepExpiredLinks}, store.StatusExpired, true, false},
 		"revoked links":                                       {[]step{stepLinks, stepRevoked}, store.StatusRevoked, true, false},
 		"waiting, revoked links":                              {[]step{stepLinks, stepRevoked, stepEvent}, store.StatusPending, true, false},
-		"waiting, links just stored and revoked":              {[]step{stepEvent, stepLinks, stepRevoked}, store.StatusPending, true, false},
+		"waiting, links just stored and revoked":              {[]step{stepEvent, stepLinks, stepRevoked}, store.StatusRevoked, true, false},
 		"links stored, acknowledged and revoked":              {[]step{stepEvent, stepLinks, stepSettled, stepRevoked}, store.StatusRevoked, true, false},
-		"revoked while a renewal waits":                       {[]step{stepLinks, stepEvent, stepRevoked}, store.StatusPending, true, false},
-		"revoked, then the renewal that waited":               {[]step{stepLinks, stepEvent, stepRevoked, stepRenewed}, store.StatusReady, true, false},
+		"revoked while a renewal waits":                       {[]step{stepLinks, stepRenewalEvent, stepRevoked}, store.StatusPending, true, false},
+		"revoked, then the renewal that waited":               {[]step{stepLinks, stepRenewalEvent, stepRevoked, stepRenewed}, store.StatusReady, true, false},
 		"revoked after a failed renewal":                      {[]step{stepLinks, stepDeadLetter, stepRevoked}, store.StatusRevoked, true, false},
 		"failed renewal of revoked links":                     {[]step{stepLinks, stepRevoked, stepDeadLetter}, store.StatusFailed, true, true},
 		"renewed after a revocation":                          {[]step{stepLinks, stepRevoked, stepRenewed}, store.StatusReady, true, false},

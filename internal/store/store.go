@@ -31,11 +31,12 @@ var (
 	ErrWaiting = errors.New("an event of this conversation waits already")
 )
 
-// requestTimeout bounds a request if its context has no deadline.
+// requestTimeout bounds a read.
 const requestTimeout = 5 * time.Second
 
-// Store reads and publishes the messages of roomlink. If the context has no deadline, a
-// request to the broker takes at most 5 s. Many goroutines may use a store at once.
+// Store reads and publishes the messages of roomlink. A request to the broker takes at most
+// 5 s: a read always, any other if the context has no deadline. Many goroutines may use a
+// store at once.
 type Store struct {
 	js jetstream.JetStream
 	nc *nats.Conn
