@@ -13,8 +13,7 @@ import (
 	"roomlink/internal/interaction"
 )
 
-// engine prints a template with values. It returns the template itself if it cannot read it,
-// as programs do that then send what they have.
+// engine is a template engine. print fails for a template that the engine cannot read.
 type engine struct {
 	name string
 	// placeholders have "NAME" where the name of the variable belongs.
@@ -22,7 +21,7 @@ type engine struct {
 	print        func(text string, values map[string]any) (string, error)
 }
 
-// engines are template engines of others: they decide what is filled in.
+// engines are engines of other projects. They decide what is filled in.
 var engines = []engine{
 	{"text/template", []string{"{{.NAME}}", "{{ .NAME }}", "{{- .NAME -}}", "{{ .NAME | print }}"}, delimited("", "")},
 	{"text/template with <% %>", []string{"<%.NAME%>", "<% .NAME %>"}, delimited("<%", "%>")},
@@ -72,9 +71,9 @@ func delimited(left, right string) func(string, map[string]any) (string, error) 
 	}
 }
 
-// TestEngines has engines of others print templates. What they fill in is an id, and what
-// they leave is none: a value that is missing, a template of another engine, or one that was
-// cut at either end before or after it was printed.
+// TestEngines prints templates. A value that an engine filled in is an id. The rest is
+// refused: a missing value, the template of another engine, and a template that lost one end
+// before or after it was printed.
 func TestEngines(t *testing.T) {
 	taken, refused := 0, 0
 	for _, name := range []string{"interaction_id", "conversationId", "id"} {
@@ -92,8 +91,8 @@ func TestEngines(t *testing.T) {
 			for _, of := range engines {
 				for _, text := range of.named(name) {
 					for _, values := range []map[string]any{{}, {name: nil}} {
-						left := cuts(e.fill(text, values), name)
-						for _, part := range cuts(text, name) {
+						left := cuts(e.fill(text, values))
+						for _, part := range cuts(text) {
 							// os.Expand drops the "${" of half a placeholder. A part of a name alone may be an id.
 							if printed := e.fill(part, values); printed == "" || !strings.Contains(name, printed) {
 								left = append(left, printed)
@@ -122,7 +121,8 @@ func (e engine) named(name string) []string {
 	return named
 }
 
-// fill prints a template; the template itself if the engine cannot.
+// fill prints a template. It returns the template itself if the engine cannot read it, like
+// a program that sends it all the same.
 func (e engine) fill(text string, values map[string]any) string {
 	printed, err := e.print(text, values)
 	if err != nil {
@@ -131,13 +131,12 @@ func (e engine) fill(text string, values map[string]any) string {
 	return printed
 }
 
-// cuts returns a text, and all that is left of it when one end is cut off, as long as a
-// character is there that the name does not have.
-func cuts(text, name string) []string {
+// cuts returns a text, and each beginning and end of it that has a character of a delimiter.
+func cuts(text string) []string {
 	left := []string{text}
 	for i := 1; i < len(text); i++ {
 		for _, part := range []string{text[:i], text[i:]} {
-			if strings.ContainsAny(part, "{}<>[]%$#") && !strings.Contains(name, part) {
+			if strings.ContainsAny(part, "{}<>[]%$#") {
 				left = append(left, part)
 			}
 		}

@@ -25,7 +25,7 @@ func ID(text string) (string, error) {
 	id := strings.TrimSpace(text)
 	if Unfilled(id) {
 		return "", fmt.Errorf("the interaction id %q is a placeholder or a word for nothing, and every conversation would share it: "+
-			"replace it by the variable that has the interaction's id", clip(id))
+			"replace it by the variable that has the interaction's id", id)
 	}
 	if err := messages.ValidateInteractionID(id); err != nil {
 		return "", fmt.Errorf("%w: use the variable that has the interaction's id", err)
@@ -41,13 +41,4 @@ func Contact(text string) string {
 		return ""
 	}
 	return id
-}
-
-// clip shortens foreign text for an error.
-func clip(text string) string {
-	const maxLength = 64
-	if len(text) <= maxLength {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxLength], "") + "…"
 }

@@ -99,8 +99,8 @@ func FuzzID(f *testing.F) {
 	})
 }
 
-// FuzzUnfilled puts names and ids into every syntax. A name in it is refused, whole or cut
-// at either end; an id is one, whatever is next to it.
+// FuzzUnfilled puts names into every syntax. A placeholder is refused, whole or cut at either
+// end.
 func FuzzUnfilled(f *testing.F) {
 	for i := range syntaxes {
 		f.Add("interaction_id", uint8(i), uint8(0), false)
@@ -132,8 +132,8 @@ func FuzzUnfilled(f *testing.F) {
 	})
 }
 
-// syntaxes are the syntaxes of templates. halves says whether what is left of a placeholder
-// is known while a character of its delimiters is there.
+// syntaxes are the syntaxes of templates. halves is true if a cut placeholder is refused as
+// long as it has a character of a delimiter.
 var syntaxes = []struct {
 	before, after string
 	halves        bool

@@ -64,8 +64,8 @@ func ReadFile(path string) (String, error) {
 }
 
 // WriteFile writes a secret to a file that only its owner can read. If it returns nil, the
-// file survives a power failure. Otherwise the old file is unchanged. Its errors are those of
-// the file system.
+// file survives a power failure. After an error, the file is the old one or the new one,
+// and complete. Its errors are those of the file system.
 func WriteFile(path string, s String) error {
 	dir := filepath.Dir(path)
 	file, err := os.CreateTemp(dir, filepath.Base(path)+"-") // mode 0600
