@@ -25,8 +25,8 @@ const (
 	pullRetryDelay = time.Second
 	// burstDivisor divides an account's rate. The quotient is the number of calls that may begin at once.
 	burstDivisor = 10
-	// callsPerExtraSlot divides an account's concurrency: that many more events are held than calls may run. They are
-	// looked up or acknowledged while all calls run.
+	// callsPerExtraSlot is the number of calls for which there is one extra slot. The events in extra slots are looked up
+	// or acknowledged while all calls run.
 	callsPerExtraSlot = 8
 	// requestTimeout bounds one request to the broker.
 	requestTimeout = 5 * time.Second
@@ -42,9 +42,9 @@ type account struct {
 	metrics    accountMetrics
 	log        zerolog.Logger
 
-	// expectedHosts are the hosts that links are expected on, and hosts are the others.
+	// expectedHosts are the hosts that links are expected on.
 	expectedHosts accounts.LinkHosts
-	hosts         linkHosts
+	loggedHosts   loggedHosts
 
 	// slots contains a token for each further event that may be held. calls contains one for each job that calls
 	// auvious or stores its links.
@@ -120,7 +120,7 @@ func (a *account) run(ctx, held context.Context) {
 		a.breaker.await(ctx)
 		a.renak(time.Now())
 		if time.Since(a.swept) > sweepInterval {
-			a.sweep(held)
+			a.sweep(ctx, held)
 		}
 		count := a.allow(ctx, a.reserve(ctx, !a.breaker.IsClosed()))
 		if count == 0 {

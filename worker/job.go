@@ -31,7 +31,7 @@ type job struct {
 	data    []byte
 	// began is the time at which the job began. It has a reading of the monotonic clock.
 	began time.Time
-	// stopping is closed when no more calls may begin; nil for never.
+	// stopping is closed when no more calls may begin.
 	stopping <-chan struct{}
 
 	// token is the last token of the subject, and event the decoded data.

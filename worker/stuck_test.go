@@ -6,6 +6,8 @@ import (
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/store"
 	"roomlink/messages"
+	"roomlink/worker"
+	"roomlink/worker/auvious"
 )
 
 // stick publishes events and makes them stuck: the consumer counts them as acknowledged, but they are still stored. It
@@ -56,4 +58,18 @@ func TestStuckEvents(t *testing.T) {
 	if got := h.deadLetterOn("unreadable").Reason; got != messages.ReasonBadEvent {
 		t.Errorf("dead letter: got reason %q, want %q", got, messages.ReasonBadEvent)
 	}
+}
+
+// TestStuckEventWithUnknownOutcome: the first call of unknown outcome is the last, because each may leave a room.
+func TestStuckEventWithUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.stick(roomlinktest.Started("lost"))
+	r := h.start(worker.Config{Accounts: []worker.Account{
+		configured(account, fails(auvious.ErrUnknownOutcome), unknownRetries(3)),
+	}})
+	if got := h.deadLetter("lost").Reason; got != messages.ReasonUnknownOutcome {
+		t.Errorf("dead letter: got reason %q, want %q", got, messages.ReasonUnknownOutcome)
+	}
+	r.mustStop()
 }
