@@ -175,7 +175,7 @@ func TestRetry(t *testing.T) {
 // TestBadEvents: unreadable events become dead letters and do not delay other events.
 func TestBadEvents(t *testing.T) {
 	t.Parallel()
-	good := string(encoded(t, roomlinktest.Started("call-1")))
+	good := string(roomlinktest.Encode(t, roomlinktest.Started("call-1")))
 	foreign := roomlinktest.Started("call-1")
 	foreign.Data.Account = "other"
 	long := strings.Repeat("x", 300)
@@ -192,11 +192,11 @@ func TestBadEvents(t *testing.T) {
 		{"a string", "string", `"call-1"`, "string", "not the JSON"},
 		{"null", "null", "null", "null", "specversion"},
 		{"an empty object", "object", "{}", "object", "specversion"},
-		{"another type", "type", string(encoded(t, roomlinktest.Links("type", 1))), "type", "want \"roomlink.conversation.started.v1\""},
+		{"another type", "type", string(roomlinktest.Encode(t, roomlinktest.Links("type", 1))), "type", "want \"roomlink.conversation.started.v1\""},
 		{"another version", "version", strings.ReplaceAll(good, "started.v1", "started.v2"), "version", "type"},
 		{"without an id", "no-id", strings.Replace(good, `"id":"`, `"ID_":"`, 1), "no-id", "id is empty"},
 		{"the subject of another conversation", "call-2", good, "call-1", "that of another conversation"},
-		{"the subject of another account", "call-1", string(encoded(t, foreign)), "call-1", "that of another conversation"},
+		{"the subject of another account", "call-1", string(roomlinktest.Encode(t, foreign)), "call-1", "that of another conversation"},
 		{"a template for a token", "{{call_id}}", "{}", messages.Token("{{call_id}}"), "specversion"},
 		{"a token too long for an id", long, "{}", messages.Token(long), "specversion"},
 		{"a hashed token", messages.Token("a b"), "{}", messages.Token("a b"), "specversion"},
@@ -225,7 +225,7 @@ func TestBadEvents(t *testing.T) {
 			t.Errorf("%s: got %q after %d attempts with detail %q, want %q after 1 with %q",
 				test.name, letter.InteractionID, letter.Attempts, letter.Detail, test.id, test.detail)
 		}
-		if got, want := compact(t, letter.Event), compact(t, preserved(t, test.data)); got != want {
+		if got, want := encode(t, letter.Event), encode(t, preserved(t, test.data)); got != want {
 			t.Errorf("%s: got original %s, want %s", test.name, got, want)
 		}
 	}
@@ -249,7 +249,7 @@ func TestDeadLetterIsCleared(t *testing.T) {
 	}
 	h := newHarness(t)
 	for _, test := range tests {
-		h.storeDeadLetter(test.id, encoded(t, roomlinktest.Renewal(test.id, test.dead)))
+		h.storeDeadLetter(test.id, roomlinktest.Encode(t, roomlinktest.Renewal(test.id, test.dead)))
 		if test.linked {
 			h.publishLinks(roomlinktest.Links(test.id, 1), 0)
 		}
@@ -328,15 +328,6 @@ func (h *harness) storeDeadLetter(id string, original []byte) {
 	}))
 }
 
-func encoded[T messages.Data](tb testing.TB, e messages.Event[T]) []byte {
-	tb.Helper()
-	data, err := e.Encode()
-	if err != nil {
-		tb.Fatalf("encoding: %v", err)
-	}
-	return data
-}
-
 func wantLetter(tb testing.TB, letter messages.DeadLetter, reason string, status int) {
 	tb.Helper()
 	if letter.Account != account || letter.Reason != reason || letter.HTTPStatus != status {
@@ -357,7 +348,7 @@ func wantTimes(tb testing.TB, letter messages.DeadLetter, began time.Time) {
 // wantOriginal checks that a dead letter contains the whole event.
 func wantOriginal(tb testing.TB, letter messages.DeadLetter, want messages.Event[messages.Started]) {
 	tb.Helper()
-	if got, want := compact(tb, letter.Event), string(encoded(tb, want)); got != want {
+	if got, want := encode(tb, letter.Event), string(roomlinktest.Encode(tb, want)); got != want {
 		tb.Errorf("original: got %s, want %s", got, want)
 	}
 }
@@ -369,9 +360,4 @@ func preserved(tb testing.TB, data string) json.RawMessage {
 		return json.RawMessage(data)
 	}
 	return json.RawMessage(encode(tb, data))
-}
-
-func compact(tb testing.TB, raw json.RawMessage) string {
-	tb.Helper()
-	return encode(tb, raw)
 }

@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// maxWaiting bounds the events whose retry a process remembers. More events wait only in a long outage. Forgetting
-	// one costs its count of unknown outcomes, not the event.
+	// maxWaiting bounds the events whose retry a process remembers. Beyond it, the process forgets them all. No event is
+	// lost, but each begins a new count of unknown outcomes, and its next delivery counts as a possible orphan.
 	maxWaiting = 100_000
 	// minSetBack is the smallest step back of the clock that the worker notices. A retry may be late by that much.
 	minSetBack = time.Second

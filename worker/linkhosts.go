@@ -10,16 +10,15 @@ import (
 // maxLoggedHosts bounds the hosts that an account remembers as logged.
 const maxLoggedHosts = 100
 
-// linkHosts counts the links of an account that are on unexpected hosts, and logs each host
-// once. It does nothing for an account that restricts its link hosts: the webhook and the
-// facade's client refuse other hosts then.
-type linkHosts struct {
-	mu     sync.Mutex
-	logged []string
+// loggedHosts are the unexpected hosts that an account has logged.
+type loggedHosts struct {
+	mu    sync.Mutex
+	hosts []string
 }
 
 // countHosts counts the unexpected hosts of a room: that of the urlBase in its request, and
-// those of its links.
+// those of its links. It logs each host once. It does nothing for an account that restricts
+// its link hosts: the webhook and the facade's client refuse other hosts then.
 func (a *account) countHosts(request auvious.RoomRequest, room auvious.Room) {
 	if len(a.LinkHosts) > 0 {
 		return
@@ -37,7 +36,7 @@ func (a *account) countHost(place string, links ...string) {
 			continue
 		}
 		unexpected = true
-		if a.hosts.first(host) {
+		if a.loggedHosts.add(host) {
 			a.log.Warn().Str("host", host).Str("place", place).
 				Msg("a link is on an unexpected host: set ROOMLINK_LINK_HOSTS to refuse such links")
 		}
@@ -47,13 +46,13 @@ func (a *account) countHost(place string, links ...string) {
 	}
 }
 
-// first reports whether a host is new, and remembers it.
-func (h *linkHosts) first(host string) bool {
+// add remembers a host, and reports whether it was new and is to be logged.
+func (h *loggedHosts) add(host string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.logged) >= maxLoggedHosts || slices.Contains(h.logged, host) {
+	if len(h.hosts) >= maxLoggedHosts || slices.Contains(h.hosts, host) {
 		return false
 	}
-	h.logged = append(h.logged, host)
+	h.hosts = append(h.hosts, host)
 	return true
 }

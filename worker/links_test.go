@@ -241,12 +241,7 @@ func TestRenewal(t *testing.T) {
 		}
 	}
 	// A second renewal of a generation, published with a new message id.
-	again := roomlinktest.Renewal("call-1", 2)
-	data, err := again.Encode()
-	if err != nil {
-		t.Fatalf("encoding: %v", err)
-	}
-	h.publishRaw("call-1", data)
+	h.publishRaw("call-1", roomlinktest.Encode(t, roomlinktest.Renewal("call-1", 2)))
 	wantAck(t, acks, ack{"+ACK", 1, 4})
 	if got := h.storedLinks("call-1"); got.Data.Generation != 3 || got.Sequence != 3 {
 		t.Errorf("links: got generation %d at %d, want 3 at 3", got.Data.Generation, got.Sequence)

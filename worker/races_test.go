@@ -222,11 +222,7 @@ func TestLostAck(t *testing.T) {
 	r := h.startWith(makes())
 	acks := h.acks()
 	for delivery := range 2 {
-		data, err := roomlinktest.Started("call-1").Encode()
-		if err != nil {
-			t.Fatalf("encoding: %v", err)
-		}
-		h.publishRaw("call-1", data)
+		h.publishRaw("call-1", roomlinktest.Encode(t, roomlinktest.Started("call-1")))
 		wantAck(t, acks, ack{"+ACK", 1, uint64(delivery + 1)})
 		h.wantSettled()
 	}

@@ -220,9 +220,7 @@ func (h *harness) publish(e messages.Event[messages.Started]) {
 // publishRaw stores any data on the subject of a token.
 func (h *harness) publishRaw(token string, data []byte) {
 	h.tb.Helper()
-	if _, err := h.store.JetStream().Publish(roomlinktest.Context(h.tb), "roomlink.conversations."+account+"."+token, data); err != nil {
-		h.tb.Fatalf("publishing on %q: %v", token, err)
-	}
+	h.publishRawFor(account, token, data)
 }
 
 // publishLinks stores links in place of those with the sequence after. It returns their sequence.
@@ -341,13 +339,7 @@ func wantAck(tb testing.TB, acks <-chan ack, want ack) {
 // wantSettled waits until the queue is empty, and checks that no acknowledgement is pending.
 func (h *harness) wantSettled() {
 	h.tb.Helper()
-	h.await("an empty queue", func() bool {
-		stream, err := h.store.JetStream().Stream(roomlinktest.Context(h.tb), messages.ConversationsStream)
-		return err == nil && stream.CachedInfo().State.Msgs == 0
-	})
-	if pending := h.consumer().NumAckPending; pending != 0 {
-		h.tb.Errorf("pending acknowledgements: got %d, want none", pending)
-	}
+	h.wantSettledFor(account)
 }
 
 // consumer returns the state of the consumer of [account].

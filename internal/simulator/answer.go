@@ -178,11 +178,13 @@ func refusal(status int, description string) Answer {
 	}{description})
 }
 
-// withHeader returns the answer with another header.
+// withHeader returns a copy of the answer with another header.
 func (a Answer) withHeader(name, value string) Answer {
-	if a.Header == nil {
-		a.Header = http.Header{}
+	header := a.Header.Clone()
+	if header == nil {
+		header = http.Header{}
 	}
-	a.Header.Set(name, value)
+	header.Set(name, value)
+	a.Header = header
 	return a
 }

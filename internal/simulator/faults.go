@@ -14,7 +14,8 @@ import (
 var ErrFaults = errors.New("invalid faults")
 
 // Faults are injected faults. The zero value injects none. A call has at most one fault, so
-// the sum of the three rates is at most 1. A named fault comes before the others.
+// the sum of the three rates is at most 1. The stages in the package comment say which fault
+// comes first.
 type Faults struct {
 	// Rate is the fraction of room calls, 0 to 1, that are answered with Status and make no
 	// room.
@@ -125,6 +126,5 @@ func (f Faults) delay(a Answer) Answer {
 		delay, _ := time.ParseDuration(text) // checked
 		value = time.Now().Add(delay).UTC().Format(http.TimeFormat)
 	}
-	a.Header = a.Header.Clone() // the named faults share it
 	return a.withHeader("Retry-After", value)
 }

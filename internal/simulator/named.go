@@ -254,7 +254,7 @@ func (f *limitedFault) parseLimit(text string) bool {
 	return false
 }
 
-// strikes reports whether the fault is that of a call, and counts the call.
+// strikes reports whether a call gets the fault. It counts the calls that do.
 func (f *limitedFault) strikes(now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

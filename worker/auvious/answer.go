@@ -150,8 +150,8 @@ func (a answer) statusCause() Cause {
 // invalidToken is the error code of RFC 6750, section 3.1.
 var invalidToken = regexp.MustCompile(`(?i)\binvalid_token\b`)
 
-// refusesToken reports whether the answer refuses the access token. The answer to a request that contains the code
-// itself may only repeat it, so its body does not count.
+// refusesToken reports whether the answer refuses the access token. If the request contains the code,
+// the body may only repeat the request, so it does not count.
 func (a answer) refusesToken(request []byte) bool {
 	switch {
 	case a.status == http.StatusUnauthorized:
@@ -163,8 +163,8 @@ func (a answer) refusesToken(request []byte) bool {
 		invalidToken.Match(a.body) && !invalidToken.Match(request)
 }
 
-// failure returns the error of the answer. The text says what is wrong with the answer; "" for the text of the cause,
-// or for the form of the body. The error quotes nothing of the answer but its status.
+// failure returns the error of the answer. text says what is wrong; if it is "", the text of the cause says it, or else
+// the form of the body. The error quotes only the status of the answer, and what text quotes.
 func (a answer) failure(kind Kind, cause Cause, text string) *CallError {
 	return &CallError{
 		Kind: kind, Endpoint: a.endpoint, Cause: cause, Status: a.status,

@@ -47,11 +47,14 @@ type Client struct {
 }
 
 // New returns a client for the rooms of an account. It uses the fields URL, ClientID, ClientSecret, Timeout,
-// Concurrency and AllowHTTPHosts. It returns an error if the URL is not absolute, or if it is http and its host may
-// not be.
+// Concurrency and AllowHTTPHosts. It returns an error if the URL is not absolute, has a query or a fragment, or is http
+// and its host may not be.
 func New(config accounts.Rooms, options ...Option) (*Client, error) {
 	if err := checkURL(config.URL, config.AllowHTTPHosts); err != nil {
-		return nil, fmt.Errorf("auvious' URL %w", err) // not quoted: it may contain a password
+		return nil, fmt.Errorf("ROOMLINK_AUVIOUS_URL (url) %w", err) // not quoted: it may contain a password
+	}
+	if strings.ContainsAny(config.URL, "?#") {
+		return nil, errors.New("ROOMLINK_AUVIOUS_URL (url) has a query or a fragment")
 	}
 	base := strings.TrimRight(config.URL, "/")
 	c := &Client{
@@ -93,8 +96,8 @@ func WithLinkHosts(hosts accounts.LinkHosts) Option {
 }
 
 // OnFailure sets a function that the client calls once for each failed call of an endpoint. It replaces an earlier
-// function. told is true if [Client.CreateRoom] returns the failure, or told it to the observer before: false means
-// that nobody else learns of it, because the client goes on with its current token or a new one.
+// function. told is false if nobody else learns of the failure, because the client goes on with its current token or a
+// new one. told is true if [Client.CreateRoom] returns the failure, or if an earlier report was about the same token.
 func (c *Client) OnFailure(observer func(failed *CallError, told bool)) { c.observer.Store(&observer) }
 
 // report passes a failure to the observer.

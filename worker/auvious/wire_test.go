@@ -165,6 +165,8 @@ func TestNewRefuses(t *testing.T) {
 		{url: "ftp://auvious.video"},
 		{url: "https://user:hush@auvious.video"},
 		{url: "https://auvious.video\n"},
+		{url: "https://auvious.video?a=b"},
+		{url: "https://auvious.video/#a"},
 	} {
 		client, err := auvious.New(accounts.Rooms{URL: test.url, AllowHTTPHosts: test.allow})
 		if good := err == nil; good != test.good {
