@@ -37,7 +37,7 @@ func (v *Viewer) SetAccounts(all []accounts.Account) {
 	}
 }
 
-// onRemoval calls end when the account is removed, or at once if it is not configured. After stop, it does not.
+// onRemoval calls end when the account is removed, or at once if it is not configured. It does not call end after stop.
 func (v *Viewer) onRemoval(account string, end func()) (stop func()) {
 	configured, ok := (*v.accounts.Load())[account]
 	if !ok {

@@ -11,7 +11,7 @@ import (
 	"roomlink/messages"
 )
 
-// retryAfter is when a caller may try again what the broker could not do.
+// retryAfter is how long a caller waits before it tries again.
 const retryAfter = 2 * time.Second
 
 var (

@@ -27,7 +27,8 @@ type page struct {
 	Waiting bool
 	// Join shows the button that leads a customer to the room.
 	Join bool
-	// Token is the first part of the addresses that name the next page; "" if there is none.
+	// Token is the token in the page's address, for the script that follows the conversation; "" for a
+	// page that follows nothing.
 	Token string
 	Root  root
 	Texts texts
@@ -160,7 +161,7 @@ func pageOf(status store.Status) page {
 	return pageWaiting
 }
 
-// following returns the page with the address that it follows.
+// following returns the page with the token of the request, so that its script follows the conversation.
 func (p page) following(r *http.Request) page {
 	p.Token = chi.URLParam(r, "token")
 	return p

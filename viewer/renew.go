@@ -44,7 +44,7 @@ type caller struct {
 }
 
 // cardIdentity is the identity of everybody who has the address of the card.
-var cardIdentity = access.Identity{Credential: "card", Kind: "signed_url"}
+var cardIdentity = access.Identity{Credential: "card", Kind: access.KindSignedURL}
 
 // renew asks for new links of a conversation, even if the caller hung up.
 func (v *Viewer) renew(
@@ -61,10 +61,14 @@ func (v *Viewer) renew(
 	case errors.Is(err, messages.ErrNotFound):
 		result = "refused"
 	}
-	v.log.Info().Str("kind", "audit").Str("account", conversation.Account).
+	entry := v.log.Info()
+	if err != nil {
+		entry = v.log.Warn().AnErr("error", answers.Answer(err)).AnErr("cause", err)
+	}
+	entry.Str("kind", "audit").Str("account", conversation.Account).
 		Str("credential", by.Credential).Str("credential_kind", by.Kind).
 		Str("remote", r.RemoteAddr).Str("shape", by.source).Str("interaction_id", conversation.InteractionID).
-		Str("outcome", result).AnErr("cause", err).Msg("renewal asked for")
+		Str("outcome", result).Msg("renewal asked for")
 	if err != nil {
 		fail(w, err)
 		return

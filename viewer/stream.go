@@ -17,7 +17,7 @@ import (
 const (
 	// writeTimeout bounds a write to a browser. The viewer drops a slower browser, which then connects again.
 	writeTimeout = 5 * time.Second
-	// repeatInterval is the interval in which a stream repeats its state. Proxies then keep the stream open,
+	// repeatInterval is the longest time until a stream repeats its state. Proxies then keep the stream open,
 	// and a browser knows that it is alive. live.js waits a little longer.
 	repeatInterval = 10 * time.Second
 	// settledInterval is the interval between two reads of a state that a renewal may change. The feed does not
@@ -27,7 +27,7 @@ const (
 	jitter = 3 * time.Second
 )
 
-// view selects what a page follows of a state.
+// view is the part of a state that a page follows.
 type view struct {
 	// version changes with the data.
 	version func(store.State) string

@@ -39,8 +39,8 @@ const (
 	readTimeout = 3 * time.Second
 	// maxWait bounds ?wait=.
 	maxWait = 20 * time.Second
-	// refreshInterval is the interval between two reads of a state that waits. The feed does not report an
-	// event.
+	// refreshInterval is the interval between two reads of a state that waits. The feed reports links
+	// and dead letters, but no events.
 	refreshInterval = 2 * time.Second
 )
 

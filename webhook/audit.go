@@ -51,5 +51,5 @@ func (h *Webhook) audit(record auditRecord, err error) {
 	entry.Str("kind", "audit").Str("account", record.identity.Account).
 		Str("credential", record.identity.Credential).Str("credential_kind", record.identity.Kind).
 		Str("remote", record.remote).Str("shape", record.shape).Str("interaction_id", record.interactionID).
-		Str("outcome", record.outcome).Int64("took_ms", took.Milliseconds()).Msg("event received")
+		Str("outcome", record.outcome).Int64("took_ms", took.Milliseconds()).Msg("call received")
 }

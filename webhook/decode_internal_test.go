@@ -70,7 +70,7 @@ func FuzzDecode(f *testing.F) {
 		if !n.start {
 			return
 		}
-		event := messages.NewEvent(messages.At(now), n.started(account.Name, now))
+		event := n.started(account.Name, now)
 		data, err := event.Encode()
 		if err != nil {
 			t.Fatalf("encoding %+v: got error %v, want none", event.Data, err)

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"slices"
@@ -30,23 +31,16 @@ type talkdeskEvent struct {
 	options       messages.RoomOptions
 }
 
-// started returns the message for a start.
-func (e *talkdeskEvent) started(account string, now time.Time) messages.Started {
-	customer := e.customerID
-	if customer == "" {
-		customer = e.interactionID
-	}
-	return messages.Started{
+// started returns the event of a start.
+func (e *talkdeskEvent) started(account string, now time.Time) messages.Event[messages.Started] {
+	return messages.NewEvent(messages.At(now), messages.Started{
 		Request: messages.Request{
 			Conversation: messages.Conversation{Account: account, InteractionID: e.interactionID},
-			CustomerID:   customer,
+			CustomerID:   cmp.Or(e.customerID, e.interactionID),
 			RoomOptions:  e.options,
 		},
-		Channel:    e.channel,
-		Source:     e.source,
-		StartedAt:  messages.At(e.startedAt),
-		ReceivedAt: messages.At(now),
-	}
+		Channel: e.channel, Source: e.source, StartedAt: messages.At(e.startedAt), ReceivedAt: messages.At(now),
+	})
 }
 
 // decodeEvent decodes a body of one of three shapes, and tells them apart by their fields:
@@ -89,8 +83,8 @@ func decodeActionBody(body []byte, account accounts.Account) (talkdeskEvent, err
 	return event, err
 }
 
-// checkIDs checks the ids of a start. It drops a customer's id that is none: the customer of
-// an event is optional.
+// checkIDs checks the ids of a start. It drops a customer id that is no id: an event needs
+// no customer.
 func (e *talkdeskEvent) checkIDs() (err error) {
 	e.customerID = interaction.Contact(e.customerID)
 	if e.interactionID, err = interaction.ID(e.interactionID); err != nil {
@@ -175,7 +169,7 @@ func readFields(body []byte) (fields, error) {
 		return nil, web.BadRequest("empty_body", "the body is empty")
 	}
 	var members fields
-	// fields.text reports text that was lost.
+	// fields.text refuses text that the decoder had to replace.
 	err := json.Unmarshal(body, &members, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if err != nil {
 		return nil, jsonError(err)
@@ -184,7 +178,7 @@ func readFields(body []byte) (fields, error) {
 }
 
 // UnmarshalJSONFrom implements [json.UnmarshalerFrom]. It refuses two members of one name:
-// two readers may each see another one of them (RFC 8259, section 4).
+// readers differ on which one counts (RFC 8259, section 4).
 func (f *fields) UnmarshalJSONFrom(decoder *jsontext.Decoder) error {
 	if opening, err := decoder.ReadToken(); err != nil {
 		return err

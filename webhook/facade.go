@@ -32,7 +32,7 @@ func (h *Webhook) execute(w http.ResponseWriter, r *http.Request, record *auditR
 		webhook: h, record: record,
 		storeBy: record.began.Add(storeTimeout), answerBy: record.began.Add(h.config.ActionTimeout),
 	}
-	links, err := call.links(ctx, messages.NewEvent(messages.At(record.began), event.started(account.Name, record.began)))
+	links, err := call.links(ctx, event.started(account.Name, record.began))
 	if err == nil && links.Revoked() {
 		record.outcome, err = "revoked", errRevoked
 	}
@@ -81,8 +81,9 @@ func (c *actionCall) links(
 	var refused error
 	err = c.webhook.config.Feed.Follow(ctx, conversation, 0, func(state store.State) bool {
 		result = state
-		if known.AnsweredBy(state) || c.published {
-			return known.AnsweredBy(state)
+		answered := known.AnsweredBy(state)
+		if answered || c.published {
+			return answered
 		}
 		// The feed has begun, so it cannot miss the links of this event.
 		refused = c.publish(ctx, event, known)

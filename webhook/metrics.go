@@ -16,7 +16,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		events: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "roomlink_events_total",
 			Help: "Calls from Talkdesk by outcome: accepted, duplicate, known, ignored, refused, throttled, unauthorized, " +
-				"unavailable, token_issued, token_refused. A call without valid credentials has no account.",
+				"unavailable, revoked, token_issued, token_refused. A call without valid credentials has no account.",
 		}, []string{"account", "outcome"}),
 		duration: auto.NewHistogram(prometheus.HistogramOpts{
 			Name:    "roomlink_receive_duration_seconds",

@@ -20,7 +20,6 @@ type accessToken struct {
 // access token (RFC 6749, section 4.4). Its errors have the codes of section 5.2.
 func (h *Webhook) issue(w http.ResponseWriter, r *http.Request, record *auditRecord) (int, any, error) {
 	record.shape, record.outcome = "token", "token_refused"
-	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Pragma", "no-cache")
 	form, err := readForm(w, r)
 	if err != nil {

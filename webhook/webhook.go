@@ -31,11 +31,9 @@ import (
 	"roomlink/messages"
 )
 
-const (
-	// storeTimeout bounds the wait for the broker. Talkdesk waits for at least 5 s
-	// (Talkdesk, Connections).
-	storeTimeout = 3 * time.Second
-)
+// storeTimeout bounds the wait for the broker. Talkdesk waits for at least 5 s
+// (Talkdesk, Connections).
+const storeTimeout = 3 * time.Second
 
 // Config configures a [Webhook].
 type Config struct {
@@ -57,13 +55,13 @@ type Config struct {
 // Webhook answers the calls from Talkdesk.
 type Webhook struct {
 	config   Config
-	accounts atomic.Pointer[map[string]*caller]
+	accounts atomic.Pointer[map[string]*limitedAccount]
 	metrics  *metrics
 	log      zerolog.Logger
 }
 
-// caller is an account with its rate limit.
-type caller struct {
+// limitedAccount is an account with its rate limit.
+type limitedAccount struct {
 	accounts.Account
 	limiter *rate.Limiter
 }
@@ -83,7 +81,7 @@ func New(config Config) *Webhook {
 // keeps its limiter.
 func (h *Webhook) SetAccounts(all []accounts.Account) {
 	before := h.accounts.Load()
-	callers := make(map[string]*caller, len(all))
+	limited := make(map[string]*limitedAccount, len(all))
 	for _, account := range all {
 		if h.config.AnyApplication {
 			account.Auvious.ApplicationID = ""
@@ -92,15 +90,15 @@ func (h *Webhook) SetAccounts(all []accounts.Account) {
 		if account.Talkdesk.Rate > 0 {
 			limit = rate.Limit(account.Talkdesk.Rate)
 		}
-		callers[account.Name] = &caller{account, rate.NewLimiter(limit, max(1, int(account.Talkdesk.Rate)))}
+		limited[account.Name] = &limitedAccount{account, rate.NewLimiter(limit, max(1, int(account.Talkdesk.Rate)))}
 		if before == nil {
 			continue
 		}
 		if old, ok := (*before)[account.Name]; ok && old.Talkdesk.Rate == account.Talkdesk.Rate {
-			callers[account.Name].limiter = old.limiter
+			limited[account.Name].limiter = old.limiter
 		}
 	}
-	h.accounts.Store(&callers)
+	h.accounts.Store(&limited)
 }
 
 // Routes adds the endpoints of the webhook to a router.
@@ -120,7 +118,7 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request, record *auditR
 		record.outcome = "ignored"
 		return http.StatusOK, &web.EventAnswer{Status: "ignored", InteractionID: event.interactionID}, nil
 	}
-	started := messages.NewEvent(messages.At(record.began), event.started(account.Name, record.began))
+	started := event.started(account.Name, record.began)
 	outcome, err := h.publish(r.Context(), started)
 	if err != nil {
 		record.outcome = "unavailable"
@@ -163,7 +161,7 @@ func (h *Webhook) accept(
 func (h *Webhook) admit(r *http.Request, record *auditRecord) (accounts.Account, error) {
 	identity, err := h.config.Authenticator.Authenticate(r, record.began)
 	record.identity = identity
-	caller, ok := (*h.accounts.Load())[identity.Account]
+	account, ok := (*h.accounts.Load())[identity.Account]
 	if err == nil && !ok { // the account was removed just now
 		err = access.ErrBadCredentials
 	}
@@ -171,13 +169,13 @@ func (h *Webhook) admit(r *http.Request, record *auditRecord) (accounts.Account,
 		record.outcome = "unauthorized"
 		return accounts.Account{}, err
 	}
-	reservation := caller.limiter.ReserveN(record.began, 1)
+	reservation := account.limiter.ReserveN(record.began, 1)
 	if wait := reservation.DelayFrom(record.began); wait > 0 {
 		reservation.CancelAt(record.began)
 		record.outcome = "throttled"
 		return accounts.Account{}, web.TooMany("the account makes more calls than it may", wait)
 	}
-	return caller.Account, nil
+	return account.Account, nil
 }
 
 // readJSON reads a body of JSON. Its errors are [*web.Error]s.

@@ -41,6 +41,8 @@ const (
 	KindBasic  = "basic"
 	KindBearer = "bearer"
 	KindNone   = "none"
+	// KindSignedURL is the kind of a page's address, which the viewer checks.
+	KindSignedURL = "signed_url"
 )
 
 // Identity is the sender of a request.

@@ -18,6 +18,7 @@ const stateID = "a"
 func stepEvent(t *testing.T, s *store.Store) {
 	roomlinktest.Publish(t, s, roomlinktest.Started(stateID))
 }
+
 func stepRenewalEvent(t *testing.T, s *store.Store) {
 	roomlinktest.Publish(t, s, roomlinktest.Renewal(stateID, 1))
 }

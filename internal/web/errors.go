@@ -12,7 +12,7 @@ import (
 type ErrorRow struct {
 	// Err is compared by [errors.Is].
 	Err error
-	// Answer without a description describes itself by the text of the error.
+	// An Answer without a description gets the text of the error.
 	Answer *Error
 }
 

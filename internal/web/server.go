@@ -144,20 +144,17 @@ func Logged(log zerolog.Logger) func(http.Handler) http.Handler {
 // maskPath hides the token in the address of one of our pages. The token is a key, so it is
 // hidden in a wrong address too: only what pages have below their address stays.
 func maskPath(path string) string {
-	for _, prefix := range []string{"/open/", "/card/"} {
-		before, rest, ok := strings.Cut(path, prefix)
-		if !ok {
-			continue
+	segments := strings.Split(path, "/")
+	below := false
+	for i, segment := range segments {
+		switch {
+		case !below:
+			below = strings.EqualFold(segment, "open") || strings.EqualFold(segment, "card")
+		case segment != "" && !slices.Contains(belowPages, segment):
+			segments[i] = "***"
 		}
-		segments := strings.Split(rest, "/")
-		for i, segment := range segments {
-			if segment != "" && !slices.Contains(belowPages, segment) {
-				segments[i] = "***"
-			}
-		}
-		return before + prefix + strings.Join(segments, "/")
 	}
-	return path
+	return strings.Join(segments, "/")
 }
 
 // belowPages are the last parts of addresses below a page.

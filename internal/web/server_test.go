@@ -43,6 +43,8 @@ func TestLoggedMasksTokens(t *testing.T) {
 		"/links/interaction-1?key=" + token:  "/links/interaction-1",
 		"/talkdesk/events?api_key=" + token:  "/talkdesk/events",
 		"/assets/card.js":                    "/assets/card.js",
+		"/card/" + token + "/open/x":         "/card/***/***/***",
+		"/Open/" + token:                     "/Open/***",
 		"/opened":                            "/opened",
 	} {
 		_, log := logged(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },

@@ -1,8 +1,9 @@
 // Package web is the common part of all public HTTP endpoints. It provides the form of
 // answers and errors, limits on headers, bodies and time, and a log line for each request.
 //
-// Answers are flat JSON objects of strings, because Talkdesk maps other values poorly. Log
-// lines never contain the token in the address of one of our pages.
+// Answers are flat JSON objects of strings, because Talkdesk maps other values poorly; only
+// an access token's lifetime is a number. Log lines never contain the token in the address
+// of one of our pages.
 package web
 
 import (
@@ -85,8 +86,7 @@ func Fail(w http.ResponseWriter, err error) {
 	JSON(w, answer.Status, map[string]string{"error": answer.Code, "error_description": answer.Description})
 }
 
-// JSON answers with v, which must be a flat object of strings. It keeps a Cache-Control
-// header of the handler's own.
+// JSON answers with v, a flat object. It keeps a Cache-Control header of the handler's own.
 func JSON(w http.ResponseWriter, status int, v any) {
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
@@ -178,8 +178,9 @@ func SetAllow(w http.ResponseWriter, r *http.Request, routes chi.Routes) {
 }
 
 // routePath returns the path that chi matches. Talkdesk joins the base path of an integration
-// and the path of an action as text. So doubled slashes and a trailing slash do not count, but
-// for the pages: the addresses in a page are relative to its own.
+// and the path of an action as text. So doubled slashes and a trailing slash do not count in
+// a POST or below /links/. They count in a GET of a page, because the addresses in it are
+// relative to its own.
 func routePath(r *http.Request) string {
 	path := cmp.Or(r.URL.RawPath, r.URL.Path)
 	joined := path

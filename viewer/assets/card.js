@@ -18,7 +18,6 @@ let state = {
   generation: main.dataset.generation,
   since: main.dataset.since,
   expiresAt: main.dataset.expires,
-  agentUrl: part.join.getAttribute("href"),
 };
 let clockOffset = Date.parse(main.dataset.now) - Date.now(); // the server's clock minus the browser's
 const opened = now();
@@ -48,7 +47,7 @@ function setLink(element, url, shown) {
 
 function update(next) {
   clockOffset = Date.parse(next.now) - Date.now();
-  const fresh = next.version !== state.version || main.dataset.status !== next.status;
+  const fresh = next.version !== state.version;
   state = next;
   part.link.value = next.customerUrl;
   if (fresh) {

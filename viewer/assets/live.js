@@ -234,12 +234,7 @@ function backoff(failures, longest) {
 
 // end returns a promise that resolves when the signal ends.
 function end(signal) {
-  return new Promise((resolve) => {
-    if (signal.aborted) {
-      resolve();
-    }
-    signal.addEventListener("abort", resolve);
-  });
+  return new Promise((resolve) => signal.addEventListener("abort", resolve));
 }
 
 // reload gets the page of this address, even if the page was the answer to a POST.
