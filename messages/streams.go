@@ -23,6 +23,19 @@ const (
 	DeadLetterSubjects = "roomlink.deadletters."
 )
 
+// The broker publishes each message of the links and of the dead letters once more when
+// it stores it, for core subscriptions. These subjects begin so, and end as the subject
+// in the stream does. The headers are those of a direct get: see [DecodeDirect].
+const (
+	LiveSubjects   = "roomlink.live."
+	FailedSubjects = "roomlink.failed."
+)
+
+// DurableName returns the name of a subscriber's durable consumers: the one on
+// [LinksStream], and the one on [DeadLettersStream] if the subscriber may read dead
+// letters. roomlink makes them.
+func DurableName(account, subscriber string) string { return account + "_" + subscriber }
+
 // SplitSubject returns the account and the token at the end of a subject. It returns
 // an error that wraps [ErrInvalid] if the subject is not one of roomlink's.
 func SplitSubject(subject string) (account, token string, err error) {

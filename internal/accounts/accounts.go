@@ -24,6 +24,8 @@ type Account struct {
 	Talkdesk Talkdesk `yaml:"talkdesk"`
 	Links    `yaml:",inline"`
 	Auvious  Auvious `yaml:"auvious"`
+	// Subscribers read the links of the account from the broker.
+	Subscribers []Subscriber `yaml:"subscribers"`
 }
 
 // Talkdesk configures the calls that Talkdesk makes.
@@ -70,14 +72,17 @@ const maxConcurrency = 4096
 // String returns the name alone, to keep credentials out of logs.
 func (a Account) String() string { return fmt.Sprintf("account %q", a.Name) }
 
-// Check returns an error for a name that breaks the contract, a negative rate, or a link host
-// that is none.
+// Check returns an error for a name that breaks the contract, a negative rate, an impossible
+// subscriber, or a link host that is none.
 func (a Account) Check() error {
 	if err := messages.ValidateAccount(a.Name); err != nil {
 		return err
 	}
 	if a.Talkdesk.Rate < 0 {
 		return errors.New("the rate must not be negative")
+	}
+	if err := checkSubscribers(a.Subscribers); err != nil {
+		return err
 	}
 	return a.LinkHosts.Check()
 }

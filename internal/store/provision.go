@@ -73,6 +73,7 @@ func (s StreamSettings) Streams() []jetstream.StreamConfig {
 		Duplicates:         min(window, linksAge),
 		AllowDirect:        true,
 		AllowAtomicPublish: true,
+		RePublish:          republished(messages.LinksSubjects, messages.LiveSubjects),
 	}, {
 		Name:        messages.DeadLettersStream,
 		Description: "events that got no links, and why",
@@ -81,6 +82,7 @@ func (s StreamSettings) Streams() []jetstream.StreamConfig {
 		MaxAge:      deadLettersMaxAge,
 		Duplicates:  DefaultDuplicateWindow,
 		AllowDirect: true,
+		RePublish:   republished(messages.DeadLetterSubjects, messages.FailedSubjects),
 	}}
 	for i := range streams {
 		stream := &streams[i]
@@ -89,6 +91,11 @@ func (s StreamSettings) Streams() []jetstream.StreamConfig {
 		stream.Metadata = map[string]string{managedKey: managedValue}
 	}
 	return streams
+}
+
+// republished publishes each stored message once more under other subjects.
+func republished(from, to string) *jetstream.RePublish {
+	return &jetstream.RePublish{Source: from + "*.*", Destination: to + "{{wildcard(1)}}.{{wildcard(2)}}"}
 }
 
 // ConsumerName returns the name of an account's durable consumer on
@@ -160,6 +167,7 @@ func (s StreamSettings) merge(have, want jetstream.StreamConfig) jetstream.Strea
 	next.MaxMsgsPerSubject = want.MaxMsgsPerSubject
 	next.AllowDirect = want.AllowDirect
 	next.AllowAtomicPublish = want.AllowAtomicPublish
+	next.RePublish = want.RePublish
 	next.Replicas = cmp.Or(s.Replicas, have.Replicas)
 	switch want.Name {
 	case messages.ConversationsStream:
