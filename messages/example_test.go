@@ -26,12 +26,12 @@ func exampleBroker(ctx context.Context) (address, dir string, stop func()) {
 		log.Fatal(err)
 	}
 	b, err := broker.Embed(ctx, broker.EmbeddedConfig{
-		Dir: dir, Sync: time.Minute, Listen: "127.0.0.1:0", Accounts: []string{"acme"},
+		Dir: dir, Sync: time.Minute, Listen: "127.0.0.1:0", Subscribers: []broker.Subscriber{{Account: "acme", Name: "crm"}},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	js, err := b.Connect("example")
+	js, err := b.Connect(broker.RoleProvisioner, "example")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -50,11 +50,11 @@ func exampleBroker(ctx context.Context) (address, dir string, stop func()) {
 // subscribe connects as a subscriber. The first start of roomlink wrote the password
 // to the data directory.
 func subscribe(address, dir string) (jetstream.JetStream, error) {
-	password, err := secret.ReadFile(broker.PasswordFile(dir, broker.SubscriberUser))
+	password, err := secret.ReadFile(broker.SubscriberPassword(dir, "crm@acme"))
 	if err != nil {
 		return nil, err
 	}
-	nc, err := nats.Connect(address, nats.UserInfo(broker.SubscriberUser, password.Reveal()))
+	nc, err := nats.Connect(address, nats.UserInfo("crm@acme", password.Reveal()))
 	if err != nil {
 		return nil, err
 	}

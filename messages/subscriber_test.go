@@ -13,7 +13,7 @@ import (
 
 func newStore(t *testing.T) *store.Store {
 	t.Helper()
-	return roomlinktest.Store(t, roomlinktest.StartBroker(t, roomlinktest.Account))
+	return roomlinktest.Store(t, roomlinktest.StartBroker(t))
 }
 
 func wantWatched(t *testing.T, watched <-chan messages.Stored[messages.Links], id string, generation int) {

@@ -25,11 +25,11 @@ func exampleStore(ctx context.Context) (s *store.Store, stop func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	b, err := broker.Embed(ctx, broker.EmbeddedConfig{Dir: dir, Sync: time.Minute, Accounts: []string{"acme"}})
+	b, err := broker.Embed(ctx, broker.EmbeddedConfig{Dir: dir, Sync: time.Minute})
 	if err != nil {
 		log.Fatal(err)
 	}
-	js, err := b.Connect("example")
+	js, err := b.Connect(broker.RoleProvisioner, "example")
 	if err != nil {
 		log.Fatal(err)
 	}

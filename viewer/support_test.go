@@ -64,7 +64,7 @@ type site struct {
 
 func newSite(tb testing.TB, edits ...func(*site)) *site {
 	tb.Helper()
-	b := roomlinktest.StartBroker(tb, account, other)
+	b := roomlinktest.StartBroker(tb)
 	s := &site{broker: b, store: roomlinktest.Store(tb, b)}
 	keys, err := access.NewKeys(linkKey)
 	if err != nil {

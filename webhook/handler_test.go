@@ -45,7 +45,7 @@ func newHandler(tb testing.TB, s *store.Store) http.Handler {
 
 // The webhook stores the event of a caller that hung up: the caller may never send it again.
 func TestCallerHungUp(t *testing.T) {
-	s := roomlinktest.Store(t, roomlinktest.StartBroker(t, account))
+	s := roomlinktest.Store(t, roomlinktest.StartBroker(t))
 	handler := newHandler(t, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -118,7 +118,7 @@ func FuzzTokenForm(f *testing.F) {
 // BenchmarkEvents measures concurrent deliveries up to the acknowledgement of a broker
 // that does not sync every write.
 func BenchmarkEvents(b *testing.B) {
-	handler := newHandler(b, roomlinktest.Store(b, roomlinktest.StartBroker(b, account)))
+	handler := newHandler(b, roomlinktest.Store(b, roomlinktest.StartBroker(b)))
 	var next atomic.Int64
 	b.ReportAllocs()
 	b.SetParallelism(16)
@@ -130,7 +130,7 @@ func BenchmarkEvents(b *testing.B) {
 }
 
 func BenchmarkDuplicates(b *testing.B) {
-	handler := newHandler(b, roomlinktest.Store(b, roomlinktest.StartBroker(b, account)))
+	handler := newHandler(b, roomlinktest.Store(b, roomlinktest.StartBroker(b)))
 	deliver(b, handler, automation("a"), http.StatusAccepted)
 	b.ReportAllocs()
 	for b.Loop() {

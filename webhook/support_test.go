@@ -79,7 +79,7 @@ func newSite(tb testing.TB, s setup) *site {
 		made.broker = s.on.broker
 	} else {
 		made.broker = roomlinktest.StartBrokerWith(tb, broker.EmbeddedConfig{
-			Dir: tb.TempDir(), Sync: time.Minute, Accounts: []string{account, other},
+			Dir: tb.TempDir(), Sync: time.Minute,
 		}, s.streams)
 	}
 	made.store = roomlinktest.Store(tb, made.broker)

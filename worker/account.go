@@ -35,12 +35,14 @@ const (
 // account pulls the events of one account and works on them.
 type account struct {
 	Account
-	store      *store.Store
-	breaker    *breaker
-	clock      wallClock
-	deliveries *deliveries
-	metrics    accountMetrics
-	log        zerolog.Logger
+	store *store.Store
+	// provisioner makes the consumer.
+	provisioner jetstream.JetStream
+	breaker     *breaker
+	clock       wallClock
+	deliveries  *deliveries
+	metrics     accountMetrics
+	log         zerolog.Logger
 
 	// expectedHosts are the hosts that links are expected on.
 	expectedHosts accounts.LinkHosts
@@ -68,16 +70,17 @@ func newAccount(config Account, w *Worker) *account {
 		limit = rate.Limit(rooms.Rate)
 	}
 	a := &account{
-		Account:    config,
-		store:      w.config.Store,
-		clock:      wallClock{time.Now()},
-		deliveries: newDeliveries(),
-		metrics:    w.metrics.of(config.Name),
-		log:        w.config.Logger.With().Str("component", "worker").Str("account", config.Name).Logger(),
-		slots:      make(chan struct{}, rooms.Concurrency+rooms.Concurrency/callsPerExtraSlot),
-		calls:      make(chan struct{}, rooms.Concurrency),
-		limiter:    rate.NewLimiter(limit, max(1, int(rooms.Rate/burstDivisor))),
-		quiet:      make(chan struct{}),
+		Account:     config,
+		store:       w.config.Store,
+		provisioner: w.config.Provisioner,
+		clock:       wallClock{time.Now()},
+		deliveries:  newDeliveries(),
+		metrics:     w.metrics.of(config.Name),
+		log:         w.config.Logger.With().Str("component", "worker").Str("account", config.Name).Logger(),
+		slots:       make(chan struct{}, rooms.Concurrency+rooms.Concurrency/callsPerExtraSlot),
+		calls:       make(chan struct{}, rooms.Concurrency),
+		limiter:     rate.NewLimiter(limit, max(1, int(rooms.Rate/burstDivisor))),
+		quiet:       make(chan struct{}),
 
 		expectedHosts: config.Auvious.ExpectedHosts(),
 	}
@@ -143,7 +146,7 @@ func (a *account) bind(ctx context.Context) jetstream.Consumer {
 	a.bound.Store(false)
 	for failures := 1; ctx.Err() == nil; failures++ {
 		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
-		consumer, err := store.ProvisionConsumer(attempt, a.store.JetStream(), a.Name)
+		consumer, err := a.store.Consumer(attempt, a.provisioner, a.Name)
 		cancel()
 		if err == nil {
 			a.bound.Store(true)

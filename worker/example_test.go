@@ -27,11 +27,11 @@ func exampleBroker(ctx context.Context) (js jetstream.JetStream, stop func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	b, err := broker.Embed(ctx, broker.EmbeddedConfig{Dir: dir, Sync: time.Minute, Accounts: []string{"acme"}})
+	b, err := broker.Embed(ctx, broker.EmbeddedConfig{Dir: dir, Sync: time.Minute})
 	if err != nil {
 		log.Fatal(err)
 	}
-	if js, err = b.Connect("example"); err != nil {
+	if js, err = b.Connect(broker.RoleProvisioner, "example"); err != nil {
 		log.Fatal(err)
 	}
 	if err := store.Provision(ctx, js, store.StreamSettings{}); err != nil {

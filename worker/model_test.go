@@ -22,6 +22,7 @@ import (
 	"pgregory.net/rapid"
 
 	"roomlink/internal/accounts"
+	"roomlink/internal/broker"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/store"
 	"roomlink/messages"
@@ -215,13 +216,13 @@ type instance struct {
 
 // startWorker starts a worker.
 func (hist *history) startWorker() *instance {
-	js, err := hist.harness.broker.Connect("model")
+	js, err := hist.harness.broker.Connect(broker.RoleProvisioner, "model")
 	for range 3 {
 		if err == nil {
 			break
 		}
 		// A busy server may send its first PING during the handshake.
-		js, err = hist.harness.broker.Connect("model")
+		js, err = hist.harness.broker.Connect(broker.RoleProvisioner, "model")
 	}
 	if err != nil {
 		hist.t.Fatalf("connecting: %v", err)

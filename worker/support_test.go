@@ -96,7 +96,7 @@ type harness struct {
 // newHarness starts a broker. It ends with the test.
 func newHarness(tb testing.TB) *harness {
 	tb.Helper()
-	b := roomlinktest.StartBroker(tb, account)
+	b := roomlinktest.StartBroker(tb)
 	return &harness{tb: tb, broker: b, store: roomlinktest.Store(tb, b)}
 }
 

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
@@ -49,8 +50,10 @@ type Account struct {
 
 // Config configures a [Worker].
 type Config struct {
-	Store    *store.Store
-	Accounts []Account
+	Store *store.Store
+	// Provisioner makes the consumers of the accounts; nil for the connection of the store.
+	Provisioner jetstream.JetStream
+	Accounts    []Account
 	// Grace bounds the time for held events to finish after a stop.
 	Grace  time.Duration
 	Logger zerolog.Logger
@@ -79,6 +82,9 @@ type running struct {
 
 // New returns a worker. Its errors are those of [Worker.SetAccounts].
 func New(config Config) (*Worker, error) {
+	if config.Provisioner == nil {
+		config.Provisioner = config.Store.JetStream()
+	}
 	w := &Worker{
 		config:   config,
 		metrics:  newMetrics(config.Registerer),

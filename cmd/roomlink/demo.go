@@ -29,6 +29,9 @@ const (
 	demoOps    = "127.0.0.1:9090"
 )
 
+// demoSubscriber is the demo's subscriber.
+const demoSubscriber = "crm"
+
 // demoCommand runs everything in one process, without any configuration.
 type demoCommand struct {
 	DataDir  string `help:"The data directory of the demo. The default is a temporary directory."`
@@ -96,6 +99,7 @@ func (d *demo) start(ctx context.Context, auviousURL, logLevel string) error {
 	err := app.ParseSettings(&settings,
 		"--auvious-url="+auviousURL, "--auvious-client-id="+simulator.DefaultClientID,
 		"--auvious-application-id=simulated-application", "--data-dir="+d.dataDir,
+		"--subscribers="+demoSubscriber,
 		"--listen="+free(demoListen), "--broker-listen="+free(demoBroker), "--ops-listen="+free(demoOps),
 		"--log-level="+logLevel, "--log-format=console")
 	if err != nil {

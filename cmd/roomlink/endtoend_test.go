@@ -15,7 +15,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"roomlink/internal/broker"
 	"roomlink/internal/programtest"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
@@ -124,12 +123,12 @@ func TestEndToEnd(t *testing.T) {
 // the password that the first start wrote.
 func checkSubscriber(t *testing.T, env map[string]string, a programtest.Auvious) {
 	t.Helper()
-	password, err := os.ReadFile(filepath.Join(env["ROOMLINK_DATA_DIR"], "subscriber.password"))
+	password, err := os.ReadFile(filepath.Join(env["ROOMLINK_DATA_DIR"], "subscribers", "crm@default.password"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	nc, err := nats.Connect("nats://"+env["ROOMLINK_BROKER_LISTEN"],
-		nats.UserInfo(broker.SubscriberUser, strings.TrimSpace(string(password))))
+		nats.UserInfo("crm@default", strings.TrimSpace(string(password))))
 	if err != nil {
 		t.Fatalf("connecting as a subscriber: %v", err)
 	}

@@ -28,7 +28,7 @@ import (
 // it with its method, and nothing else is.
 func TestOpenAPIRoutes(t *testing.T) {
 	router := chi.NewRouter()
-	client := roomlinktest.Store(t, roomlinktest.StartBroker(t, "default"))
+	client := roomlinktest.Store(t, roomlinktest.StartBroker(t))
 	keys, err := access.NewKeys(programtest.LinkKey)
 	if err != nil {
 		t.Fatal(err)

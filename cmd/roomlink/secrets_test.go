@@ -65,7 +65,7 @@ func TestNoSecretIsTold(t *testing.T) {
 		programtest.APIKey, programtest.BasicPassword, programtest.TalkdeskSecret, programtest.AuviousSecret, programtest.LinkKey,
 		"wrong-api-key-123456", token, "/t/abc123def",
 	})
-	for _, name := range []string{"operator.password", "subscriber.password"} {
+	for _, name := range []string{"operator.password", "subscribers/crm@default.password"} {
 		password, err := os.ReadFile(filepath.Join(env["ROOMLINK_DATA_DIR"], name))
 		if err != nil {
 			t.Fatal(err)

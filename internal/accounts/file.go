@@ -24,9 +24,9 @@ type Reader struct {
 	Path string
 	// Base provides the values that an account leaves out.
 	Base Account
-	// Credentials and Rooms select the secrets to read: those of Talkdesk, and those of
-	// auvious.
-	Credentials, Rooms bool
+	// Credentials, Rooms and Subscribers select the secrets to read: those of Talkdesk, those
+	// of auvious, and those of the subscribers.
+	Credentials, Rooms, Subscribers bool
 
 	files []string
 }
@@ -86,7 +86,7 @@ func entries(data []byte) ([]yaml.Node, error) {
 func (r *Reader) account(node yaml.Node) (Account, error) {
 	a := r.Base
 	a.Name, a.Talkdesk.Credentials, a.Talkdesk.StartEvents = "", Credentials{}, nil
-	a.Auvious.Application = Application{}
+	a.Auvious.Application, a.Subscribers = Application{}, nil
 	rooms := &a.Auvious.Rooms
 	rooms.ClientID, rooms.OrganizationID = "", ""
 	if err := node.Decode(&a); err != nil {
@@ -101,6 +101,13 @@ func (r *Reader) account(node yaml.Node) (Account, error) {
 		}
 	}
 	var err error
+	for i, s := range a.Subscribers {
+		if r.Subscribers && s.PasswordFile != "" {
+			if a.Subscribers[i].Password, err = r.secret(s.PasswordFile); err != nil {
+				return a, err
+			}
+		}
+	}
 	if r.Rooms && rooms.ClientSecretFile != "" {
 		rooms.ClientSecret, err = r.secret(rooms.ClientSecretFile)
 	}

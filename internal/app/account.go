@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -22,6 +23,8 @@ type accountReader struct {
 	rooms *accounts.Rooms
 	// credentials is true in a process that Talkdesk calls.
 	credentials bool
+	// passwords is true in a process that has subscribers as users of its broker.
+	passwords bool
 
 	// files are the files of the last read.
 	files []string
@@ -40,6 +43,9 @@ func (r *accountReader) read() (all []accounts.Account, err error) {
 		}
 		return []accounts.Account{one}, r.check(one)
 	}
+	if len(r.settings.Subscribers) > 0 {
+		return nil, errors.New("ROOMLINK_SUBSCRIBERS is for a single account: with ROOMLINK_ACCOUNTS, name its subscribers there")
+	}
 	for _, name := range []string{AuviousSecret, TalkdeskKey, TalkdeskBasic, TalkdeskSecret} {
 		if value, err := r.env.Secret(name); err != nil || value != "" {
 			return nil, fmt.Errorf("%s is for a single account: with ROOMLINK_ACCOUNTS, name its file there", name)
@@ -47,6 +53,7 @@ func (r *accountReader) read() (all []accounts.Account, err error) {
 	}
 	reader := accounts.Reader{
 		Path: r.settings.Accounts, Base: r.base(), Credentials: r.credentials, Rooms: r.rooms != nil,
+		Subscribers: r.passwords,
 	}
 	all, r.files, err = reader.Read(r.check)
 	return all, err
@@ -60,6 +67,9 @@ func (r *accountReader) base() accounts.Account {
 	}
 	if r.rooms != nil {
 		base.Auvious.Rooms = *r.rooms
+	}
+	for _, name := range s.Subscribers {
+		base.Subscribers = append(base.Subscribers, accounts.Subscriber{Name: name})
 	}
 	return base
 }

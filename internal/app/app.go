@@ -18,6 +18,7 @@ import (
 	"net"
 	"slices"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -39,6 +40,8 @@ type App struct {
 	files  filewatch.Watcher
 	broker *broker.Broker
 	store  *store.Store
+	// provisioner makes streams and consumers.
+	provisioner jetstream.JetStream
 
 	publicURL  string
 	operations string

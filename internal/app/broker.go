@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,40 +22,62 @@ const (
 	provisionDelay   = time.Second
 )
 
-// openBroker connects to the external broker, or starts the embedded one if embedded is
-// not nil, and provisions the streams.
-func (a *App) openBroker(settings NATSSettings, streams StreamSettings, embedded *EmbeddedSettings) error {
+// openBroker connects to the external broker with a role, or starts the embedded one if
+// embedded is not nil. It provisions the streams.
+func (a *App) openBroker(
+	settings NATSSettings, streams StreamSettings, embedded *EmbeddedSettings, role broker.Role,
+) error {
 	var err error
 	switch {
 	case settings.NATSURL != "":
-		a.broker, err = a.dialBroker(settings)
+		a.broker, err = a.dialBroker(settings, role)
 	case embedded == nil:
 		return Usagef("ROOMLINK_NATS_URL is missing: this part needs an external broker; only \"roomlink serve\" has its own")
 	default:
 		a.broker, err = broker.Embed(a.ctx, broker.EmbeddedConfig{
 			Dir: embedded.DataDir, Sync: time.Duration(embedded.Sync), Listen: embedded.BrokerListen,
-			Accounts: a.accounts.names(), Logger: a.log,
+			Subscribers: subscribers(a.accounts.all()), Logger: a.log,
 		})
+		role = broker.RoleWebhook
 	}
 	if err != nil {
 		return err
 	}
 	a.closers = append(a.closers, a.broker.Close)
 	a.run(a.broker.Run)
-	if a.store, err = a.openStore("messages"); err != nil {
+	if a.store, err = a.openStore(role); err != nil {
 		return err
+	}
+	a.provisioner = a.store.JetStream()
+	if a.broker.Provisions() {
+		if a.provisioner, err = a.broker.Connect(broker.RoleProvisioner, "provisioner"); err != nil {
+			return err
+		}
 	}
 	if err := a.provision(streams.stream(a.broker.Embedded())); err != nil {
 		return err
 	}
 	a.checkBroker()
 	a.accounts.onChange(a.reportRemoved)
-	a.accounts.onChange(func(all []accounts.Account) error { return a.broker.SetAccounts(names(all)) })
+	a.accounts.onChange(func(all []accounts.Account) error { return a.broker.SetSubscribers(subscribers(all)) })
 	return nil
 }
 
-func (a *App) dialBroker(settings NATSSettings) (*broker.Broker, error) {
-	remote, err := settings.Remote(a.env)
+// subscribers returns the broker's users for the subscribers of accounts.
+func subscribers(all []accounts.Account) []broker.Subscriber {
+	var found []broker.Subscriber
+	for _, account := range all {
+		for _, s := range account.Subscribers {
+			found = append(found, broker.Subscriber{
+				Account: account.Name, Name: s.Name, Password: s.Password, DeadLetters: s.DeadLetters,
+			})
+		}
+	}
+	return found
+}
+
+func (a *App) dialBroker(settings NATSSettings, role broker.Role) (*broker.Broker, error) {
+	remote, err := settings.Remote(a.env, role)
 	if err != nil {
 		return nil, err
 	}
@@ -62,13 +85,16 @@ func (a *App) dialBroker(settings NATSSettings) (*broker.Broker, error) {
 	return broker.Dial(a.ctx, remote)
 }
 
-// openStore opens a store on a connection of its own.
-func (a *App) openStore(part string) (*store.Store, error) {
-	js, err := a.broker.Connect(part)
+// openStore opens a store with a role on a connection of its own.
+func (a *App) openStore(role broker.Role) (*store.Store, error) {
+	js, err := a.broker.Connect(role, string(role))
 	if err != nil {
 		return nil, err
 	}
 	var options []store.Option
+	if !a.broker.Embedded() && (role == broker.RoleWebhook || role == broker.RoleViewer) {
+		options = append(options, store.WithoutDirectGet())
+	}
 	if a.broker.SyncsWrites() {
 		options = append(options, store.WithGroupCommit())
 	}
@@ -85,7 +111,10 @@ func (a *App) openStore(part string) (*store.Store, error) {
 func (a *App) provision(settings store.StreamSettings) error {
 	for {
 		attempt, cancel := context.WithTimeout(a.ctx, provisionTimeout)
-		err := store.Provision(attempt, a.store.JetStream(), settings)
+		err := store.Provision(attempt, a.provisioner, settings)
+		if errors.Is(err, store.ErrNotPermitted) {
+			err = a.acceptStreams(attempt, err)
+		}
 		cancel()
 		slow := errors.Is(err, context.DeadlineExceeded)
 		if err == nil || a.broker.Embedded() && !slow || !temporary(err) {
@@ -98,6 +127,21 @@ func (a *App) provision(settings store.StreamSettings) error {
 		case <-time.After(provisionDelay):
 		}
 	}
+}
+
+// acceptStreams returns nil if no stream is missing. refusal is the error of the change that
+// this process may not make.
+func (a *App) acceptStreams(ctx context.Context, refusal error) error {
+	missing, err := store.Missing(ctx, a.store.JetStream())
+	switch {
+	case err != nil:
+		return err
+	case len(missing) > 0:
+		return fmt.Errorf("the streams %s are missing: run \"roomlink streams apply\", or set "+
+			"ROOMLINK_NATS_PROVISION_USER for a worker: %w", strings.Join(missing, ", "), refusal)
+	}
+	a.log.Warn().Err(refusal).Msg("the streams stay as they are: run \"roomlink streams apply\" to change them")
+	return nil
 }
 
 // temporary reports whether the broker may accept the same request later.

@@ -37,17 +37,16 @@ type OperatorSettings struct {
 func (s OperatorSettings) Connect(
 	ctx context.Context, env Environment,
 ) (connected *store.Store, disconnect func(), err error) {
-	remote, err := s.Remote(env)
+	remote, err := s.Remote(env, broker.RoleOperator)
 	if err != nil {
 		return nil, nil, err
 	}
-	remote.Operator = true
 	server := "ROOMLINK_NATS_URL"
 	if remote.URL == "" {
 		server = s.BrokerListen
 		remote.URL = "nats://" + server
-		remote.User = broker.OperatorUser
-		remote.Password, err = broker.ReadPassword(s.DataDir, broker.OperatorUser)
+		remote.User = string(broker.RoleOperator)
+		remote.Password, err = secret.ReadFile(broker.OperatorPassword(s.DataDir))
 		if err != nil {
 			return nil, nil, fmt.Errorf("reading the operator's password: %w: is this the data directory "+
 				"(ROOMLINK_DATA_DIR) of a running \"roomlink serve\"?", err)
@@ -59,7 +58,7 @@ func (s OperatorSettings) Connect(
 	if err != nil {
 		return nil, nil, fmt.Errorf("connecting to the broker at %s: %w", server, err)
 	}
-	js, err := b.Connect("operator")
+	js, err := b.Connect(broker.RoleOperator, "operator")
 	if err != nil {
 		b.Close()
 		return nil, nil, err

@@ -7,6 +7,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"roomlink/internal/accounts"
+	"roomlink/internal/broker"
 	"roomlink/internal/store"
 	"roomlink/internal/telemetry"
 	"roomlink/viewer"
@@ -36,7 +37,7 @@ type ServeSettings struct {
 // unless an external one is configured.
 func Serve(ctx context.Context, env Environment, s ServeSettings) (*App, error) {
 	return start(ctx, env, s.LogSettings, func(a *App) error {
-		reader := &accountReader{settings: s.AccountSettings, rooms: &s.Rooms, credentials: true}
+		reader := &accountReader{settings: s.AccountSettings, rooms: &s.Rooms, credentials: true, passwords: s.NATSURL == ""}
 		if err := a.readAccounts(reader); err != nil {
 			return err
 		}
@@ -48,7 +49,7 @@ func Serve(ctx context.Context, env Environment, s ServeSettings) (*App, error) 
 		if err != nil {
 			return err
 		}
-		if err := a.openBroker(s.NATSSettings, s.StreamSettings, &s.EmbeddedSettings); err != nil {
+		if err := a.openBroker(s.NATSSettings, s.StreamSettings, &s.EmbeddedSettings, broker.RoleServe); err != nil {
 			return err
 		}
 		if err := a.keepURL(dataDir); err != nil {
@@ -59,10 +60,16 @@ func Serve(ctx context.Context, env Environment, s ServeSettings) (*App, error) 
 				return err
 			}
 		}
+		pages := a.store
+		if a.broker.Embedded() {
+			if pages, err = a.openStore(broker.RoleViewer); err != nil {
+				return err
+			}
+		}
 		feed := a.addFeed()
 		a.servePublic(public, a.webhook(public, webhook.Config{
 			Feed: feed, ActionTimeout: s.ActionTimeout, AnyApplication: s.AnyApplication,
-		}), a.viewer(public, feed, s.FrameSettings))
+		}), a.viewer(public, pages, feed, s.FrameSettings))
 		return a.serveOperations(s.OperationsSettings)
 	})
 }
@@ -79,14 +86,15 @@ type WebhookSettings struct {
 
 // Webhook starts the webhook alone, on an external broker.
 func Webhook(ctx context.Context, env Environment, s WebhookSettings) (*App, error) {
-	return s.start(ctx, env, func(a *App, public publicHTTP, feed *store.Feed) func(chi.Router) {
+	return s.start(ctx, env, broker.RoleWebhook, func(a *App, public publicHTTP, feed *store.Feed) func(chi.Router) {
 		return a.webhook(public, webhook.Config{Feed: feed, ActionTimeout: s.ActionTimeout})
 	})
 }
 
 // start starts one part with public HTTP.
 func (s WebhookSettings) start(
-	ctx context.Context, env Environment, routes func(*App, publicHTTP, *store.Feed) func(chi.Router),
+	ctx context.Context, env Environment, role broker.Role,
+	routes func(*App, publicHTTP, *store.Feed) func(chi.Router),
 ) (*App, error) {
 	return start(ctx, env, s.LogSettings, func(a *App) error {
 		if err := a.readAccounts(&accountReader{settings: s.AccountSettings, credentials: true}); err != nil {
@@ -96,7 +104,7 @@ func (s WebhookSettings) start(
 		if err != nil {
 			return err
 		}
-		if err := a.openBroker(s.NATSSettings, s.StreamSettings, nil); err != nil {
+		if err := a.openBroker(s.NATSSettings, s.StreamSettings, nil, role); err != nil {
 			return err
 		}
 		a.servePublic(public, routes(a, public, a.addFeed()))
@@ -112,8 +120,8 @@ type ViewerSettings struct {
 
 // Viewer starts the viewer alone, on an external broker.
 func Viewer(ctx context.Context, env Environment, s ViewerSettings) (*App, error) {
-	return s.start(ctx, env, func(a *App, public publicHTTP, feed *store.Feed) func(chi.Router) {
-		return a.viewer(public, feed, s.FrameSettings)
+	return s.start(ctx, env, broker.RoleViewer, func(a *App, public publicHTTP, feed *store.Feed) func(chi.Router) {
+		return a.viewer(public, a.store, feed, s.FrameSettings)
 	})
 }
 
@@ -133,7 +141,7 @@ func Worker(ctx context.Context, env Environment, s WorkerSettings) (*App, error
 		if err := a.readAccounts(&accountReader{settings: s.AccountSettings, rooms: &s.Rooms}); err != nil {
 			return err
 		}
-		if err := a.openBroker(s.NATSSettings, s.StreamSettings, nil); err != nil {
+		if err := a.openBroker(s.NATSSettings, s.StreamSettings, nil, broker.RoleWorker); err != nil {
 			return err
 		}
 		if err := a.AddWorker(s.Grace); err != nil {
@@ -155,9 +163,11 @@ func (a *App) webhook(public publicHTTP, config webhook.Config) func(chi.Router)
 	return hook.Routes
 }
 
-func (a *App) viewer(public publicHTTP, feed *store.Feed, settings FrameSettings) func(chi.Router) {
+func (a *App) viewer(
+	public publicHTTP, reads *store.Store, feed *store.Feed, settings FrameSettings,
+) func(chi.Router) {
 	pages := viewer.New(viewer.Config{
-		Store: a.store, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,
+		Store: reads, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,
 		Accounts: a.accounts.all(), FrameAncestors: settings.FrameAncestors, Logger: a.log,
 	})
 	a.accounts.onChange(func(all []accounts.Account) error {
@@ -170,7 +180,7 @@ func (a *App) viewer(public publicHTTP, feed *store.Feed, settings FrameSettings
 // AddWorker adds a worker to the running program, on a connection of its own. grace
 // bounds the time for current work to finish after a stop.
 func (a *App) AddWorker(grace time.Duration) error {
-	connection, err := a.openStore("worker")
+	connection, err := a.openStore(broker.RoleWorker)
 	if err != nil {
 		return err
 	}
@@ -181,7 +191,7 @@ func (a *App) AddWorker(grace time.Duration) error {
 	}
 	a.warnWithoutApplication(a.accounts.all())
 	w, err := worker.New(worker.Config{
-		Store: connection, Accounts: made, Grace: grace, Logger: a.log, Registerer: a.registry,
+		Store: connection, Provisioner: a.provisioner, Accounts: made, Grace: grace, Logger: a.log, Registerer: a.registry,
 	})
 	if err != nil {
 		return err

@@ -29,6 +29,7 @@ type AccountSettings struct {
 	accounts.Talkdesk
 	TalkdeskBasicUser string `env:"ROOMLINK_TALKDESK_BASIC_USER" group:"account" help:"The user that Talkdesk sends by HTTP Basic."`
 	TalkdeskClientID  string `env:"ROOMLINK_TALKDESK_CLIENT_ID" group:"account" help:"The client id with which Talkdesk fetches an access token from roomlink."`
+	Subscribers       []string `env:"ROOMLINK_SUBSCRIBERS" group:"account" help:"Names of programs that read the account's links from the broker."`
 	accounts.Links
 	accounts.Application
 }
@@ -45,6 +46,10 @@ type NATSSettings struct {
 	NATSURL   string `name:"nats-url" env:"ROOMLINK_NATS_URL" group:"broker" help:"The NATS servers, separated by commas. The default is the embedded broker."`
 	NATSCreds string `name:"nats-creds" env:"ROOMLINK_NATS_CREDS" group:"broker" help:"A NATS credentials file."`
 	NATSUser  string `name:"nats-user" env:"ROOMLINK_NATS_USER" group:"broker" help:"The user at the NATS servers."`
+
+	NATSProvisionUser  string `name:"nats-provision-user" env:"ROOMLINK_NATS_PROVISION_USER" group:"broker" help:"The user that makes streams and consumers. The default is the user of the process."`
+	NATSProvisionCreds string `name:"nats-provision-creds" env:"ROOMLINK_NATS_PROVISION_CREDS" group:"broker" help:"The NATS credentials file of the user that makes streams and consumers."`
+
 	NATSCA    string `name:"nats-ca" env:"ROOMLINK_NATS_CA" group:"broker" help:"The certificate authorities of the NATS servers (PEM)."`
 	NATSCert  string `name:"nats-cert" env:"ROOMLINK_NATS_CERT" group:"broker" help:"The client certificate for the NATS servers (PEM)."`
 	NATSKey   string `name:"nats-key" env:"ROOMLINK_NATS_KEY" group:"broker" help:"The key of the client certificate (PEM)."`
@@ -108,6 +113,7 @@ const (
 	TalkdeskBasic  = "ROOMLINK_TALKDESK_BASIC_PASSWORD"
 	LinkKey        = "ROOMLINK_LINK_KEY"
 	NATSPassword   = "ROOMLINK_NATS_PASSWORD"
+	NATSProvision  = "ROOMLINK_NATS_PROVISION_PASSWORD"
 	OpsToken       = "ROOMLINK_OPS_TOKEN"
 )
 
@@ -124,6 +130,7 @@ func Secrets() []SecretSetting {
 		{LinkKey, "The key that signs roomlink's tokens: at least 32 bytes. Two keys on a line each allow rotation: " +
 			"the first one signs. \"serve\" writes a key to the data directory if there is none."},
 		{NATSPassword, "The password at the NATS servers."},
+		{NATSProvision, "The password of the user that makes streams and consumers."},
 		{OpsToken, "The token for the profiles, if the operations HTTP is not on loopback."},
 	}
 }
@@ -190,20 +197,28 @@ func (s StreamSettings) stream(embedded bool) store.StreamSettings {
 	return settings
 }
 
-// Remote returns how to connect to the external broker. It returns a [UsageError] for
-// settings that do not fit together.
-func (s NATSSettings) Remote(env Environment) (broker.RemoteConfig, error) {
+// Remote returns how to connect to the external broker with a role. It returns a
+// [UsageError] for settings that do not fit together.
+func (s NATSSettings) Remote(env Environment, role broker.Role) (broker.RemoteConfig, error) {
 	password, err := env.Secret(NATSPassword)
 	if err != nil {
 		return broker.RemoteConfig{}, err
 	}
-	if (s.NATSCert == "") != (s.NATSKey == "") {
+	provision, err := env.Secret(NATSProvision)
+	if err != nil {
+		return broker.RemoteConfig{}, err
+	}
+	switch {
+	case (s.NATSCert == "") != (s.NATSKey == ""):
 		return broker.RemoteConfig{}, Usagef("ROOMLINK_NATS_CERT and ROOMLINK_NATS_KEY belong together: set both")
+	case (provision == "") != (s.NATSProvisionUser == ""):
+		return broker.RemoteConfig{}, Usagef("ROOMLINK_NATS_PROVISION_USER and %s belong together: set both", NATSProvision)
 	}
 	return broker.RemoteConfig{
-		URL: s.NATSURL, CredentialsFile: s.NATSCreds,
-		User: s.NATSUser, Password: password,
-		CAFile: s.NATSCA, CertFile: s.NATSCert, KeyFile: s.NATSKey,
+		URL: s.NATSURL, Role: role,
+		Login:       broker.Login{CredentialsFile: s.NATSCreds, User: s.NATSUser, Password: password},
+		Provisioner: broker.Login{CredentialsFile: s.NATSProvisionCreds, User: s.NATSProvisionUser, Password: provision},
+		CAFile:      s.NATSCA, CertFile: s.NATSCert, KeyFile: s.NATSKey,
 	}, nil
 }
 

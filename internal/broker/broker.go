@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,13 +21,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/backoff"
-)
-
-// The inbox prefixes of our connections. Another user could receive our replies under
-// NATS' default prefix.
-const (
-	partsInbox    = "_INBOX_ROOMLINK"
-	operatorInbox = "_INBOX_OPERATOR"
 )
 
 const (
@@ -41,18 +35,24 @@ const (
 
 var connectBackoff = backoff.Backoff{Min: 250 * time.Millisecond, Max: 10 * time.Second}
 
+// ErrPermissions means that the broker's user has other permissions than the ones that
+// "roomlink nats config" prints.
+var ErrPermissions = errors.New("the broker refuses what roomlink needs")
+
 // ErrUnhealthy means that the broker runs but cannot do its work.
 var ErrUnhealthy = errors.New("the broker is not healthy")
 
 // Broker is a NATS server with JetStream, in this process or elsewhere.
 type Broker struct {
-	log     zerolog.Logger
-	options []nats.Option
-	url     string
+	log zerolog.Logger
+	// login returns the options of a connection with a role.
+	login func(Role) []nats.Option
+	url   string
 	// embedded is nil for an external broker.
 	embedded *embedded
 	// syncs reports whether each write waits for the disk.
-	syncs bool
+	syncs      bool
+	provisions bool
 
 	mu    sync.Mutex
 	conns []*nats.Conn
@@ -64,10 +64,11 @@ type Broker struct {
 	watchers sync.WaitGroup
 }
 
-// Connect opens a connection for the named part. [Broker.Close] closes it. Its errors are
-// those of NATS.
-func (b *Broker) Connect(part string) (jetstream.JetStream, error) {
-	js, err := b.connect(part)
+// Connect opens a connection with a role, for the named part. [Broker.Close] closes it. It
+// returns an error that wraps [ErrPermissions] if the broker does not let the user have its
+// own inbox. Other errors are those of NATS.
+func (b *Broker) Connect(role Role, part string) (jetstream.JetStream, error) {
+	js, err := b.connect(role, part)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func (b *Broker) Connect(part string) (jetstream.JetStream, error) {
 	return js, nil
 }
 
-func (b *Broker) connect(part string) (jetstream.JetStream, error) {
+func (b *Broker) connect(role Role, part string) (jetstream.JetStream, error) {
 	log := b.log.With().Str("connection", part).Logger()
 	options := append([]nats.Option{
 		nats.Name("roomlink " + part),
@@ -106,13 +107,39 @@ func (b *Broker) connect(part string) (jetstream.JetStream, error) {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.Warn().Err(err).Msg("broker reported an error")
 		}),
-	}, b.options...)
+	}, b.login(role)...)
 	nc, err := nats.Connect(b.url, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the broker: %w", err)
 	}
+	if err := checkInbox(nc); err != nil {
+		nc.Close()
+		return nil, err
+	}
 	return jetstream.New(nc) // fails for impossible options only
 }
+
+// checkInbox returns an error that wraps [ErrPermissions] if the user may not receive replies.
+// Then every request would time out.
+func checkInbox(nc *nats.Conn) error {
+	inbox := nc.NewInbox()
+	subscription, err := nc.SubscribeSync(inbox)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = subscription.Unsubscribe() }() // the connection may have closed
+	if err := nc.FlushTimeout(connectTimeout); err != nil {
+		return err
+	}
+	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
+		return fmt.Errorf("%w: the NATS user must be able to subscribe to %q: apply the configuration that "+
+			"\"roomlink nats config\" prints", ErrPermissions, inboxOf(inbox))
+	}
+	return nil
+}
+
+// inboxOf returns the permission for the inboxes with the prefix of one inbox.
+func inboxOf(inbox string) string { return inbox[:strings.LastIndexByte(inbox, '.')] + ".>" }
 
 // Health returns nil, or an error that wraps [ErrUnhealthy] and describes the problem of
 // the embedded server's streams and store or of a connection.
@@ -152,14 +179,18 @@ func (b *Broker) Embedded() bool { return b.embedded != nil }
 // off. For an external broker it is unknown, and SyncsWrites returns true.
 func (b *Broker) SyncsWrites() bool { return b.syncs }
 
-// SetAccounts replaces the accounts of the embedded server's subscribers. It does nothing
-// for an external broker, which manages its own users.
-func (b *Broker) SetAccounts(accounts []string) error {
+// SetSubscribers replaces the subscribers of the embedded server. The connections of those that
+// remain stay open. It does nothing for an external broker, which manages its own users.
+func (b *Broker) SetSubscribers(subscribers []Subscriber) error {
 	if b.embedded == nil {
 		return nil
 	}
-	return b.embedded.setAccounts(accounts)
+	return b.embedded.setSubscribers(subscribers)
 }
+
+// Provisions reports whether the connection of [RoleProvisioner] has rights of its own. Otherwise
+// it has those of the process' user.
+func (b *Broker) Provisions() bool { return b.provisions }
 
 // Address returns the URL for other processes, without credentials; "" if the embedded
 // server does not listen.

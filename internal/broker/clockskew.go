@@ -26,7 +26,7 @@ const (
 func (b *Broker) redeliverAfterClockSkew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, resetTimeout)
 	defer cancel()
-	js, err := b.connect("start")
+	js, err := b.connect(RoleProvisioner, "start")
 	if err != nil {
 		return err
 	}

@@ -2,11 +2,11 @@ package broker
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,10 +21,6 @@ import (
 
 // ListenOff is the value of [EmbeddedConfig.Listen] for a broker without a listener.
 const ListenOff = "off"
-
-// partsUser is the user of the parts in this process. Its password is new at each start and
-// never leaves the process.
-const partsUser = "roomlink"
 
 // maxPayload bounds a message, in bytes. Our largest message is a dead letter: an event with
 // an id of up to 256 bytes and a few URLs.
@@ -50,9 +46,8 @@ type EmbeddedConfig struct {
 	Sync time.Duration
 	// Listen is the TCP address for other processes; "" or [ListenOff] for none.
 	Listen string
-	// Accounts lists the accounts. Each gets a subscriber.
-	Accounts []string
-	Logger   zerolog.Logger
+	Subscribers []Subscriber
+	Logger      zerolog.Logger
 }
 
 // embedded is the server in this process. A restart replaces the server, and the connections
@@ -60,10 +55,11 @@ type EmbeddedConfig struct {
 type embedded struct {
 	log zerolog.Logger
 	dir string
-	// password is the password of partsUser.
-	password secret.String
-	lock     *flock.Flock
-	current  atomic.Pointer[server.Server]
+	// passwords are those of the parts in this process. They are new at each start and never
+	// leave the process.
+	passwords map[Role]secret.String
+	lock      *flock.Flock
+	current   atomic.Pointer[server.Server]
 	// trouble is the error of the last store check; nil for none.
 	trouble atomic.Pointer[error]
 
@@ -91,18 +87,25 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 	if !locked {
 		return nil, fmt.Errorf("%w %q: stop it, or choose another with ROOMLINK_DATA_DIR", ErrLocked, config.Dir)
 	}
-	e := &embedded{log: config.Logger, dir: config.Dir, password: secret.String(rand.Text()), lock: lock, config: config}
+	e := &embedded{log: config.Logger, dir: config.Dir, passwords: map[Role]secret.String{}, lock: lock, config: config}
+	for _, role := range embeddedRoles {
+		e.passwords[role] = newPassword()
+	}
+	if old := oldSubscribers(config.Dir); len(old) > 0 {
+		config.Logger.Warn().Strs("files", old).Msg("the broker users \"subscriber\" and \"subscriber-<account>\" have ended: " +
+			"name each subscriber (docs/subscribe.md), then delete these files")
+	}
 	if err := e.start(ctx); err != nil {
 		return nil, errors.Join(err, lock.Unlock())
 	}
 	b := &Broker{
-		log:      config.Logger,
-		embedded: e,
-		syncs:    config.Sync == 0,
-		options: []nats.Option{
-			nats.InProcessServer(e),
-			nats.UserInfo(partsUser, e.password.Reveal()),
-			nats.CustomInboxPrefix(partsInbox),
+		log: config.Logger, embedded: e, syncs: config.Sync == 0, provisions: true,
+		login: func(role Role) []nats.Option {
+			return []nats.Option{
+				nats.InProcessServer(e),
+				nats.UserInfo(string(role), e.passwords[role].Reveal()),
+				nats.CustomInboxPrefix(role.inbox()),
+			}
 		},
 	}
 	if err := b.redeliverAfterClockSkew(ctx); err != nil {
@@ -119,7 +122,7 @@ func (e *embedded) InProcessConn() (net.Conn, error) {
 
 // start starts a server. The caller must hold mu, except in Embed.
 func (e *embedded) start(ctx context.Context) error {
-	options, err := serverOptions(e.config, e.password)
+	options, err := serverOptions(e.config, e.passwords)
 	if err != nil {
 		return err
 	}
@@ -157,18 +160,26 @@ func (e *embedded) restart(ctx context.Context) error {
 	return e.start(ctx)
 }
 
-// setAccounts replaces the accounts of the running server. Users that remain stay connected.
-func (e *embedded) setAccounts(accounts []string) error {
+// setSubscribers replaces the subscribers of the running server. Users that remain stay
+// connected.
+func (e *embedded) setSubscribers(subscribers []Subscriber) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	next := e.config
-	next.Accounts = accounts
-	options, err := serverOptions(next, e.password)
-	if err != nil {
-		return err
+	if e.closed || slices.Equal(subscribers, e.config.Subscribers) {
+		return nil
 	}
-	if err := e.current.Load().ReloadOptions(options); err != nil {
-		return fmt.Errorf("reloading the users of the embedded broker: %w", err)
+	next := e.config
+	next.Subscribers = subscribers
+	// A reload does not make the imports of a NATS account that is new in it. A second one does
+	// (nats-server 2.15.2, configureAccounts).
+	for range 2 {
+		options, err := serverOptions(next, e.passwords)
+		if err != nil {
+			return err
+		}
+		if err := e.current.Load().ReloadOptions(options); err != nil {
+			return fmt.Errorf("reloading the users of the embedded broker: %w", err)
+		}
 	}
 	e.config = next
 	return nil

@@ -31,14 +31,14 @@ func TestDataDirectoryIsLocked(t *testing.T) {
 }
 
 func TestMessagesSurviveRestart(t *testing.T) {
-	f := newFixture(t, "acme")
+	f := newFixture(t)
 	publishLinks(t, f.parts, "acme", "a")
 	if _, err := f.parts.Publish(roomlinktest.Context(t), roomlinktest.Started("b")); err != nil {
 		t.Fatalf("publishing an event: %v", err)
 	}
 	publishDeadLetter(t, f.parts, "acme", "c")
 	f.Close()
-	client := roomlinktest.Store(t, embed(t, config(f.dir, "acme")))
+	client := roomlinktest.Store(t, embed(t, config(f.dir)))
 	for id, want := range map[string]store.Status{
 		"a": store.StatusReady, "b": store.StatusPending, "c": store.StatusFailed,
 	} {
@@ -50,7 +50,7 @@ func TestMessagesSurviveRestart(t *testing.T) {
 }
 
 func TestSyncAlways(t *testing.T) {
-	c := config(t.TempDir(), "acme")
+	c := config(t.TempDir())
 	c.Sync = 0
 	b := roomlinktest.StartBrokerWith(t, c, store.StreamSettings{})
 	publishLinks(t, roomlinktest.Store(t, b), "acme", "a")
@@ -71,7 +71,7 @@ func TestDamagedStream(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, "acme")
+			f := newFixture(t)
 			publishLinks(t, f.parts, "acme", "a")
 			f.Close()
 			stream := filepath.Join(f.dir, "jetstream", "ROOMLINK", "streams", messages.LinksStream)
@@ -79,7 +79,7 @@ func TestDamagedStream(t *testing.T) {
 			damage(t, stream)
 			damaged := files(t, stream)
 
-			b, err := broker.Embed(roomlinktest.Context(t), config(f.dir, "acme"))
+			b, err := broker.Embed(roomlinktest.Context(t), config(f.dir))
 			if !errors.Is(err, broker.ErrStore) || !strings.Contains(err.Error(), messages.LinksStream) {
 				t.Fatalf("embedding: got %v and error %v, want %v that contains the stream", b, err, broker.ErrStore)
 			}
@@ -89,7 +89,7 @@ func TestDamagedStream(t *testing.T) {
 			for path, content := range intact {
 				write(t, path, content)
 			}
-			client := roomlinktest.Store(t, embed(t, config(f.dir, "acme")))
+			client := roomlinktest.Store(t, embed(t, config(f.dir)))
 			if _, err := client.Links(roomlinktest.Context(t), conversation("acme", "a"), store.Leader); err != nil {
 				t.Errorf("links: got error %v, want none", err)
 			}
@@ -190,14 +190,14 @@ func TestListen(t *testing.T) {
 		if got := b.Address(); got != "" || !b.Embedded() {
 			t.Errorf("address with %q: got %q, embedded %t, want none, true", listen, got, b.Embedded())
 		}
-		if _, err := b.Connect("test"); err != nil {
+		if _, err := b.Connect(broker.RoleWorker, "test"); err != nil {
 			t.Errorf("connecting with %q: got error %v, want none", listen, err)
 		}
 	}
 }
 
 func TestHealth(t *testing.T) {
-	f := newFixture(t, "acme")
+	f := newFixture(t)
 	if err := f.Health(); err != nil {
 		t.Errorf("health: got error %v, want none", err)
 	}

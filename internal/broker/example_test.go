@@ -34,7 +34,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer b.Close()
-	js, err := b.Connect("example")
+	js, err := b.Connect(broker.RoleProvisioner, "example")
 	if err != nil {
 		return err
 	}

@@ -19,26 +19,68 @@ import (
 type RemoteConfig struct {
 	// URL lists the servers, separated by commas.
 	URL string
+	Login
+	// Provisioner is the login of the connection that makes streams and consumers. Without one
+	// that connection has the login of the others.
+	Provisioner Login
+	// CAFile, CertFile and KeyFile are PEM files. Without CAFile the system's authorities
+	// apply. Without CertFile there is no client certificate.
+	CAFile, CertFile, KeyFile string
+	// Role is the role of this process. It decides the inboxes.
+	Role   Role
+	Logger zerolog.Logger
+}
+
+// Login is how a connection logs in.
+type Login struct {
 	// CredentialsFile is a NATS .creds file; "" for none.
 	CredentialsFile string
 	// User and Password; "" for none.
 	User     string
 	Password secret.String
-	// CAFile, CertFile and KeyFile are PEM files. Without CAFile the system's authorities
-	// apply. Without CertFile there is no client certificate.
-	CAFile, CertFile, KeyFile string
-	// Operator selects the inbox of our own commands. Their user may differ from the user of
-	// the parts.
-	Operator bool
-	Logger   zerolog.Logger
+}
+
+// Empty reports whether there is neither a file nor a user.
+func (l Login) Empty() bool { return l.CredentialsFile == "" && l.User == "" }
+
+func (l Login) options() []nats.Option {
+	var options []nats.Option
+	if l.CredentialsFile != "" {
+		options = append(options, nats.UserCredentials(l.CredentialsFile))
+	}
+	if l.User != "" {
+		options = append(options, nats.UserInfo(l.User, l.Password.Reveal()))
+	}
+	return options
+}
+
+// options returns the options of a connection with a role. Only the provisioner may have a login
+// of its own.
+func (c RemoteConfig) options(role Role) []nats.Option {
+	login := c.Login
+	if role == RoleProvisioner && !c.Provisioner.Empty() {
+		login = c.Provisioner
+	} else {
+		role = c.Role
+	}
+	options := append(login.options(), nats.CustomInboxPrefix(role.inbox()))
+	if c.CAFile != "" {
+		options = append(options, nats.RootCAs(c.CAFile))
+	}
+	if c.CertFile != "" {
+		options = append(options, nats.ClientCert(c.CertFile, c.KeyFile))
+	}
+	return options
 }
 
 // Dial waits until the external broker accepts a connection. It logs each failed attempt and
 // waits longer after each. It returns the context's error joined with the error of the last
 // attempt. It returns immediately if a file cannot be read or the broker refuses the
-// credentials.
+// credentials or, with [ErrPermissions], the inbox.
 func Dial(ctx context.Context, config RemoteConfig) (*Broker, error) {
-	for _, file := range []string{config.CredentialsFile, config.CAFile, config.CertFile, config.KeyFile} {
+	for _, file := range []string{
+		config.CredentialsFile, config.Provisioner.CredentialsFile, config.CAFile, config.CertFile, config.KeyFile,
+	} {
 		if file == "" {
 			continue
 		}
@@ -47,23 +89,11 @@ func Dial(ctx context.Context, config RemoteConfig) (*Broker, error) {
 			return nil, fmt.Errorf("reading the broker's credentials: %w", err)
 		}
 	}
-	b := &Broker{log: config.Logger, url: config.URL, options: []nats.Option{nats.CustomInboxPrefix(partsInbox)}, syncs: true}
-	if config.Operator {
-		b.options = []nats.Option{nats.CustomInboxPrefix(operatorInbox)}
+	b := &Broker{
+		log: config.Logger, login: config.options, url: config.URL, syncs: true,
+		provisions: !config.Provisioner.Empty(),
 	}
-	if config.CredentialsFile != "" {
-		b.options = append(b.options, nats.UserCredentials(config.CredentialsFile))
-	}
-	if config.User != "" {
-		b.options = append(b.options, nats.UserInfo(config.User, config.Password.Reveal()))
-	}
-	if config.CAFile != "" {
-		b.options = append(b.options, nats.RootCAs(config.CAFile))
-	}
-	if config.CertFile != "" {
-		b.options = append(b.options, nats.ClientCert(config.CertFile, config.KeyFile))
-	}
-	if err := b.waitForServer(ctx); err != nil {
+	if err := b.waitForServer(ctx, config.Role); err != nil {
 		return nil, err
 	}
 	b.ctx, b.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -71,9 +101,9 @@ func Dial(ctx context.Context, config RemoteConfig) (*Broker, error) {
 }
 
 // waitForServer connects until it succeeds or the context ends.
-func (b *Broker) waitForServer(ctx context.Context) error {
+func (b *Broker) waitForServer(ctx context.Context, role Role) error {
 	for attempts := uint64(1); ; attempts++ {
-		js, err := b.connect("start")
+		js, err := b.connect(role, "start")
 		if err == nil {
 			js.Conn().Close()
 			return nil
@@ -82,7 +112,7 @@ func (b *Broker) waitForServer(ctx context.Context) error {
 			// The error quotes the address, which may contain a password.
 			return fmt.Errorf("reading the broker's address %q: %w", withoutCredentials(b.url), invalid.Err)
 		}
-		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrInvalidArg) {
+		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrInvalidArg) || errors.Is(err, ErrPermissions) {
 			return err
 		}
 		delay := connectBackoff.Delay(attempts)

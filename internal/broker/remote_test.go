@@ -46,18 +46,18 @@ func dial(ctx context.Context, c broker.RemoteConfig) (<-chan dialled, lines) {
 
 func TestDialWaitsForBroker(t *testing.T) {
 	dir := t.TempDir()
-	first := fixture{Broker: embed(t, config(dir, "acme")), dir: dir}
-	password := first.password(t, broker.OperatorUser)
+	first := fixture{Broker: embed(t, config(dir)), dir: dir}
+	password := first.password(t, "operator")
 	first.Close()
 
 	address := programtest.FreeAddress(t)
 	done, log := dial(roomlinktest.Context(t), broker.RemoteConfig{
-		URL: "nats://" + address, User: broker.OperatorUser, Password: password, Operator: true,
+		URL: "nats://" + address, Role: broker.RoleOperator, Login: broker.Login{User: "operator", Password: password},
 	})
 	if line := roomlinktest.Receive(t, log, "an attempt"); !strings.Contains(line, address) || strings.Contains(line, password.Reveal()) {
 		t.Errorf("log: got %q, want the address and no password", line)
 	}
-	c := config(dir, "acme")
+	c := config(dir)
 	c.Listen = address
 	embed(t, c)
 	got := roomlinktest.Receive(t, done, "the broker")
@@ -86,14 +86,14 @@ func TestDialEndsWithContext(t *testing.T) {
 }
 
 func TestDialReturnsPermanentErrors(t *testing.T) {
-	f := newFixture(t, "acme")
+	f := newFixture(t)
 	missing := filepath.Join(t.TempDir(), "missing")
 	for what, test := range map[string]struct {
 		config broker.RemoteConfig
 		want   error
 	}{
-		"wrong password":      {broker.RemoteConfig{User: broker.OperatorUser, Password: "wrong"}, nats.ErrAuthorization},
-		"missing credentials": {broker.RemoteConfig{CredentialsFile: missing}, fs.ErrNotExist},
+		"wrong password":      {broker.RemoteConfig{Login: broker.Login{User: "operator", Password: "wrong"}}, nats.ErrAuthorization},
+		"missing credentials": {broker.RemoteConfig{Login: broker.Login{CredentialsFile: missing}}, fs.ErrNotExist},
 		"missing CA file":     {broker.RemoteConfig{CAFile: missing}, fs.ErrNotExist},
 		"missing certificate": {broker.RemoteConfig{CertFile: missing, KeyFile: missing}, fs.ErrNotExist},
 	} {
@@ -127,9 +127,9 @@ func TestDialHidesPasswords(t *testing.T) {
 			t.Errorf("dialling a bad address: got error %v, want one without password", err)
 		}
 	}
-	f := newFixture(t, "acme")
-	b, err := broker.Dial(roomlinktest.Context(t), broker.RemoteConfig{Operator: true, URL: strings.Replace(f.Address(), "//",
-		"//"+broker.OperatorUser+":"+f.password(t, broker.OperatorUser).Reveal()+"@", 1)})
+	f := newFixture(t)
+	b, err := broker.Dial(roomlinktest.Context(t), broker.RemoteConfig{Role: broker.RoleOperator, URL: strings.Replace(f.Address(), "//",
+		"//operator:"+f.password(t, "operator").Reveal()+"@", 1)})
 	if err != nil {
 		t.Fatalf("dialling with a password in the address: %v", err)
 	}
@@ -141,7 +141,7 @@ func TestDialHidesPasswords(t *testing.T) {
 
 // While the broker is unreachable, a publish fails immediately.
 func TestPublishIsNotBuffered(t *testing.T) {
-	f := newFixture(t, "acme")
+	f := newFixture(t)
 	operator := f.operator(t)
 	lost := make(chan struct{})
 	nc := operator.JetStream().Conn()

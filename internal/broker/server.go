@@ -21,12 +21,8 @@ import (
 // maxStore is larger than any disk, in bytes.
 const maxStore = 1 << 50
 
-// serverOptions returns the options of the server. parts is the password of partsUser.
-func serverOptions(config EmbeddedConfig, parts secret.String) (*server.Options, error) {
-	accounts, err := accountsConfig(config.Dir, config.Accounts, parts)
-	if err != nil {
-		return nil, err
-	}
+// serverOptions returns the options of the server. passwords are those of the parts.
+func serverOptions(config EmbeddedConfig, passwords map[Role]secret.String) (*server.Options, error) {
 	options := &server.Options{
 		ServerName: "roomlink",
 		JetStream:  true,
@@ -39,8 +35,8 @@ func serverOptions(config EmbeddedConfig, parts secret.String) (*server.Options,
 		MaxPayload:        maxPayload,
 		NoSigs:            true,
 	}
-	if err := options.ProcessConfigString(accounts); err != nil {
-		return nil, fmt.Errorf("preparing the users of the embedded broker: %w", err)
+	if err := addUsers(options, config.Dir, passwords, config.Subscribers); err != nil {
+		return nil, err
 	}
 	return options, setListen(options, config.Listen)
 }

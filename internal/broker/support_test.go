@@ -3,6 +3,7 @@ package broker_test
 import (
 	"io"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,9 +19,9 @@ import (
 )
 
 // config returns the configuration of a broker in a directory, on a free port.
-func config(dir string, accounts ...string) broker.EmbeddedConfig {
+func config(dir string, subscribers ...broker.Subscriber) broker.EmbeddedConfig {
 	return broker.EmbeddedConfig{
-		Dir: dir, Sync: time.Minute, Listen: "127.0.0.1:0", Accounts: accounts, Logger: zerolog.New(io.Discard),
+		Dir: dir, Sync: time.Minute, Listen: "127.0.0.1:0", Subscribers: subscribers, Logger: zerolog.New(io.Discard),
 	}
 }
 
@@ -41,10 +42,10 @@ type fixture struct {
 	parts *store.Store
 }
 
-func newFixture(t *testing.T, accounts ...string) fixture {
+func newFixture(t *testing.T, subscribers ...broker.Subscriber) fixture {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
-	b := roomlinktest.StartBrokerWith(t, config(dir, accounts...), store.StreamSettings{})
+	b := roomlinktest.StartBrokerWith(t, config(dir, subscribers...), store.StreamSettings{})
 	return fixture{b, dir, roomlinktest.Store(t, b)}
 }
 
@@ -58,13 +59,19 @@ type userClient struct {
 // user connects as a user of the broker, with the password from its file.
 func (f fixture) user(t *testing.T, name string, options ...nats.Option) userClient {
 	t.Helper()
-	refused := make(chan error, 64)
+	return connectUser(t, f.Address(), name, f.password(t, name), options...)
+}
+
+// connectUser connects as a user over TCP.
+func connectUser(t *testing.T, url, name string, password secret.String, options ...nats.Option) userClient {
+	t.Helper()
+	refused := make(chan error, 256)
 	options = append([]nats.Option{
-		nats.UserInfo(name, f.password(t, name).Reveal()),
+		nats.UserInfo(name, password.Reveal()),
 		nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }),
 	}, options...)
-	nc, err := nats.Connect(f.Address(), options...)
+	nc, err := nats.Connect(url, options...)
 	if err != nil {
 		t.Fatalf("connecting as %q: %v", name, err)
 	}
@@ -76,9 +83,14 @@ func (f fixture) user(t *testing.T, name string, options ...nats.Option) userCli
 	return userClient{store.New(js), nc, refused}
 }
 
+// password reads the password file of a user.
 func (f fixture) password(t *testing.T, name string) secret.String {
 	t.Helper()
-	password, err := secret.ReadFile(broker.PasswordFile(f.dir, name))
+	file := broker.OperatorPassword(f.dir)
+	if strings.Contains(name, "@") {
+		file = broker.SubscriberPassword(f.dir, name)
+	}
+	password, err := secret.ReadFile(file)
 	if err != nil {
 		t.Fatalf("reading the password of %q: %v", name, err)
 	}

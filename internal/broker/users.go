@@ -4,90 +4,156 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"text/template"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"golang.org/x/crypto/bcrypt"
 
 	"roomlink/internal/secret"
+	"roomlink/messages"
 )
 
-// The users of the embedded broker for other processes.
-const (
-	// OperatorUser is the user of our own commands.
-	OperatorUser = "operator"
-	// SubscriberUser reads the links if there is one account. With several accounts each has
-	// its own subscriber; see [SubscriberName].
-	SubscriberUser = "subscriber"
-)
+// OperatorPassword returns the file with the operator's password. The first start on a data
+// directory writes it.
+func OperatorPassword(dir string) string { return filepath.Join(dir, "operator.password") }
 
-// SubscriberName returns the user that reads the links of an account if there are several
-// accounts.
-func SubscriberName(account string) string { return SubscriberUser + "-" + account }
-
-// PasswordFile returns the file that contains the password of a user.
-func PasswordFile(dir, user string) string { return filepath.Join(dir, user+".password") }
-
-// ReadPassword reads the password of a user. The first start on a data directory writes it.
-// Its errors are those of [secret.ReadFile].
-func ReadPassword(dir, user string) (secret.String, error) {
-	return secret.ReadFile(PasswordFile(dir, user))
+// SubscriberPassword returns the file with the password of a subscriber that was configured
+// without one. The first start with the subscriber writes it.
+func SubscriberPassword(dir, user string) string {
+	return filepath.Join(dir, "subscribers", user+".password")
 }
 
-//go:embed accounts.conf.tmpl
-var accountsConf string
+// Subscriber is a NATS user that reads the links of an account.
+type Subscriber struct {
+	Account, Name string
+	// Password is empty for one from [SubscriberPassword].
+	Password secret.String
+	// DeadLetters lets the subscriber also read dead letters.
+	DeadLetters bool
+}
 
-var accountsTemplate = template.Must(template.New("accounts.conf").Parse(accountsConf))
+// User returns the name of the NATS user, which is also that of its NATS account.
+func (s Subscriber) User() string { return s.Name + "@" + s.Account }
 
-// users is the input of the template. Its passwords are hashes.
+//go:embed users.conf.tmpl
+var usersConf string
+
+var usersTemplate = template.Must(template.New("users.conf").Parse(usersConf))
+
+// users is the input of the template. Passwords are values of NATS' configuration: a quoted
+// string, or a variable.
 type users struct {
-	Parts, Operator string
-	OperatorInbox   string
-	Subscribers     []subscriber
+	Users       []partUser
+	Subscribers []subscriberUser
 }
 
-type subscriber struct{ Account, User, Password, Inbox string }
+type partUser struct {
+	permissions
 
-// accountsConfig returns the configuration of the server's accounts. It writes a password file
-// for each user that has none.
-func accountsConfig(dir string, accounts []string, parts secret.String) (string, error) {
-	all := users{OperatorInbox: operatorInbox}
-	var err error
-	if all.Parts, err = hashPassword(parts); err != nil {
-		return "", err
+	About    string
+	Name     Role
+	Password string
+}
+
+type subscriberUser struct {
+	Subscriber
+
+	Password, Durable string
+}
+
+// newUsers returns the users with the passwords that the functions return.
+func newUsers(
+	roles []Role, subscribers []Subscriber, embedded bool,
+	part func(Role) string, subscriber func(Subscriber) string,
+) users {
+	var all users
+	for _, role := range roles {
+		all.Users = append(all.Users, partUser{role.permissions(embedded), role.about(), role, part(role)})
 	}
-	if all.Operator, err = hashedPassword(dir, OperatorUser); err != nil {
-		return "", err
+	for _, s := range subscribers {
+		all.Subscribers = append(all.Subscribers,
+			subscriberUser{s, subscriber(s), messages.DurableName(s.Account, s.Name)})
 	}
-	for _, account := range accounts {
-		s := subscriber{Account: account, User: SubscriberUser, Inbox: "_INBOX"}
-		if len(accounts) > 1 {
-			s.User, s.Inbox = SubscriberName(account), "_INBOX_"+account
-		}
-		if s.Password, err = hashedPassword(dir, s.User); err != nil {
-			return "", err
-		}
-		all.Subscribers = append(all.Subscribers, s)
-	}
+	return all
+}
+
+func (u users) text() (string, error) {
 	var text strings.Builder
-	err = accountsTemplate.Execute(&text, all)
+	err := usersTemplate.Execute(&text, u)
 	return text.String(), err
 }
 
-func hashedPassword(dir, user string) (string, error) {
-	password, err := secret.EnsureFile(PasswordFile(dir, user), secret.String(rand.Text()))
-	if err != nil {
-		return "", err
+// addUsers adds the users of the embedded broker to the server's options. passwords has those of
+// the parts. addUsers writes a password file for the operator, and for each subscriber without
+// a password, if there is none.
+func addUsers(options *server.Options, dir string, passwords map[Role]secret.String, subscribers []Subscriber) error {
+	known := map[string]secret.String{}
+	for role, password := range passwords {
+		known[string(role)] = password
 	}
-	return hashPassword(password)
+	var err error
+	if known[string(RoleOperator)], err = secret.EnsureFile(OperatorPassword(dir), newPassword()); err != nil {
+		return err
+	}
+	for _, s := range subscribers {
+		if known[s.User()], err = subscriberPassword(dir, s); err != nil {
+			return err
+		}
+	}
+	unset := func(Role) string { return `""` }
+	text, err := newUsers(embeddedRoles, subscribers, true, unset, func(Subscriber) string { return `""` }).text()
+	if err != nil {
+		return err
+	}
+	if err := options.ProcessConfigString(text); err != nil {
+		return fmt.Errorf("preparing the users of the embedded broker: %w", err)
+	}
+	for _, user := range options.Users {
+		if user.Password, err = serverPassword(known[user.Username]); err != nil {
+			return fmt.Errorf("the password of the broker user %q: %w", user.Username, err)
+		}
+	}
+	return nil
 }
 
-// hashPassword uses the lowest cost, which is safe for long random passwords.
+func newPassword() secret.String { return secret.String(rand.Text()) }
+
+func subscriberPassword(dir string, s Subscriber) (secret.String, error) {
+	if s.Password != "" {
+		return s.Password, nil
+	}
+	file := SubscriberPassword(dir, s.User())
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return "", err
+	}
+	return secret.EnsureFile(file, newPassword())
+}
+
+// serverPassword returns a password as the server compares it. The server takes a text that
+// begins as a bcrypt hash for one.
+func serverPassword(password secret.String) (string, error) {
+	if password == "" {
+		return "", fmt.Errorf("%w: the server would let everybody in", secret.ErrEmpty)
+	}
+	if strings.HasPrefix(password.Reveal(), "$2") {
+		return hashPassword(password)
+	}
+	return password.Reveal(), nil
+}
+
+// hashPassword uses the lowest cost, which is safe for long random passwords. It returns an
+// error for a password with more than 72 bytes.
 func hashPassword(password secret.String) (string, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password.Reveal()), bcrypt.MinCost)
-	if err != nil {
-		return "", fmt.Errorf("hashing the password of a broker user: %w", err)
-	}
-	return string(hash), nil
+	return string(hash), err
+}
+
+// oldSubscribers returns the password files of the former users "subscriber" and
+// "subscriber-<account>".
+func oldSubscribers(dir string) []string {
+	files, _ := filepath.Glob(filepath.Join(dir, "subscriber*.password")) // the pattern is valid
+	return files
 }

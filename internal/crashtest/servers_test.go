@@ -20,14 +20,8 @@ import (
 	"roomlink/messages"
 )
 
-// The passwords of deploy/nats.conf.
-const (
-	partsPassword    = "invented-parts"
-	operatorPassword = "invented-operator"
-)
-
-// natsServer is a process of a NATS server with the configuration in deploy. It keeps its addresses
-// and its store over a restart.
+// natsServer is a process of a NATS server with the configuration that "roomlink nats config"
+// prints. It keeps its addresses and its store over a restart.
 type natsServer struct {
 	*programtest.Program
 
@@ -40,11 +34,7 @@ type natsServer struct {
 // startServers runs NATS servers, as a cluster if there are several.
 func startServers(tb testing.TB, count int) []*natsServer {
 	tb.Helper()
-	deployed, err := os.ReadFile("../../deploy/nats.conf")
-	if err != nil {
-		tb.Fatalf("reading the configuration: %v", err)
-	}
-	text, block, found := strings.Cut(string(deployed), "\n# cluster {")
+	text, block, found := strings.Cut(roomlinktest.DeployedConfig(tb), "\n# cluster {")
 	if !found {
 		tb.Fatal("the configuration has no block for a cluster")
 	}
@@ -102,16 +92,15 @@ func (s *natsServer) rejoin() {
 	}
 }
 
-// prepare writes the configuration of the server: the one in deploy with its own addresses and
-// directory.
+// prepare writes the configuration of the server with its own addresses and directory.
 func (s *natsServer) prepare(tb testing.TB, text string, routes map[string]string) {
 	tb.Helper()
 	dir := tb.TempDir()
 	changes := map[string]string{
 		"server_name: nats-1":    "server_name: " + s.name,
-		`listen: "0.0.0.0:4222"`: fmt.Sprintf("listen: %q", s.address),
-		`http: "0.0.0.0:8222"`:   "",
-		`store_dir: "/data"`:     fmt.Sprintf("store_dir: %q", filepath.Join(dir, "data")),
+		`listen: "127.0.0.1:4222"`: fmt.Sprintf("listen: %q", s.address),
+		`http: "127.0.0.1:8222"`:   "",
+		`store_dir: "/data"`:       fmt.Sprintf("store_dir: %q", filepath.Join(dir, "data")),
 	}
 	maps.Copy(changes, routes)
 	for from, to := range changes {
@@ -127,11 +116,6 @@ func (s *natsServer) prepare(tb testing.TB, text string, routes map[string]strin
 	s.command = programtest.Command{
 		Path: programtest.Build(tb, programtest.NATSServer),
 		Args: []string{"-c", file},
-		Env: map[string]string{
-			"ROOMLINK_NATS_PASSWORD":            partsPassword,
-			"ROOMLINK_NATS_OPERATOR_PASSWORD":   operatorPassword,
-			"ROOMLINK_NATS_SUBSCRIBER_PASSWORD": "invented-subscriber",
-		},
 	}
 }
 
@@ -153,8 +137,12 @@ func addressOf(servers ...*natsServer) string {
 // useServers configures the parts to use the servers.
 func useServers(env map[string]string, servers ...*natsServer) {
 	env["ROOMLINK_NATS_URL"] = addressOf(servers...)
-	env["ROOMLINK_NATS_USER"] = "roomlink"
-	env["ROOMLINK_NATS_PASSWORD"] = partsPassword
+	for prefix, role := range map[string]broker.Role{
+		"ROOMLINK_NATS_": broker.RoleServe, "ROOMLINK_NATS_PROVISION_": broker.RoleProvisioner,
+	} {
+		login := roomlinktest.DeployedLogin(role)
+		env[prefix+"USER"], env[prefix+"PASSWORD"] = login.User, login.Password.Reveal()
+	}
 	env["ROOMLINK_REPLICAS"] = strconv.Itoa(len(servers))
 }
 
@@ -162,14 +150,15 @@ func useServers(env map[string]string, servers ...*natsServer) {
 func dialOperator(tb testing.TB, servers ...*natsServer) jetstream.JetStream {
 	tb.Helper()
 	b, err := broker.Dial(roomlinktest.Context(tb), broker.RemoteConfig{
-		URL: addressOf(servers...), User: broker.OperatorUser, Password: operatorPassword, Operator: true,
+		URL: addressOf(servers...), Role: broker.RoleOperator,
+		Login:  roomlinktest.DeployedLogin(broker.RoleOperator),
 		Logger: zerolog.Nop(),
 	})
 	if err != nil {
 		tb.Fatalf("dialling: %v", err)
 	}
 	tb.Cleanup(b.Close)
-	js, err := b.Connect("test")
+	js, err := b.Connect(broker.RoleOperator, "test")
 	if err != nil {
 		tb.Fatalf("connecting: %v", err)
 	}

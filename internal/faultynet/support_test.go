@@ -87,7 +87,7 @@ func newSystem(tb testing.TB, choice settings) *system {
 		registry: prometheus.NewRegistry(), log: &roomlinktest.Logbook{}, sets: map[string]int{},
 	}
 	tb.Cleanup(s.client.CloseIdleConnections)
-	address := roomlinktest.StartDeployedServer(tb, "../..").Addr().String()
+	address := roomlinktest.StartDeployedServer(tb).Addr().String()
 	s.toBroker = roomlinktest.NewNetwork(tb, address)
 	s.observer = dial(tb, address, zerolog.Nop())
 	if err := store.Provision(roomlinktest.Context(tb), s.observer.JetStream(), store.StreamSettings{}); err != nil {
@@ -107,14 +107,14 @@ func newSystem(tb testing.TB, choice settings) *system {
 func dial(tb testing.TB, address string, log zerolog.Logger) *store.Store {
 	tb.Helper()
 	b, err := broker.Dial(roomlinktest.Context(tb), broker.RemoteConfig{
-		URL: "nats://" + address, User: "roomlink", Password: "invented", Logger: log,
+		URL: "nats://" + address, Role: broker.RoleServe, Login: roomlinktest.DeployedLogin(broker.RoleServe), Logger: log,
 	})
 	if err != nil {
 		tb.Fatalf("dialling: %v", err)
 	}
 	tb.Cleanup(b.Close)
-	js, err := b.Connect("test")
-	for ctx := roomlinktest.Context(tb); err != nil; js, err = b.Connect("test") { // the machine may be busy
+	js, err := b.Connect(broker.RoleServe, "test")
+	for ctx := roomlinktest.Context(tb); err != nil; js, err = b.Connect(broker.RoleServe, "test") { // the machine may be busy
 		if ctx.Err() != nil {
 			tb.Fatalf("connecting: %v", err)
 		}

@@ -36,7 +36,7 @@ type path struct {
 // startPath serves a path until the test ends.
 func startPath(t *testing.T, answer func(*path, http.ResponseWriter, int, string)) *path {
 	t.Helper()
-	b := roomlinktest.StartBroker(t, "acme")
+	b := roomlinktest.StartBroker(t)
 	p := &path{js: roomlinktest.Connect(t, b), answer: answer, ids: map[string]int{}}
 	server := httptest.NewServer(http.HandlerFunc(p.serve))
 	t.Cleanup(server.Close)

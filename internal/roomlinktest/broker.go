@@ -2,9 +2,6 @@ package roomlinktest
 
 import (
 	"io"
-	"os"
-	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,15 +10,16 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
+	"roomlink/internal/secret"
 	"roomlink/internal/store"
 )
 
 // StartBroker runs a broker with the streams until the test ends. The broker does not
 // sync every write, because a test needs no protection from a power cut.
-func StartBroker(tb testing.TB, accounts ...string) *broker.Broker {
+func StartBroker(tb testing.TB, subscribers ...broker.Subscriber) *broker.Broker {
 	tb.Helper()
 	return StartBrokerWith(tb, broker.EmbeddedConfig{
-		Dir: tb.TempDir(), Sync: time.Minute, Listen: "127.0.0.1:0", Accounts: accounts,
+		Dir: tb.TempDir(), Sync: time.Minute, Listen: "127.0.0.1:0", Subscribers: subscribers,
 	}, store.StreamSettings{})
 }
 
@@ -43,21 +41,34 @@ func StartBrokerWith(
 	return b
 }
 
-// setPasswords sets the variables of deploy/nats.conf. Parallel tests cannot use Setenv.
-var setPasswords = sync.OnceFunc(func() {
-	for _, user := range []string{"", "OPERATOR_", "SUBSCRIBER_"} {
-		_ = os.Setenv("ROOMLINK_NATS_"+user+"PASSWORD", "invented"+user)
-	}
-})
+// DeployedLogin returns the login of a role at a server of [StartDeployedServer].
+func DeployedLogin(role broker.Role) broker.Login {
+	return broker.Login{User: string(role), Password: secret.String("invented-" + role)}
+}
 
-// StartDeployedServer runs a server with the configuration in deploy until the test ends. Its
-// passwords are "invented", "inventedOPERATOR_" and "inventedSUBSCRIBER_". root is the path of
-// the module.
-func StartDeployedServer(tb testing.TB, root string) *server.Server {
+// DeployedConfig returns the configuration that "roomlink nats config" prints, for a server
+// with subscribers. The passwords of the parts are those of [DeployedLogin].
+func DeployedConfig(tb testing.TB, subscribers ...broker.Subscriber) string {
 	tb.Helper()
-	setPasswords()
-	options, err := server.ProcessConfigFile(filepath.Join(root, "deploy", "nats.conf"))
+	config := broker.ServerConfig{
+		Listen: "127.0.0.1:4222", HTTP: "127.0.0.1:8222", StoreDir: "/data",
+		Passwords: map[broker.Role]secret.String{}, Subscribers: subscribers,
+	}
+	for _, role := range broker.ExternalRoles() {
+		config.Passwords[role] = DeployedLogin(role).Password
+	}
+	text, err := config.Text()
 	if err != nil {
+		tb.Fatalf("making the configuration: %v", err)
+	}
+	return text
+}
+
+// StartDeployedServer runs a server with [DeployedConfig] until the test ends.
+func StartDeployedServer(tb testing.TB, subscribers ...broker.Subscriber) *server.Server {
+	tb.Helper()
+	options := &server.Options{}
+	if err := options.ProcessConfigString(DeployedConfig(tb, subscribers...)); err != nil {
 		tb.Fatalf("reading the configuration: %v", err)
 	}
 	options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
@@ -78,10 +89,10 @@ func StartDeployedServer(tb testing.TB, root string) *server.Server {
 	return srv
 }
 
-// Connect opens a connection to the broker. The connection closes with the broker.
+// Connect opens a connection to the broker, with all permissions. The connection closes with the broker.
 func Connect(tb testing.TB, b *broker.Broker) jetstream.JetStream {
 	tb.Helper()
-	js, err := b.Connect("test")
+	js, err := b.Connect(broker.RoleProvisioner, "test")
 	if err != nil {
 		tb.Fatalf("connecting to the broker: %v", err)
 	}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/messages"
@@ -118,17 +120,72 @@ func ConsumerConfig(account string) jetstream.ConsumerConfig {
 	}
 }
 
+// ErrNotPermitted reports that the broker's user may not make a stream or a consumer.
+var ErrNotPermitted = errors.New("the broker's user has no permission for this")
+
 // Provision creates the missing streams, and updates the streams that roomlink created.
 // A stream without roomlink's mark in its metadata is an administrator's own: Provision
-// leaves it alone. Any number of processes may call it at once. Its errors are the
+// leaves it alone. Any number of processes may call it at once. It returns an error that
+// wraps [ErrNotPermitted] for a change that the user may not make. Other errors are the
 // broker's.
 func Provision(ctx context.Context, js jetstream.JetStream, settings StreamSettings) error {
-	for _, want := range settings.Streams() {
-		if err := provisionStream(ctx, js, want, settings); err != nil {
-			return fmt.Errorf("providing stream %q: %w", want.Name, err)
+	return unlessRefused(ctx, js.Conn(), func(ctx context.Context) error {
+		for _, want := range settings.Streams() {
+			if err := provisionStream(ctx, js, want, settings); err != nil {
+				return fmt.Errorf("providing stream %q: %w", want.Name, err)
+			}
+		}
+		return nil
+	})
+}
+
+// Missing returns the names of the streams that do not exist. Its errors are the broker's.
+func Missing(ctx context.Context, js jetstream.JetStream) ([]string, error) {
+	var missing []string
+	for _, want := range (StreamSettings{}).Streams() {
+		_, err := js.Stream(ctx, want.Name)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			missing = append(missing, want.Name)
+		case err != nil:
+			return nil, fmt.Errorf("reading stream %q: %w", want.Name, err)
 		}
 	}
-	return nil
+	return missing, nil
+}
+
+// refusalInterval is the interval at which unlessRefused looks for a refusal.
+const refusalInterval = 20 * time.Millisecond
+
+// unlessRefused ends a call when the broker refuses one of its requests. The broker does not
+// answer such a request: it reports the refusal to the connection.
+func unlessRefused(ctx context.Context, nc *nats.Conn, call func(context.Context) error) error {
+	before := nc.LastError()
+	refused := func() bool {
+		last := nc.LastError()
+		return last != before && errors.Is(last, nats.ErrPermissionViolation)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		ticker := time.NewTicker(refusalInterval)
+		defer ticker.Stop()
+		for !refused() {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+		}
+		cancel()
+	})
+	err := call(ctx)
+	cancel()
+	watching.Wait()
+	if err != nil && refused() {
+		return fmt.Errorf("%w: %w", ErrNotPermitted, nc.LastError())
+	}
+	return err
 }
 
 func provisionStream(
@@ -182,12 +239,37 @@ func (s StreamSettings) merge(have, want jetstream.StreamConfig) jetstream.Strea
 	return next
 }
 
-// ProvisionConsumer creates or updates the durable consumer of an account, and returns
-// it. Its errors are the broker's.
+// ProvisionConsumer creates or updates the durable consumer of an account. It returns an
+// error that wraps [ErrNotPermitted] if the user may not do that. Other errors are the
+// broker's.
 func ProvisionConsumer(ctx context.Context, js jetstream.JetStream, account string) (jetstream.Consumer, error) {
-	consumer, err := js.CreateOrUpdateConsumer(ctx, messages.ConversationsStream, ConsumerConfig(account))
+	var consumer jetstream.Consumer
+	err := unlessRefused(ctx, js.Conn(), func(ctx context.Context) (err error) {
+		consumer, err = js.CreateOrUpdateConsumer(ctx, messages.ConversationsStream, ConsumerConfig(account))
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("providing consumer %q: %w", ConsumerName(account), err)
 	}
 	return consumer, nil
+}
+
+// Consumer returns the durable consumer of an account on the connection of the store. If the
+// account has none, Consumer makes it with provisioner, a connection that may. Its errors are
+// those of [ProvisionConsumer].
+func (s *Store) Consumer(
+	ctx context.Context, provisioner jetstream.JetStream, account string,
+) (jetstream.Consumer, error) {
+	_, err := ProvisionConsumer(ctx, provisioner, account)
+	if err != nil && !errors.Is(err, ErrNotPermitted) {
+		return nil, err
+	}
+	consumer, missing := s.js.Consumer(ctx, messages.ConversationsStream, ConsumerName(account))
+	switch {
+	case missing == nil:
+		return consumer, nil
+	case err == nil:
+		return nil, missing
+	}
+	return nil, fmt.Errorf("%w: run \"roomlink streams apply\", or set ROOMLINK_NATS_PROVISION_USER", err)
 }

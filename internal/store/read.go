@@ -32,7 +32,7 @@ func (s *Store) readLast(
 	switch {
 	case direct && s.single:
 		m, err = batch.last(ctx, subject)
-	case direct && from == Any:
+	case direct && from == Any && !s.leaderOnly:
 		m, err = getDirect(ctx, s.nc, stream, subject)
 	default:
 		m, err = readLeader(ctx, s.nc, stream, query{LastBySubject: subject})

@@ -44,8 +44,9 @@ type Store struct {
 	events, links *committer
 	// batches read in groups the streams that allow direct get.
 	batches map[string]*batchReader
-	// single is true if the streams have one replica.
-	single bool
+	// single is true if the streams have one replica. leaderOnly is true if the connection must
+	// not use direct get.
+	single, leaderOnly bool
 	// healthCheck runs before an event is published; nil for none.
 	healthCheck func() error
 	// running counts the goroutines.
@@ -65,6 +66,10 @@ func WithGroupCommit() Option {
 // WithSingleServer declares that the broker is a single server without replicas. A direct
 // get is then never stale, so the store uses it for every read, in groups.
 func WithSingleServer() Option { return func(s *Store) { s.single = true } }
+
+// WithoutDirectGet declares that the connection's user has no permission for direct get. The
+// store then reads every message from the leader.
+func WithoutDirectGet() Option { return func(s *Store) { s.leaderOnly = true } }
 
 // WithHealthCheck makes [Store.Publish] return the error of check, if it returns one, and
 // not ask the broker. A broker with a failing disk does not answer, and every caller

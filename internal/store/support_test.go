@@ -13,7 +13,7 @@ const account = roomlinktest.Account
 // newStore returns a store on a broker of its own.
 func newStore(tb testing.TB, options ...store.Option) *store.Store {
 	tb.Helper()
-	return store.New(roomlinktest.Connect(tb, roomlinktest.StartBroker(tb, account)), options...)
+	return store.New(roomlinktest.Connect(tb, roomlinktest.StartBroker(tb)), options...)
 }
 
 func wantOutcome(tb testing.TB, s *store.Store, e messages.Event[messages.Started], want store.Outcome) {

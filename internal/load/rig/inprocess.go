@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/app"
+	"roomlink/internal/broker"
 	"roomlink/internal/simulator"
 	"roomlink/internal/web"
 )
@@ -38,7 +39,7 @@ func (s *system) startInProcess(ctx context.Context) error {
 		return program.Wait()
 	})
 	s.startWorker = func(context.Context) error { return program.AddWorker(settings.Grace) }
-	if s.target.JetStream, err = program.Broker().Connect("load"); err != nil {
+	if s.target.JetStream, err = program.Broker().Connect(broker.RoleProvisioner, "load"); err != nil {
 		return err
 	}
 	return s.awaitReady(ctx, "http://"+s.workerOps+"/readyz")

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
+	"roomlink/internal/secret"
 	"roomlink/internal/load"
 )
 
@@ -113,18 +114,19 @@ func (s *system) connect(ctx context.Context) error {
 		b.Close()
 		return nil
 	})
-	s.target.JetStream, err = b.Connect("load")
+	s.target.JetStream, err = b.Connect(broker.RoleOperator, "load")
 	return err
 }
 
 // remote returns how the test itself connects to the broker.
 func (s *system) remote() (broker.RemoteConfig, error) {
 	if s.nats.NATSURL != "" {
-		return s.nats.Remote(s.partEnvironment())
+		return s.nats.Remote(s.partEnvironment(), broker.RoleOperator)
 	}
-	password, err := broker.ReadPassword(s.brokerDir(), broker.OperatorUser)
+	password, err := secret.ReadFile(broker.OperatorPassword(s.brokerDir()))
 	return broker.RemoteConfig{
-		URL: "nats://" + s.brokerAt, User: broker.OperatorUser, Password: password, Operator: true,
+		URL: "nats://" + s.brokerAt, Role: broker.RoleOperator,
+		Login: broker.Login{User: string(broker.RoleOperator), Password: password},
 	}, err
 }
 

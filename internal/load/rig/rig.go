@@ -57,6 +57,10 @@ type NATS struct {
 	NATSURL   string `name:"nats-url" help:"The URL of an external broker."`
 	NATSCreds string `name:"nats-creds" env:"ROOMLINK_NATS_CREDS" help:"A NATS credentials file for --nats-url."`
 	NATSUser  string `name:"nats-user" env:"ROOMLINK_NATS_USER" help:"The user for --nats-url."`
+
+	NATSProvisionUser  string `name:"nats-provision-user" env:"ROOMLINK_NATS_PROVISION_USER" help:"The user that makes streams and consumers at --nats-url."`
+	NATSProvisionCreds string `name:"nats-provision-creds" env:"ROOMLINK_NATS_PROVISION_CREDS" help:"The credentials file of that user."`
+
 	NATSCA    string `name:"nats-ca" env:"ROOMLINK_NATS_CA" help:"The certificate authorities for --nats-url (PEM)."`
 	NATSCert  string `name:"nats-cert" env:"ROOMLINK_NATS_CERT" help:"The client certificate for --nats-url (PEM)."`
 	NATSKey   string `name:"nats-key" env:"ROOMLINK_NATS_KEY" help:"The key of the client certificate (PEM)."`
