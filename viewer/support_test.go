@@ -143,7 +143,7 @@ func (s *site) run(tb testing.TB, feed *store.Feed, listener net.Listener, handl
 	fed, served := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(fed)
-		_ = feed.Run(ctx, nil)
+		_ = feed.Run(ctx)
 	}()
 	go func() {
 		defer close(served)

@@ -11,6 +11,9 @@ import (
 	"roomlink/messages"
 )
 
+// lookTimeout bounds the last look for links before an action answers that they take longer.
+const lookTimeout = time.Second
+
 // roomAnswer has the output schema of auvious' action (auvious, "Actions", step 3).
 type roomAnswer struct {
 	AgentURL     string `json:"agentUrl"`
@@ -90,12 +93,14 @@ func (c *actionCall) links(
 		time.AfterFunc(time.Until(c.answerBy), cancel)
 		return refused != nil
 	})
-	switch {
-	case refused != nil:
+	if refused != nil {
 		return messages.Links{}, refused
-	case err != nil && c.published:
-		return messages.Links{}, fmt.Errorf("%w: %w", errPending, err)
-	case err != nil:
+	}
+	if err != nil && c.published {
+		// A feed that lost its connection is no reason to hide stored links.
+		result, err = c.look(ctx, conversation, known, err)
+	}
+	if err != nil {
 		return messages.Links{}, err
 	}
 	if !c.published {
@@ -105,6 +110,21 @@ func (c *actionCall) links(
 		return messages.Links{}, roomFailed(result.DeadLetter.Data.Reason)
 	}
 	return result.Links.Data, nil
+}
+
+// look reads the state once more after waiting ended with an error. It returns an error that
+// wraps [errPending] and the given one if the event has no answer yet.
+func (c *actionCall) look(
+	ctx context.Context, conversation messages.Conversation, known store.Snapshot, waiting error,
+) (store.State, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
+	defer cancel()
+	found, err := c.webhook.config.Store.Snapshot(ctx, conversation)
+	state := found.State(time.Now())
+	if err != nil || !known.AnsweredBy(state) {
+		return store.State{}, fmt.Errorf("%w: %w", errPending, waiting)
+	}
+	return state, nil
 }
 
 // snapshot reads the snapshot of the conversation.

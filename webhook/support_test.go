@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -68,6 +70,8 @@ type setup struct {
 	clientSecret secret.String
 	// actionTimeout is 4 s by default.
 	actionTimeout time.Duration
+	// deadFeed leaves the feed without its subscriptions.
+	deadFeed bool
 	// on is a site whose broker the new site shares.
 	on *site
 }
@@ -93,9 +97,13 @@ func newSite(tb testing.TB, s setup) *site {
 	if s.accounts == nil {
 		s.accounts = []accounts.Account{{Name: account}, {Name: other}}
 	}
+	feed := store.NewFeed(made.store)
+	if !s.deadFeed {
+		feed = made.feed(tb)
+	}
 	made.serve(tb, webhook.New(webhook.Config{
 		Store:         made.store,
-		Feed:          made.feed(tb),
+		Feed:          feed,
 		Authenticator: newAuthenticator(tb, made.keys, s.clientSecret),
 		Pages:         access.Pages{Keys: made.keys, BaseURL: baseURL, Lifetime: pageLifetime},
 		Accounts:      s.accounts,
@@ -112,10 +120,10 @@ func (s *site) feed(tb testing.TB) *store.Feed {
 	feed := store.NewFeed(s.store)
 	ctx, stop := context.WithCancel(tb.Context())
 	done := make(chan error, 1)
-	go func() { done <- feed.Run(ctx, nil) }()
+	go func() { done <- feed.Run(ctx) }()
 	tb.Cleanup(func() {
 		stop()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 			tb.Errorf("running the feed: got error %v, want none", err)
 		}
 	})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"roomlink/internal/access"
@@ -174,14 +173,8 @@ func revocationNote(links messages.Links, renewing bool) string {
 func awaitRenewal(
 	ctx context.Context, s *store.Store, conversation messages.Conversation, known store.Snapshot,
 ) (store.State, error) {
-	feed := store.NewFeed(s)
-	feedCtx, stop := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	running.Go(func() { _ = feed.Run(feedCtx, nil) }) // it always returns nil
-	defer running.Wait()
-	defer stop()
 	var last store.State
-	err := feed.Follow(ctx, conversation, time.Second, func(state store.State) bool {
+	err := store.NewFeed(s).Follow(ctx, conversation, time.Second, func(state store.State) bool {
 		last = state
 		return known.AnsweredBy(state)
 	})

@@ -173,8 +173,6 @@ func (a *App) checkBroker() {
 
 func (a *App) addFeed() *store.Feed {
 	feed := store.NewFeed(a.store)
-	a.run(func(ctx context.Context) error {
-		return feed.Run(ctx, func(err error) { a.log.Warn().Err(err).Msg("watch interrupted") })
-	})
+	a.run(feed.Run)
 	return feed
 }

@@ -149,7 +149,7 @@ func (s *system) serve(client *store.Store) {
 	front := httptest.NewServer(router)
 	s.tb.Cleanup(front.Close)
 	s.url = front.URL
-	s.background("the feed", func(ctx context.Context) error { return feed.Run(ctx, nil) })
+	s.background("the feed", feed.Run)
 }
 
 // work runs the worker and the simulated auvious.

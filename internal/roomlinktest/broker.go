@@ -71,6 +71,18 @@ func StartDeployedServer(tb testing.TB, subscribers ...broker.Subscriber) *serve
 	if err := options.ProcessConfigString(DeployedConfig(tb, subscribers...)); err != nil {
 		tb.Fatalf("reading the configuration: %v", err)
 	}
+	return runServer(tb, options)
+}
+
+// StartServer runs a NATS server with JetStream and without users until the test ends.
+func StartServer(tb testing.TB) *server.Server {
+	tb.Helper()
+	return runServer(tb, &server.Options{JetStream: true})
+}
+
+// runServer runs a server on a free port with a new store until the test ends.
+func runServer(tb testing.TB, options *server.Options) *server.Server {
+	tb.Helper()
 	options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
 	options.StoreDir, options.NoSigs, options.NoLog = tb.TempDir(), true, true
 	options.SyncAlways = false // the power does not fail

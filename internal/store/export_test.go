@@ -1,6 +1,10 @@
 package store
 
-import "time"
+// MaxFeedMessages is the number of messages by which a feed may fall behind.
+const MaxFeedMessages = maxFeedMessages
 
-// SetIdleInterval sets the interval at which a feed checks whether anybody follows.
-func (f *Feed) SetIdleInterval(interval time.Duration) { f.idleInterval = interval }
+// Hold keeps a feed from passing messages until release is called.
+func (f *Feed) Hold() (release func()) {
+	f.mu.Lock()
+	return f.mu.Unlock
+}

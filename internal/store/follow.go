@@ -8,32 +8,28 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
 
 	"roomlink/messages"
 )
 
 const (
-	pullHeartbeat = 5 * time.Second
-	// feedRetryDelay is the time between two attempts to watch a stream.
-	feedRetryDelay = time.Second
-	// feedIdleInterval is the interval at which a feed checks whether anybody follows.
-	feedIdleInterval = 30 * time.Second
+	// A feed that falls behind by more than this makes everybody read again.
+	maxFeedMessages = 16 << 10
+	maxFeedBytes    = 16 << 20
 )
 
 // Feed lets any number of callers wait for the links or the dead letter of a
-// conversation. It uses one ordered consumer for a stream, and none while nobody waits.
-// [Feed.Follow] works before [Feed.Run] watches, because Run makes every caller read
-// again.
+// conversation. It subscribes to what the broker publishes when it stores them, and
+// creates no consumer. [Feed.Follow] works before [Feed.Run] subscribes, because Run
+// makes every caller read again.
 type Feed struct {
-	store        *Store
-	idleInterval time.Duration
+	store *Store
 
 	// mu guards the fields below, and update and stale of each follower.
 	mu        sync.Mutex
 	followers map[key][]*follower
-	// first is closed, and replaced, when the first follower joins.
-	first chan struct{}
 }
 
 // key is a conversation, as its subjects name it.
@@ -48,114 +44,81 @@ type follower struct {
 }
 
 // NewFeed returns a feed. [Feed.Run] starts it.
-func NewFeed(store *Store) *Feed {
-	return &Feed{
-		store: store, idleInterval: feedIdleInterval,
-		followers: map[key][]*follower{}, first: make(chan struct{}),
+func NewFeed(store *Store) *Feed { return &Feed{store: store, followers: map[key][]*follower{}} }
+
+// Run subscribes until the context ends, and then returns nil. After the connection was
+// interrupted, every caller reads again. Run returns an error if the connection is closed
+// for good.
+func (f *Feed) Run(ctx context.Context) error {
+	nc := f.store.nc
+	connected := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(connected)
+	group, ctx := errgroup.WithContext(ctx)
+	for subject, pass := range map[string]func(*nats.Msg){
+		messages.LiveSubjects: pass(f, func(w *follower, links *messages.Stored[messages.Links]) { w.update.Links = links }),
+		messages.FailedSubjects: pass(f, func(w *follower, letter *messages.Stored[messages.DeadLetter]) {
+			w.update.DeadLetter = letter
+		}),
+	} {
+		subscription, err := nc.SubscribeSync(subject + "*.*")
+		if err == nil {
+			defer func() { _ = subscription.Unsubscribe() }() // fails only on a closed connection
+			err = subscription.SetPendingLimits(maxFeedMessages, maxFeedBytes)
+		}
+		group.Go(func() error {
+			if err == nil {
+				err = f.listen(ctx, subscription, pass)
+			}
+			if err != nil {
+				return fmt.Errorf("following %q: %w", subject+"*.*", err)
+			}
+			return nil
+		})
 	}
+	group.Go(func() error {
+		for ctx.Err() == nil {
+			f.catchUp(ctx)
+			select {
+			case <-connected:
+			case <-ctx.Done():
+			}
+		}
+		return nil
+	})
+	return group.Wait()
 }
 
-// Run watches until the context ends, and then returns nil. If the broker is out of
-// reach, Run passes the reason to report and tries again. report may be nil.
-func (f *Feed) Run(ctx context.Context, report func(error)) error {
-	var group sync.WaitGroup
-	passLinks := pass(f, func(w *follower, links *messages.Stored[messages.Links]) { w.update.Links = links })
-	passDeadLetter := pass(f, func(w *follower, letter *messages.Stored[messages.DeadLetter]) { w.update.DeadLetter = letter })
-	group.Go(func() { f.keepWatching(ctx, messages.LinksStream, passLinks, report) })
-	group.Go(func() { f.keepWatching(ctx, messages.DeadLettersStream, passDeadLetter, report) })
-	group.Wait()
+// listen passes the messages of a subscription until the context ends.
+func (f *Feed) listen(ctx context.Context, subscription *nats.Subscription, pass func(*nats.Msg)) error {
+	for ctx.Err() == nil {
+		msg, err := subscription.NextMsgWithContext(ctx)
+		switch {
+		case err == nil:
+			pass(msg)
+		case errors.Is(err, nats.ErrSlowConsumer):
+			f.readAgain() // the client dropped messages
+		case ctx.Err() == nil:
+			return err
+		}
+	}
 	return nil
 }
 
-func (f *Feed) keepWatching(ctx context.Context, stream string, pass func(jetstream.Msg), report func(error)) {
-	for f.awaitFollower(ctx) {
-		err := f.watch(ctx, stream, pass)
-		if ctx.Err() != nil || err == nil {
-			continue
-		}
-		if report != nil {
-			report(fmt.Errorf("watching stream %q: %w", stream, err))
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(feedRetryDelay):
-		}
-	}
-}
-
-// awaitFollower waits until somebody follows. It returns false if the context ended.
-func (f *Feed) awaitFollower(ctx context.Context) bool {
-	if idle, first := f.idle(); idle {
-		select {
-		case <-first:
-		case <-ctx.Done():
-		}
-	}
-	return ctx.Err() == nil
-}
-
-// idle reports whether nobody follows. The channel is closed when somebody does.
-func (f *Feed) idle() (idle bool, first <-chan struct{}) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.followers) == 0, f.first
-}
-
-// watch runs one ordered consumer, and returns nil when nobody follows any more. The
-// consumer starts at a sequence, not at "new": if the client resets it before its first
-// message, a second "new" would miss what came in between.
-func (f *Feed) watch(ctx context.Context, stream string, pass func(jetstream.Msg)) error {
-	state, err := f.store.StreamState(ctx, stream)
-	if err != nil {
-		return err
-	}
-	consumer, err := f.store.js.OrderedConsumer(ctx, stream, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:   state.LastSeq + 1,
-	})
-	if err != nil {
-		return err
-	}
-	consuming, err := consumer.Consume(pass,
-		jetstream.PullHeartbeat(pullHeartbeat),
-		jetstream.ConsumeErrHandler(func(jetstream.ConsumeContext, error) { f.readAgain() }))
-	if err != nil {
-		return err
-	}
+// catchUp waits until the broker has the subscriptions. Only a read finds what it stored
+// before.
+func (f *Feed) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	// If this fails, the connection breaks, and its successor catches up.
+	_ = f.store.nc.FlushWithContext(ctx)
 	f.readAgain()
-	err = f.awaitIdle(ctx, consuming)
-	consuming.Stop()
-	<-consuming.Closed()
-	if err == nil {
-		// The broker would delete the consumer only after minutes.
-		_ = f.store.js.DeleteConsumer(ctx, stream, consumer.CachedInfo().Name)
-	}
-	return err
-}
-
-// awaitIdle returns nil when nobody follows any more.
-func (f *Feed) awaitIdle(ctx context.Context, consuming jetstream.ConsumeContext) error {
-	ticker := time.NewTicker(f.idleInterval)
-	defer ticker.Stop()
-	for {
-		if idle, _ := f.idle(); idle {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-consuming.Closed():
-			return errors.New("the consumer is closed")
-		case <-ticker.C:
-		}
-	}
 }
 
 // pass returns a function that passes a message to the followers of its conversation.
 // Most messages have no followers: the function does not decode those.
-func pass[T messages.Data](f *Feed, set func(*follower, *messages.Stored[T])) func(jetstream.Msg) {
-	return func(msg jetstream.Msg) {
-		account, token, err := messages.SplitSubject(msg.Subject())
+func pass[T messages.Data](f *Feed, set func(*follower, *messages.Stored[T])) func(*nats.Msg) {
+	return func(msg *nats.Msg) {
+		account, token, err := messages.SplitSubject(msg.Subject)
 		if err != nil {
 			return
 		}
@@ -165,7 +128,7 @@ func pass[T messages.Data](f *Feed, set func(*follower, *messages.Stored[T])) fu
 		if len(followers) == 0 {
 			return
 		}
-		stored, err := messages.DecodeDelivered[T](msg)
+		stored, err := decodeRepublished[T](msg)
 		if err != nil {
 			return
 		}
@@ -176,8 +139,15 @@ func pass[T messages.Data](f *Feed, set func(*follower, *messages.Stored[T])) fu
 	}
 }
 
-// readAgain makes every follower read the state: the consumer may have missed
-// messages.
+func decodeRepublished[T messages.Data](msg *nats.Msg) (messages.Stored[T], error) {
+	m, err := messages.DecodeDirect(msg)
+	if err != nil {
+		return messages.Stored[T]{}, err
+	}
+	return messages.DecodeStored[T](m)
+}
+
+// readAgain makes every follower read the state: the feed may have missed messages.
 func (f *Feed) readAgain() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -210,10 +180,6 @@ func (f *Feed) join(conversation messages.Conversation) (w *follower, leave func
 	w = &follower{wake: make(chan struct{}, 1)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.followers) == 0 {
-		close(f.first)
-		f.first = make(chan struct{})
-	}
 	f.followers[k] = append(f.followers[k], w)
 	return w, func() {
 		f.mu.Lock()

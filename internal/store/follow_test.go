@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/store"
@@ -18,9 +22,7 @@ func startFeed(t *testing.T, feed *store.Feed) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() {
-		done <- feed.Run(ctx, func(err error) { t.Errorf("feed: got error %v, want none", err) })
-	}()
+	go func() { done <- feed.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -29,34 +31,15 @@ func startFeed(t *testing.T, feed *store.Feed) {
 	})
 }
 
-// followUntilTheEnd follows a conversation without messages until the test ends.
-func followUntilTheEnd(t *testing.T, feed *store.Feed) {
+// runningFeed runs a feed, and returns when it has its subscriptions.
+func runningFeed(t *testing.T, s *store.Store) *store.Feed {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		done <- feed.Follow(ctx, roomlinktest.Conversation("without messages"), 0, func(store.State) bool { return false })
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("following until the end: got error %v, want %v", err, context.Canceled)
-		}
-	})
-}
-
-// runningFeed runs a feed that always has a follower, and returns when the feed has its
-// consumers. The channels get the names of later consumers.
-func runningFeed(t *testing.T, s *store.Store) (feed *store.Feed, links, letters <-chan string) {
-	t.Helper()
-	links = roomlinktest.ConsumersCreated(t, s.JetStream().Conn(), messages.LinksStream)
-	letters = roomlinktest.ConsumersCreated(t, s.JetStream().Conn(), messages.DeadLettersStream)
-	feed = store.NewFeed(s)
+	feed := store.NewFeed(s)
+	states, _ := follow(t, feed, "without messages", 0, store.StatusReady)
+	roomlinktest.Receive(t, states, "the first state")
 	startFeed(t, feed)
-	followUntilTheEnd(t, feed)
-	roomlinktest.Receive(t, links, "the consumer of links")
-	roomlinktest.Receive(t, letters, "the consumer of dead letters")
-	return feed, links, letters
+	roomlinktest.Receive(t, states, "the state when the feed has its subscriptions")
+	return feed
 }
 
 // follow follows a conversation until it has a status. The channels get its states, and
@@ -99,7 +82,7 @@ func TestFollowStoredLinks(t *testing.T) {
 
 func TestFollowReportsLinks(t *testing.T) {
 	s := newStore(t)
-	feed, _, _ := runningFeed(t, s)
+	feed := runningFeed(t, s)
 	roomlinktest.Publish(t, s, roomlinktest.Started("a"))
 	states, done := follow(t, feed, "a", 0, store.StatusReady)
 	wantState(t, roomlinktest.Receive(t, states, "the first state"), store.StatusPending)
@@ -113,7 +96,7 @@ func TestFollowReportsLinks(t *testing.T) {
 
 func TestFollowReportsADeadLetter(t *testing.T) {
 	s := newStore(t)
-	feed, _, _ := runningFeed(t, s)
+	feed := runningFeed(t, s)
 	roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
 	roomlinktest.Publish(t, s, roomlinktest.Started("a"))
 	states, done := follow(t, feed, "a", 0, store.StatusFailed)
@@ -130,7 +113,7 @@ func TestFollowReportsADeadLetter(t *testing.T) {
 // reports the acknowledgement.
 func TestFollowBeforeTheAcknowledgement(t *testing.T) {
 	s := newStore(t)
-	feed, _, _ := runningFeed(t, s)
+	feed := runningFeed(t, s)
 	roomlinktest.Publish(t, s, roomlinktest.Started("a"))
 	publishDeadLetter(t, s, roomlinktest.DeadLetter(t, "a"))
 	states, done := follow(t, feed, "a", 0, store.StatusFailed)
@@ -139,7 +122,7 @@ func TestFollowBeforeTheAcknowledgement(t *testing.T) {
 
 func TestFollowReportsARenewal(t *testing.T) {
 	s := newStore(t)
-	feed, _, _ := runningFeed(t, s)
+	feed := runningFeed(t, s)
 	e := roomlinktest.ExpiredLinks("a")
 	sequence := roomlinktest.PublishLinks(t, s, e, 0)
 	states, done := follow(t, feed, "a", 0, store.StatusReady)
@@ -153,7 +136,7 @@ func TestFollowReportsARenewal(t *testing.T) {
 // A follower that saw the event wait sees its links revoked, and not the event waiting again.
 func TestFollowReportsARevocation(t *testing.T) {
 	s := newStore(t)
-	feed, _, _ := runningFeed(t, s)
+	feed := runningFeed(t, s)
 	roomlinktest.Publish(t, s, roomlinktest.Started("a"))
 	states, _ := follow(t, feed, "a", 0, store.StatusRevoked)
 	var seen []store.Status
@@ -177,7 +160,7 @@ func TestFollowReportsARevocation(t *testing.T) {
 // The only read finds the links before the acknowledgement, which no message reports.
 func TestFollowReportsARevocationOfLinksThatItRead(t *testing.T) {
 	s := newStore(t)
-	feed, _, _ := runningFeed(t, s)
+	feed := runningFeed(t, s)
 	roomlinktest.Publish(t, s, roomlinktest.Started("a"))
 	sequence := roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
 	states, done := follow(t, feed, "a", 0, store.StatusRevoked)
@@ -190,7 +173,7 @@ func TestFollowReportsARevocationOfLinksThatItRead(t *testing.T) {
 func TestManyFollowOneConversation(t *testing.T) {
 	const followers = 50
 	s := newStore(t)
-	feed, _, _ := runningFeed(t, s)
+	feed := runningFeed(t, s)
 	ctx := roomlinktest.Context(t)
 	errs := make([]error, followers)
 	var started, group sync.WaitGroup
@@ -225,27 +208,65 @@ func TestFollowBeforeTheFeedRuns(t *testing.T) {
 	wantEnd(t, states, done, store.StatusReady)
 }
 
-func TestFollowSurvivesTheLossOfItsConsumers(t *testing.T) {
-	s := newStore(t)
-	feed, linksConsumers, letterConsumers := runningFeed(t, s)
-	links, linksDone := follow(t, feed, "a", 0, store.StatusReady)
-	letters, lettersDone := follow(t, feed, "b", 0, store.StatusFailed)
-	roomlinktest.Receive(t, links, "the first state")
-	roomlinktest.Receive(t, letters, "the first state")
-
-	roomlinktest.DeleteConsumers(t, s.JetStream(), messages.LinksStream)
-	roomlinktest.DeleteConsumers(t, s.JetStream(), messages.DeadLettersStream)
-	roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
-	publishDeadLetter(t, s, roomlinktest.DeadLetter(t, "b"))
-	wantEnd(t, links, linksDone, store.StatusReady)
-	wantEnd(t, letters, lettersDone, store.StatusFailed)
-
-	roomlinktest.Receive(t, linksConsumers, "a new consumer of links")
-	roomlinktest.Receive(t, letterConsumers, "a new consumer of dead letters")
+// What the broker stores while the connection is away reaches those who wait.
+func TestFollowSurvivesAReconnect(t *testing.T) {
+	address := roomlinktest.StartServer(t).Addr().String()
+	stored := remoteStore(t, address)
+	if err := store.Provision(roomlinktest.Context(t), stored.JetStream(), store.StreamSettings{}); err != nil {
+		t.Fatalf("provisioning: %v", err)
+	}
+	network := roomlinktest.NewNetwork(t, address)
+	feed := runningFeed(t, remoteStore(t, network.Address()))
+	for _, id := range []string{"a", "b"} { // twice, because a subscription must survive, too
+		links, linksDone := follow(t, feed, "links-"+id, 0, store.StatusReady)
+		letters, lettersDone := follow(t, feed, "letter-"+id, 0, store.StatusFailed)
+		roomlinktest.Receive(t, links, "the first state")
+		roomlinktest.Receive(t, letters, "the first state")
+		network.Cut()
+		roomlinktest.PublishLinks(t, stored, roomlinktest.Links("links-"+id, 1), 0)
+		publishDeadLetter(t, stored, roomlinktest.DeadLetter(t, "letter-"+id))
+		network.Open()
+		wantEnd(t, links, linksDone, store.StatusReady)
+		wantEnd(t, letters, lettersDone, store.StatusFailed)
+	}
 	states, done := follow(t, feed, "c", 0, store.StatusReady)
 	roomlinktest.Receive(t, states, "the first state")
-	roomlinktest.PublishLinks(t, s, roomlinktest.Links("c", 1), 0)
+	roomlinktest.PublishLinks(t, stored, roomlinktest.Links("c", 1), 0)
 	wantEnd(t, states, done, store.StatusReady)
+}
+
+// A feed that falls behind drops messages. Those who wait read what it dropped.
+func TestFollowSurvivesAFlood(t *testing.T) {
+	s := newStore(t)
+	feed := runningFeed(t, s)
+	states, done := follow(t, feed, "a", 0, store.StatusReady)
+	roomlinktest.Receive(t, states, "the first state")
+	release := feed.Hold()
+	flood := roomlinktest.Conversation("flood")
+	for range store.MaxFeedMessages + 1 {
+		err := s.JetStream().Conn().Publish(messages.LiveSubjects+flood.Account+"."+flood.InteractionID, nil)
+		if err != nil {
+			t.Fatalf("publishing: %v", err)
+		}
+	}
+	roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
+	release()
+	wantEnd(t, states, done, store.StatusReady)
+}
+
+// remoteStore returns a store on a connection to an address.
+func remoteStore(t *testing.T, address string) *store.Store {
+	t.Helper()
+	nc, err := nats.Connect("nats://"+address, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+	if err != nil {
+		t.Fatalf("connecting: %v", err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store.New(js)
 }
 
 // Only a new read shows an event or the end of a ticket.
@@ -281,42 +302,28 @@ func TestFollowReturnsErrors(t *testing.T) {
 	}
 }
 
-// A feed has consumers only while somebody follows.
-func TestFeedHasConsumersOnlyForFollowers(t *testing.T) {
+// Subscribers may have used up the consumers of a stream. The feed needs none.
+func TestFeedHasNoConsumers(t *testing.T) {
+	const followers = 100
 	s := newStore(t)
-	feed := store.NewFeed(s)
-	feed.SetIdleInterval(10 * time.Millisecond)
-	startFeed(t, feed)
-	for range 3 {
-		awaitConsumers(t, s, 0)
-		ctx, leave := context.WithCancel(roomlinktest.Context(t))
-		left := make(chan error, 1)
-		go func() {
-			left <- feed.Follow(ctx, roomlinktest.Conversation("a"), 0, func(store.State) bool { return false })
-		}()
-		awaitConsumers(t, s, 1)
-		leave()
-		if err := <-left; !errors.Is(err, context.Canceled) {
-			t.Errorf("following: got error %v, want %v", err, context.Canceled)
+	created := roomlinktest.ConsumersCreated(t, s.JetStream().Conn(), "*")
+	feed := runningFeed(t, s)
+	var ends []func()
+	for i := range followers {
+		states, done := follow(t, feed, strconv.Itoa(i), 0, store.StatusReady)
+		roomlinktest.Receive(t, states, "the first state")
+		ends = append(ends, func() { wantEnd(t, states, done, store.StatusReady) })
+	}
+	for _, stream := range []string{messages.LinksStream, messages.DeadLettersStream} {
+		if got := roomlinktest.Stream(t, s, stream).CachedInfo().State.Consumers; got != 0 {
+			t.Errorf("consumers of %q: got %d, want none", stream, got)
 		}
 	}
-	awaitConsumers(t, s, 0)
-}
-
-// awaitConsumers waits until each stream of a feed has a number of consumers.
-func awaitConsumers(t *testing.T, s *store.Store, want int) {
-	t.Helper()
-	ctx, ticker := roomlinktest.Context(t), time.NewTicker(10*time.Millisecond)
-	defer ticker.Stop()
-	for _, name := range []string{messages.LinksStream, messages.DeadLettersStream} {
-		for got := -1; got != want; {
-			stream, err := s.JetStream().Stream(ctx, name)
-			if err != nil {
-				t.Fatalf("consumers of %q: got %d and error %v, want %d", name, got, err, want)
-			}
-			if got = stream.CachedInfo().State.Consumers; got != want {
-				<-ticker.C
-			}
-		}
+	for i, end := range ends {
+		roomlinktest.PublishLinks(t, s, roomlinktest.Links(strconv.Itoa(i), 1), 0)
+		end()
+	}
+	if len(created) > 0 {
+		t.Errorf("created consumers: got %q, want none", <-created)
 	}
 }

@@ -88,6 +88,12 @@ func (n Snapshot) AnsweredBy(state State) bool {
 		letter != nil && (n.DeadLetter == nil || letter.Sequence > n.DeadLetter.Sequence)
 }
 
+// State returns the state of a conversation without a waiting event, at the time now.
+func (n Snapshot) State(now time.Time) State {
+	seen := observation{Snapshot: n}
+	return seen.state(now)
+}
+
 // Snapshot reads the snapshot of a conversation. Its errors are those of
 // [Store.Links], without [messages.ErrNotFound].
 func (s *Store) Snapshot(ctx context.Context, conversation messages.Conversation) (Snapshot, error) {
