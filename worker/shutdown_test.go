@@ -192,11 +192,9 @@ type beforePull struct {
 	do func()
 }
 
-// CreateOrUpdateConsumer implements [jetstream.JetStream].
-func (b beforePull) CreateOrUpdateConsumer(
-	ctx context.Context, stream string, config jetstream.ConsumerConfig,
-) (jetstream.Consumer, error) {
-	consumer, err := b.JetStream.CreateOrUpdateConsumer(ctx, stream, config)
+// Consumer implements [jetstream.JetStream].
+func (b beforePull) Consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {
+	consumer, err := b.JetStream.Consumer(ctx, stream, name)
 	return pullConsumer{consumer, b.do}, err
 }
 

@@ -26,6 +26,7 @@ func TestEndToEnd(t *testing.T) {
 	t.Parallel()
 	a := programtest.StartAuvious(t, simulator.Config{ApplicationID: "app-1"})
 	env := programtest.ServeEnv(t, a.URL)
+	env["ROOMLINK_SUBSCRIBERS"] = "crm"
 	env["ROOMLINK_BROKER_LISTEN"] = programtest.FreeAddress(t)
 	p := start(t, env, "serve")
 	base := p.Address("public")

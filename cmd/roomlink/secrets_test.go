@@ -31,6 +31,7 @@ func TestNoSecretIsTold(t *testing.T) {
 		return nil
 	})
 	env := programtest.ServeEnv(t, a.URL)
+	env["ROOMLINK_SUBSCRIBERS"] = "crm"
 	p := start(t, env, "serve")
 	base, ops := p.Address("public"), p.Address("operations")
 

@@ -20,6 +20,11 @@ const (
 	// provisionTimeout bounds one attempt to provision the streams.
 	provisionTimeout = 10 * time.Second
 	provisionDelay   = time.Second
+	// subscribersTimeout bounds one attempt to make the consumers of all subscribers. A failed
+	// attempt is repeated after subscribersDelay, a good one after subscribersInterval.
+	subscribersTimeout  = time.Minute
+	subscribersDelay    = 10 * time.Second
+	subscribersInterval = time.Hour
 )
 
 // openBroker connects to the external broker with a role, or starts the embedded one if
@@ -60,7 +65,44 @@ func (a *App) openBroker(
 	a.checkBroker()
 	a.accounts.onChange(a.reportRemoved)
 	a.accounts.onChange(func(all []accounts.Account) error { return a.broker.SetSubscribers(subscribers(all)) })
+	if role != broker.RoleViewer && (a.broker.Embedded() || role != broker.RoleWebhook) {
+		a.keepSubscribers()
+	}
 	return nil
+}
+
+// keepSubscribers makes the consumers of the subscribers now, after each change of the accounts,
+// and at times.
+func (a *App) keepSubscribers() {
+	changed := make(chan struct{}, 1)
+	a.accounts.onChange(func([]accounts.Account) error {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+		return nil
+	})
+	a.run(func(ctx context.Context) error {
+		for {
+			wait := subscribersInterval
+			if err := a.syncSubscribers(ctx); err != nil && ctx.Err() == nil {
+				a.log.Warn().Err(err).Int64("retry_in_ms", subscribersDelay.Milliseconds()).Msg("consumers of subscribers not ready")
+				wait = subscribersDelay
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-changed:
+			case <-time.After(wait):
+			}
+		}
+	})
+}
+
+func (a *App) syncSubscribers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, subscribersTimeout)
+	defer cancel()
+	return store.SyncSubscribers(ctx, a.provisioner, a.accounts.all(), time.Now())
 }
 
 // subscribers returns the broker's users for the subscribers of accounts.
@@ -132,7 +174,7 @@ func (a *App) provision(settings store.StreamSettings) error {
 // acceptStreams returns nil if no stream is missing. refusal is the error of the change that
 // this process may not make.
 func (a *App) acceptStreams(ctx context.Context, refusal error) error {
-	missing, err := store.Missing(ctx, a.store.JetStream())
+	missing, err := store.MissingStreams(ctx, a.store.JetStream())
 	switch {
 	case err != nil:
 		return err

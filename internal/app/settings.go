@@ -27,8 +27,8 @@ type AccountSettings struct {
 	Accounts string `env:"ROOMLINK_ACCOUNTS" group:"account" type:"path" help:"A YAML file with several accounts. It replaces the account that the other settings describe."`
 	Account  string `env:"ROOMLINK_ACCOUNT" default:"default" group:"account" help:"The name of the account."`
 	accounts.Talkdesk
-	TalkdeskBasicUser string `env:"ROOMLINK_TALKDESK_BASIC_USER" group:"account" help:"The user that Talkdesk sends by HTTP Basic."`
-	TalkdeskClientID  string `env:"ROOMLINK_TALKDESK_CLIENT_ID" group:"account" help:"The client id with which Talkdesk fetches an access token from roomlink."`
+	TalkdeskBasicUser string   `env:"ROOMLINK_TALKDESK_BASIC_USER" group:"account" help:"The user that Talkdesk sends by HTTP Basic."`
+	TalkdeskClientID  string   `env:"ROOMLINK_TALKDESK_CLIENT_ID" group:"account" help:"The client id with which Talkdesk fetches an access token from roomlink."`
 	Subscribers       []string `env:"ROOMLINK_SUBSCRIBERS" group:"account" help:"Names of programs that read the account's links from the broker."`
 	accounts.Links
 	accounts.Application
@@ -50,9 +50,9 @@ type NATSSettings struct {
 	NATSProvisionUser  string `name:"nats-provision-user" env:"ROOMLINK_NATS_PROVISION_USER" group:"broker" help:"The user that makes streams and consumers. The default is the user of the process."`
 	NATSProvisionCreds string `name:"nats-provision-creds" env:"ROOMLINK_NATS_PROVISION_CREDS" group:"broker" help:"The NATS credentials file of the user that makes streams and consumers."`
 
-	NATSCA    string `name:"nats-ca" env:"ROOMLINK_NATS_CA" group:"broker" help:"The certificate authorities of the NATS servers (PEM)."`
-	NATSCert  string `name:"nats-cert" env:"ROOMLINK_NATS_CERT" group:"broker" help:"The client certificate for the NATS servers (PEM)."`
-	NATSKey   string `name:"nats-key" env:"ROOMLINK_NATS_KEY" group:"broker" help:"The key of the client certificate (PEM)."`
+	NATSCA   string `name:"nats-ca" env:"ROOMLINK_NATS_CA" group:"broker" help:"The certificate authorities of the NATS servers (PEM)."`
+	NATSCert string `name:"nats-cert" env:"ROOMLINK_NATS_CERT" group:"broker" help:"The client certificate for the NATS servers (PEM)."`
+	NATSKey  string `name:"nats-key" env:"ROOMLINK_NATS_KEY" group:"broker" help:"The key of the client certificate (PEM)."`
 }
 
 // StreamSettings configure the streams. They have no defaults here: an absent setting

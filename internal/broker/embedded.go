@@ -15,8 +15,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
-
-	"roomlink/internal/secret"
 )
 
 // ListenOff is the value of [EmbeddedConfig.Listen] for a broker without a listener.
@@ -45,7 +43,7 @@ type EmbeddedConfig struct {
 	// acknowledged event survives a power failure.
 	Sync time.Duration
 	// Listen is the TCP address for other processes; "" or [ListenOff] for none.
-	Listen string
+	Listen      string
 	Subscribers []Subscriber
 	Logger      zerolog.Logger
 }
@@ -53,13 +51,11 @@ type EmbeddedConfig struct {
 // embedded is the server in this process. A restart replaces the server, and the connections
 // reconnect to the new one.
 type embedded struct {
-	log zerolog.Logger
-	dir string
-	// passwords are those of the parts in this process. They are new at each start and never
-	// leave the process.
-	passwords map[Role]secret.String
-	lock      *flock.Flock
-	current   atomic.Pointer[server.Server]
+	log     zerolog.Logger
+	dir     string
+	parts   *partPasswords
+	lock    *flock.Flock
+	current atomic.Pointer[server.Server]
 	// trouble is the error of the last store check; nil for none.
 	trouble atomic.Pointer[error]
 
@@ -87,10 +83,7 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 	if !locked {
 		return nil, fmt.Errorf("%w %q: stop it, or choose another with ROOMLINK_DATA_DIR", ErrLocked, config.Dir)
 	}
-	e := &embedded{log: config.Logger, dir: config.Dir, passwords: map[Role]secret.String{}, lock: lock, config: config}
-	for _, role := range embeddedRoles {
-		e.passwords[role] = newPassword()
-	}
+	e := &embedded{log: config.Logger, dir: config.Dir, parts: newPartPasswords(), lock: lock, config: config}
 	if old := oldSubscribers(config.Dir); len(old) > 0 {
 		config.Logger.Warn().Strs("files", old).Msg("the broker users \"subscriber\" and \"subscriber-<account>\" have ended: " +
 			"name each subscriber (docs/subscribe.md), then delete these files")
@@ -103,7 +96,7 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 		login: func(role Role) []nats.Option {
 			return []nats.Option{
 				nats.InProcessServer(e),
-				nats.UserInfo(string(role), e.passwords[role].Reveal()),
+				nats.UserInfo(string(role), e.parts.of[role].Reveal()),
 				nats.CustomInboxPrefix(role.inbox()),
 			}
 		},
@@ -122,7 +115,7 @@ func (e *embedded) InProcessConn() (net.Conn, error) {
 
 // start starts a server. The caller must hold mu, except in Embed.
 func (e *embedded) start(ctx context.Context) error {
-	options, err := serverOptions(e.config, e.passwords)
+	options, err := serverOptions(e.config, e.parts)
 	if err != nil {
 		return err
 	}
@@ -173,7 +166,7 @@ func (e *embedded) setSubscribers(subscribers []Subscriber) error {
 	// A reload does not make the imports of a NATS account that is new in it. A second one does
 	// (nats-server 2.15.2, configureAccounts).
 	for range 2 {
-		options, err := serverOptions(next, e.passwords)
+		options, err := serverOptions(next, e.parts)
 		if err != nil {
 			return err
 		}

@@ -14,15 +14,13 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rs/zerolog"
-
-	"roomlink/internal/secret"
 )
 
 // maxStore is larger than any disk, in bytes.
 const maxStore = 1 << 50
 
-// serverOptions returns the options of the server. passwords are those of the parts.
-func serverOptions(config EmbeddedConfig, passwords map[Role]secret.String) (*server.Options, error) {
+// serverOptions returns the options of the server. parts are the passwords of the parts.
+func serverOptions(config EmbeddedConfig, parts *partPasswords) (*server.Options, error) {
 	options := &server.Options{
 		ServerName: "roomlink",
 		JetStream:  true,
@@ -35,7 +33,7 @@ func serverOptions(config EmbeddedConfig, passwords map[Role]secret.String) (*se
 		MaxPayload:        maxPayload,
 		NoSigs:            true,
 	}
-	if err := addUsers(options, config.Dir, passwords, config.Subscribers); err != nil {
+	if err := addUsers(options, config.Dir, parts, config.Subscribers); err != nil {
 		return nil, err
 	}
 	return options, setListen(options, config.Listen)

@@ -86,37 +86,70 @@ func (u users) text() (string, error) {
 	return text.String(), err
 }
 
-// addUsers adds the users of the embedded broker to the server's options. passwords has those of
-// the parts. addUsers writes a password file for the operator, and for each subscriber without
-// a password, if there is none.
-func addUsers(options *server.Options, dir string, passwords map[Role]secret.String, subscribers []Subscriber) error {
-	known := map[string]secret.String{}
-	for role, password := range passwords {
-		known[string(role)] = password
-	}
-	var err error
-	if known[string(RoleOperator)], err = secret.EnsureFile(OperatorPassword(dir), newPassword()); err != nil {
-		return err
-	}
-	for _, s := range subscribers {
-		if known[s.User()], err = subscriberPassword(dir, s); err != nil {
-			return err
+// addUsers adds the users of the embedded broker to the server's options. parts are the
+// passwords of the parts. addUsers writes a password file for the operator, and for each
+// subscriber without a password, if there is none.
+func addUsers(options *server.Options, dir string, parts *partPasswords, subscribers []Subscriber) error {
+	var fault error
+	hash := func(user string, password secret.String, err error) string {
+		text := ""
+		if err == nil {
+			text, err = parts.hash(password)
 		}
+		if err != nil && fault == nil {
+			fault = fmt.Errorf("the password of the broker user %q: %w", user, err)
+		}
+		return `"` + text + `"`
 	}
-	unset := func(Role) string { return `""` }
-	text, err := newUsers(embeddedRoles, subscribers, true, unset, func(Subscriber) string { return `""` }).text()
+	all := newUsers(embeddedRoles, subscribers, true, func(r Role) string {
+		password, err := parts.of[r], error(nil)
+		if r == RoleOperator {
+			password, err = secret.EnsureFile(OperatorPassword(dir), newPassword())
+		}
+		return hash(string(r), password, err)
+	}, func(s Subscriber) string {
+		password, err := subscriberPassword(dir, s)
+		return hash(s.User(), password, err)
+	})
+	if fault != nil {
+		return fault
+	}
+	text, err := all.text()
 	if err != nil {
 		return err
 	}
 	if err := options.ProcessConfigString(text); err != nil {
 		return fmt.Errorf("preparing the users of the embedded broker: %w", err)
 	}
-	for _, user := range options.Users {
-		if user.Password, err = serverPassword(known[user.Username]); err != nil {
-			return fmt.Errorf("the password of the broker user %q: %w", user.Username, err)
-		}
-	}
 	return nil
+}
+
+// partPasswords are the passwords of the parts in this process. They are new at each start and
+// never leave the process. It also knows the hash of each password, because hashing takes time.
+type partPasswords struct {
+	of     map[Role]secret.String
+	hashes map[secret.String]string
+}
+
+func newPartPasswords() *partPasswords {
+	p := &partPasswords{of: map[Role]secret.String{}, hashes: map[secret.String]string{}}
+	for _, role := range embeddedRoles {
+		p.of[role] = newPassword()
+	}
+	return p
+}
+
+// hash returns the hash of a password. Its errors are those of hashPassword.
+func (p *partPasswords) hash(password secret.String) (string, error) {
+	known, ok := p.hashes[password]
+	if ok {
+		return known, nil
+	}
+	made, err := hashPassword(password)
+	if err == nil {
+		p.hashes[password] = made
+	}
+	return made, err
 }
 
 func newPassword() secret.String { return secret.String(rand.Text()) }
@@ -130,18 +163,6 @@ func subscriberPassword(dir string, s Subscriber) (secret.String, error) {
 		return "", err
 	}
 	return secret.EnsureFile(file, newPassword())
-}
-
-// serverPassword returns a password as the server compares it. The server takes a text that
-// begins as a bcrypt hash for one.
-func serverPassword(password secret.String) (string, error) {
-	if password == "" {
-		return "", fmt.Errorf("%w: the server would let everybody in", secret.ErrEmpty)
-	}
-	if strings.HasPrefix(password.Reveal(), "$2") {
-		return hashPassword(password)
-	}
-	return password.Reveal(), nil
 }
 
 // hashPassword uses the lowest cost, which is safe for long random passwords. It returns an

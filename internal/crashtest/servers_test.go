@@ -97,7 +97,7 @@ func (s *natsServer) prepare(tb testing.TB, text string, routes map[string]strin
 	tb.Helper()
 	dir := tb.TempDir()
 	changes := map[string]string{
-		"server_name: nats-1":    "server_name: " + s.name,
+		"server_name: nats-1":      "server_name: " + s.name,
 		`listen: "127.0.0.1:4222"`: fmt.Sprintf("listen: %q", s.address),
 		`http: "127.0.0.1:8222"`:   "",
 		`store_dir: "/data"`:       fmt.Sprintf("store_dir: %q", filepath.Join(dir, "data")),

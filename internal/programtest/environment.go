@@ -70,7 +70,6 @@ func ServeEnv(tb testing.TB, auviousURL string) map[string]string {
 		"ROOMLINK_OPS_LISTEN":              freePort,
 		"ROOMLINK_BROKER_LISTEN":           freePort,
 		"ROOMLINK_DATA_DIR":                tb.TempDir(),
-		"ROOMLINK_SUBSCRIBERS":             "crm",
 		"ROOMLINK_LOG_LEVEL":               "trace",
 	}
 }

@@ -139,8 +139,8 @@ func Provision(ctx context.Context, js jetstream.JetStream, settings StreamSetti
 	})
 }
 
-// Missing returns the names of the streams that do not exist. Its errors are the broker's.
-func Missing(ctx context.Context, js jetstream.JetStream) ([]string, error) {
+// MissingStreams returns the names of the streams that do not exist. Its errors are the broker's.
+func MissingStreams(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 	var missing []string
 	for _, want := range (StreamSettings{}).Streams() {
 		_, err := js.Stream(ctx, want.Name)

@@ -10,8 +10,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/broker"
-	"roomlink/internal/secret"
 	"roomlink/internal/load"
+	"roomlink/internal/secret"
 )
 
 // startProcesses starts each part as a process, or "serve" as one, and returns when all are ready.

@@ -61,9 +61,9 @@ type NATS struct {
 	NATSProvisionUser  string `name:"nats-provision-user" env:"ROOMLINK_NATS_PROVISION_USER" help:"The user that makes streams and consumers at --nats-url."`
 	NATSProvisionCreds string `name:"nats-provision-creds" env:"ROOMLINK_NATS_PROVISION_CREDS" help:"The credentials file of that user."`
 
-	NATSCA    string `name:"nats-ca" env:"ROOMLINK_NATS_CA" help:"The certificate authorities for --nats-url (PEM)."`
-	NATSCert  string `name:"nats-cert" env:"ROOMLINK_NATS_CERT" help:"The client certificate for --nats-url (PEM)."`
-	NATSKey   string `name:"nats-key" env:"ROOMLINK_NATS_KEY" help:"The key of the client certificate (PEM)."`
+	NATSCA   string `name:"nats-ca" env:"ROOMLINK_NATS_CA" help:"The certificate authorities for --nats-url (PEM)."`
+	NATSCert string `name:"nats-cert" env:"ROOMLINK_NATS_CERT" help:"The client certificate for --nats-url (PEM)."`
+	NATSKey  string `name:"nats-key" env:"ROOMLINK_NATS_KEY" help:"The key of the client certificate (PEM)."`
 }
 
 // maxAccounts bounds the accounts of a test.
