@@ -89,7 +89,7 @@ func newSystem(tb testing.TB, choice settings) *system {
 	tb.Cleanup(s.client.CloseIdleConnections)
 	address := roomlinktest.StartDeployedServer(tb).Addr().String()
 	s.toBroker = roomlinktest.NewNetwork(tb, address)
-	s.observer = dial(tb, address, zerolog.Nop())
+	s.observer = dial(tb, broker.RoleOperator, address, zerolog.Nop())
 	if err := store.Provision(roomlinktest.Context(tb), s.observer.JetStream(), store.StreamSettings{}); err != nil {
 		tb.Fatalf("provisioning: %v", err)
 	}
@@ -98,28 +98,33 @@ func newSystem(tb testing.TB, choice settings) *system {
 	if err != nil {
 		tb.Fatalf("watching links: %v", err)
 	}
-	s.serve(dial(tb, s.toBroker.Address(), zerolog.New(s.log)))
-	s.work(dial(tb, s.toBroker.Address(), zerolog.New(s.log)), choice)
+	part := func(role broker.Role) *store.Store { return dial(tb, role, s.toBroker.Address(), zerolog.New(s.log)) }
+	s.serve(part(broker.RoleWebhook))
+	s.work(part(broker.RoleWorker), part(broker.RoleProvisioner).JetStream(), choice)
 	return s
 }
 
-// dial connects like a part.
-func dial(tb testing.TB, address string, log zerolog.Logger) *store.Store {
+// dial connects with a role.
+func dial(tb testing.TB, role broker.Role, address string, log zerolog.Logger) *store.Store {
 	tb.Helper()
 	b, err := broker.Dial(roomlinktest.Context(tb), broker.RemoteConfig{
-		URL: "nats://" + address, Role: broker.RoleServe, Login: roomlinktest.DeployedLogin(broker.RoleServe), Logger: log,
+		URL: "nats://" + address, Role: role, Login: roomlinktest.DeployedLogin(role), Logger: log,
 	})
 	if err != nil {
 		tb.Fatalf("dialling: %v", err)
 	}
 	tb.Cleanup(b.Close)
-	js, err := b.Connect(broker.RoleServe, "test")
-	for ctx := roomlinktest.Context(tb); err != nil; js, err = b.Connect(broker.RoleServe, "test") { // the machine may be busy
+	js, err := b.Connect(role, "test")
+	for ctx := roomlinktest.Context(tb); err != nil; js, err = b.Connect(role, "test") { // the machine may be busy
 		if ctx.Err() != nil {
 			tb.Fatalf("connecting: %v", err)
 		}
 	}
-	client := store.New(js, store.WithGroupCommit()) // like a part with an external broker
+	options := []store.Option{store.WithGroupCommit()} // like a part with an external broker
+	if role == broker.RoleWebhook {
+		options = append(options, store.WithoutDirectGet())
+	}
+	client := store.New(js, options...)
 	tb.Cleanup(client.Close)
 	return client
 }
@@ -153,7 +158,7 @@ func (s *system) serve(client *store.Store) {
 }
 
 // work runs the worker and the simulated auvious.
-func (s *system) work(client *store.Store, choice settings) {
+func (s *system) work(client *store.Store, provisioner jetstream.JetStream, choice settings) {
 	s.tb.Helper()
 	var err error
 	if s.simulator, err = simulator.New(simulator.Config{}); err != nil {
@@ -173,7 +178,7 @@ func (s *system) work(client *store.Store, choice settings) {
 		s.tb.Fatalf("making a facade: %v", err)
 	}
 	if s.worker, err = worker.New(worker.Config{
-		Store: client, Logger: zerolog.New(s.log), Registerer: s.registry, Grace: time.Second,
+		Store: client, Provisioner: provisioner, Logger: zerolog.New(s.log), Registerer: s.registry, Grace: time.Second,
 		Accounts: []worker.Account{{Account: own, Facade: facade}},
 	}); err != nil {
 		s.tb.Fatalf("making a worker: %v", err)
