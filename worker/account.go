@@ -133,7 +133,7 @@ func (a *account) run(ctx, held context.Context) {
 			jobs.Go(func() { a.handle(ctx, held, msg) })
 		})
 		if err != nil {
-			a.log.Warn().Err(err).Msg("pull failed")
+			a.log.Warn().Err(a.store.Explain(err)).Msg("pull failed")
 			pause(ctx, pullRetryDelay)
 			consumer = a.bind(ctx)
 			a.swept = time.Time{} // the broker may be another one now
@@ -153,7 +153,7 @@ func (a *account) bind(ctx context.Context) jetstream.Consumer {
 			return consumer
 		}
 		if failures&(failures-1) == 0 && ctx.Err() == nil { // the powers of two: less and less often
-			a.log.Warn().Err(err).Int("failures", failures).Msg("consumer not bound")
+			a.log.Warn().Err(a.store.Explain(err)).Int("failures", failures).Msg("consumer not bound")
 		}
 		pause(ctx, pullRetryDelay)
 	}

@@ -62,7 +62,7 @@ func (a *account) renak(now time.Time) {
 	for _, known := range waiting {
 		nak := fmt.Appendf(nil, `-NAK {"delay": %d}`, max(known.due.Sub(now), 1).Nanoseconds())
 		if err := a.store.JetStream().Conn().Publish(known.reply, nak); err != nil {
-			a.log.Warn().Err(err).Msg("delay not renewed")
+			a.log.Warn().Err(a.store.Explain(err)).Msg("delay not renewed")
 		}
 	}
 }
@@ -70,7 +70,7 @@ func (a *account) renak(now time.Time) {
 // logUnsent logs the error of an acknowledgement. The broker then delivers the event again by itself.
 func (a *account) logUnsent(j *job, err error) {
 	if err != nil {
-		a.log.Warn().Err(err).Str("token", j.token).Msg("acknowledgement not sent")
+		a.log.Warn().Err(a.store.Explain(err)).Str("token", j.token).Msg("acknowledgement not sent")
 	}
 }
 

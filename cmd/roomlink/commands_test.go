@@ -172,6 +172,10 @@ func TestRefusals(t *testing.T) {
 		{"size", map[string]string{"ROOMLINK_MAX_BYTES": "much"}, []string{"serve"}, 2, "512MiB"},
 		{"sync", map[string]string{"ROOMLINK_SYNC": "never"}, []string{"serve"}, 2, "always"},
 		{"a part without a broker", nil, []string{"worker"}, 2, "ROOMLINK_NATS_URL"},
+		{
+			"a command without a listener", map[string]string{"ROOMLINK_BROKER_LISTEN": "off"},
+			[]string{"links", "get", "a"}, 2, "ROOMLINK_BROKER_LISTEN is off",
+		},
 		{"unknown command", nil, []string{"dance"}, 2, "dance"},
 		{"unknown level", map[string]string{"ROOMLINK_LOG_LEVEL": "loud"}, []string{"serve"}, 2, "log-level"},
 		{"data directory is a file", map[string]string{"ROOMLINK_DATA_DIR": "/dev/null"}, []string{"serve"}, 1, "data directory"},

@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"roomlink/internal/app"
+	"roomlink/internal/broker"
 	"roomlink/internal/load"
 	"roomlink/internal/load/report"
 	"roomlink/internal/load/rig"
@@ -101,12 +102,15 @@ func writeReport(path string, result load.Result) error {
 	return errors.Join(report.HTML(file, result), file.Close())
 }
 
-// givenFlags returns the flags of the command line, by their names.
+// givenFlags returns the flags of the command line, by their names, without passwords.
 func givenFlags(line *kong.Context) map[string]string {
 	given := map[string]string{}
 	for _, element := range line.Path {
 		if flag := element.Flag; flag != nil {
 			given[flag.Name] = fmt.Sprint(line.FlagValue(flag))
+			if flag.Name == "nats-url" {
+				given[flag.Name] = broker.WithoutCredentials(given[flag.Name])
+			}
 		}
 	}
 	return given

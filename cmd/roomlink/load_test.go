@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/alecthomas/kong"
+
 	"roomlink/internal/app"
 	"roomlink/internal/load"
 	"roomlink/internal/programtest"
@@ -79,6 +81,28 @@ func TestLoad(t *testing.T) {
 	}
 	if sent != 300 || linked != accepted {
 		t.Errorf("series: got %d sent and %d linked, want 300 and %d", sent, linked, accepted)
+	}
+}
+
+// The result and the report quote the flags, but no password.
+func TestLoadSettingsHavePasswordsLeftOut(t *testing.T) {
+	t.Parallel()
+	parser, err := kong.New(&commandLine{}, kong.Groups{"account": "", "broker": "", "public": "", "operations": ""})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for given, want := range map[string]string{
+		"nats://roomlink:invented-password@nats:4222":        "nats://nats:4222",
+		"nats://invented-token@a:4222,nats://u:invented@b:1": "nats://a:4222,nats://b:1",
+		"nats://nats:4222": "nats://nats:4222",
+	} {
+		line, err := parser.Parse([]string{"load", "--nats-url=" + given})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := givenFlags(line)["nats-url"]; got != want {
+			t.Errorf("nats-url: got %q, want %q", got, want)
+		}
 	}
 }
 

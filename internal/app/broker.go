@@ -133,7 +133,7 @@ func (a *App) openStore(role broker.Role) (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	var options []store.Option
+	options := []store.Option{store.WithExplanation(func(err error) error { return a.broker.Explain(js, err) })}
 	if !a.broker.Embedded() && (role == broker.RoleWebhook || role == broker.RoleViewer) {
 		options = append(options, store.WithoutDirectGet())
 	}
@@ -162,7 +162,7 @@ func (a *App) provision(settings store.StreamSettings) error {
 		if err == nil || a.broker.Embedded() && !slow || !temporary(err) {
 			return err
 		}
-		a.log.Warn().Err(err).Int64("retry_in_ms", provisionDelay.Milliseconds()).Msg("streams not ready")
+		a.log.Warn().Err(a.store.Explain(err)).Int64("retry_in_ms", provisionDelay.Milliseconds()).Msg("streams not ready")
 		select {
 		case <-a.ctx.Done():
 			return errors.Join(a.ctx.Err(), err)

@@ -43,6 +43,9 @@ func (s OperatorSettings) Connect(
 	}
 	server := "ROOMLINK_NATS_URL"
 	if remote.URL == "" {
+		if s.BrokerListen == broker.ListenOff {
+			return nil, nil, Usagef("ROOMLINK_BROKER_LISTEN is off: this command needs the embedded broker to listen")
+		}
 		server = s.BrokerListen
 		remote.URL = "nats://" + server
 		remote.User = string(broker.RoleOperator)
@@ -63,7 +66,7 @@ func (s OperatorSettings) Connect(
 		b.Close()
 		return nil, nil, err
 	}
-	return store.New(js), b.Close, nil
+	return store.New(js, store.WithExplanation(func(err error) error { return b.Explain(js, err) })), b.Close, nil
 }
 
 // Pages returns the addresses of the pages of a conversation. It returns nil if neither

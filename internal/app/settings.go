@@ -53,6 +53,8 @@ type NATSSettings struct {
 	NATSCA   string `name:"nats-ca" env:"ROOMLINK_NATS_CA" group:"broker" help:"The certificate authorities of the NATS servers (PEM)."`
 	NATSCert string `name:"nats-cert" env:"ROOMLINK_NATS_CERT" group:"broker" help:"The client certificate for the NATS servers (PEM)."`
 	NATSKey  string `name:"nats-key" env:"ROOMLINK_NATS_KEY" group:"broker" help:"The key of the client certificate (PEM)."`
+
+	NATSDomain string `name:"nats-domain" env:"ROOMLINK_NATS_DOMAIN" group:"broker" help:"The JetStream domain of the streams, if it is not that of the NATS servers."`
 }
 
 // StreamSettings configure the streams. They have no defaults here: an absent setting
@@ -215,10 +217,15 @@ func (s NATSSettings) Remote(env Environment, role broker.Role) (broker.RemoteCo
 		return broker.RemoteConfig{}, Usagef("ROOMLINK_NATS_PROVISION_USER and %s belong together: set both", NATSProvision)
 	}
 	return broker.RemoteConfig{
-		URL: s.NATSURL, Role: role,
-		Login:       broker.Login{CredentialsFile: s.NATSCreds, User: s.NATSUser, Password: password},
-		Provisioner: broker.Login{CredentialsFile: s.NATSProvisionCreds, User: s.NATSProvisionUser, Password: provision},
-		CAFile:      s.NATSCA, CertFile: s.NATSCert, KeyFile: s.NATSKey,
+		URL: s.NATSURL, Role: role, Domain: s.NATSDomain,
+		Login: broker.Login{
+			CredentialsFile: s.NATSCreds, User: s.NATSUser, Password: password, PasswordFile: env.secretFile(NATSPassword),
+		},
+		Provisioner: broker.Login{
+			CredentialsFile: s.NATSProvisionCreds, User: s.NATSProvisionUser, Password: provision,
+			PasswordFile: env.secretFile(NATSProvision),
+		},
+		CAFile: s.NATSCA, CertFile: s.NATSCert, KeyFile: s.NATSKey,
 	}, nil
 }
 

@@ -4,15 +4,18 @@
 // It guarantees that:
 //   - a publish fails immediately while the broker is unreachable, and is never buffered;
 //   - a connection leaves a server that hangs or that a partition separates from its cluster;
+//   - a connection comes back with the credentials of the moment, however often it was refused;
 //   - no other user receives the replies to our requests;
 //   - the embedded server has closed its store when [Broker.Close] returns.
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,14 +36,19 @@ const (
 	maxPings     = 2
 )
 
-var connectBackoff = backoff.Backoff{Min: 250 * time.Millisecond, Max: 10 * time.Second}
+var (
+	connectBackoff = backoff.Backoff{Min: 250 * time.Millisecond, Max: 10 * time.Second}
+	// reconnectBackoff is shorter, because callers wait for a lost connection.
+	reconnectBackoff = backoff.Backoff{Min: 250 * time.Millisecond, Max: 2 * time.Second}
+)
 
-// ErrPermissions means that the broker's user has other permissions than the ones that
-// "roomlink nats config" prints.
-var ErrPermissions = errors.New("the broker refuses what roomlink needs")
-
-// ErrUnhealthy means that the broker runs but cannot do its work.
-var ErrUnhealthy = errors.New("the broker is not healthy")
+var (
+	// ErrUnhealthy means that the broker runs but cannot do its work.
+	ErrUnhealthy = errors.New("the broker is not healthy")
+	// ErrClosed means that a connection is closed for good although nobody closed it. The
+	// process must be restarted.
+	ErrClosed = errors.New("a connection to the broker is closed for good")
+)
 
 // Broker is a NATS server with JetStream, in this process or elsewhere.
 type Broker struct {
@@ -48,14 +56,19 @@ type Broker struct {
 	// login returns the options of a connection with a role.
 	login func(Role) []nats.Option
 	url   string
+	// domain is the JetStream domain of the streams; "" for that of the server.
+	domain string
 	// embedded is nil for an external broker.
 	embedded *embedded
 	// syncs reports whether each write waits for the disk.
 	syncs      bool
 	provisions bool
 
-	mu    sync.Mutex
-	conns []*nats.Conn
+	mu     sync.Mutex
+	conns  []*connection
+	closed bool
+	// ended receives the error of a connection that is closed for good.
+	ended chan error
 
 	// The partition watchers of an external broker run in ctx. stop ends it, and watchers
 	// waits for them.
@@ -64,99 +77,119 @@ type Broker struct {
 	watchers sync.WaitGroup
 }
 
-// Connect opens a connection with a role, for the named part. [Broker.Close] closes it. It
-// returns an error that wraps [ErrPermissions] if the broker does not let the user have its
-// own inbox. Other errors are those of NATS.
+// Connect opens a connection with a role, for the named part. [Broker.Close] closes it. Connect
+// returns an error that wraps [ErrUnsuitable], or one of NATS.
 func (b *Broker) Connect(role Role, part string) (jetstream.JetStream, error) {
-	js, err := b.connect(role, part)
+	c, err := b.connect(role, part, nats.ClosedHandler(b.reportEnd))
 	if err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.conns = append(b.conns, js.Conn())
+	b.conns = append(b.conns, c)
 	if b.embedded == nil {
-		watcher := partitionWatcher{js: js, log: b.log.With().Str("connection", part).Logger()}
+		watcher := partitionWatcher{js: c.js, log: c.log}
 		b.watchers.Go(func() { watcher.run(b.ctx) })
 	}
-	return js, nil
+	return c.js, nil
 }
 
-func (b *Broker) connect(role Role, part string) (jetstream.JetStream, error) {
-	log := b.log.With().Str("connection", part).Logger()
-	options := append([]nats.Option{
+// reportEnd makes [Broker.Run] return the error of a connection that nobody closed.
+func (b *Broker) reportEnd(nc *nats.Conn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	reason := nc.LastError()
+	if reason == nil {
+		reason = nats.ErrConnectionClosed
+	}
+	select {
+	case b.ended <- fmt.Errorf("%w: %q to %s: %w", ErrClosed, nc.Opts.Name, b.target(), reason):
+	default: // another one ended before
+	}
+}
+
+func (b *Broker) connect(role Role, part string, more ...nats.Option) (*connection, error) {
+	c := &connection{target: b.target(), log: b.log.With().Str("connection", part).Logger()}
+	options := slices.Concat([]nats.Option{
 		nats.Name("roomlink " + part),
 		nats.Timeout(connectTimeout),
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(connectBackoff.Min),
+		nats.CustomReconnectDelay(func(attempts int) time.Duration {
+			delay := reconnectBackoff.Delay(uint64(max(attempts, 1)))
+			return delay + rand.N(delay/2)
+		}),
 		nats.ReconnectBufSize(-1),
+		// By default the second refusal in a row closes a connection for good. The user's
+		// password may be right again a moment later.
+		nats.IgnoreAuthErrorAbort(),
 		// The client holds its lock during a write, and callers wait for the lock even after
 		// their context ended. So no write may take long.
 		nats.FlusherTimeout(writeTimeout),
 		nats.ReconnectOnFlusherError(),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(maxPings),
-		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
-			if !nc.IsClosed() {
-				log.Warn().Err(err).Msg("broker connection lost")
-			}
-		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) {
-			log.Info().Str("server", nc.ConnectedUrlRedacted()).Msg("broker connection restored")
-		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			log.Warn().Err(err).Msg("broker reported an error")
-		}),
-	}, b.login(role)...)
+	}, c.options(), b.login(role), more)
 	nc, err := nats.Connect(b.url, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the broker: %w", err)
 	}
-	if err := checkInbox(nc); err != nil {
+	if err := cmp.Or(checkServer(nc), checkInbox(nc)); err != nil {
 		nc.Close()
 		return nil, err
 	}
-	return jetstream.New(nc) // fails for impossible options only
+	if b.domain != "" {
+		c.js, err = jetstream.NewWithDomain(nc, b.domain)
+	} else {
+		c.js, err = jetstream.New(nc)
+	}
+	return c, err // for impossible options only
 }
 
-// checkInbox returns an error that wraps [ErrPermissions] if the user may not receive replies.
-// Then every request would time out.
-func checkInbox(nc *nats.Conn) error {
-	inbox := nc.NewInbox()
-	subscription, err := nc.SubscribeSync(inbox)
-	if err != nil {
-		return err
+// target names the broker in errors, without credentials.
+func (b *Broker) target() string {
+	if b.embedded != nil {
+		return "the embedded broker"
 	}
-	defer func() { _ = subscription.Unsubscribe() }() // the connection may have closed
-	if err := nc.FlushTimeout(connectTimeout); err != nil {
-		return err
-	}
-	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
-		return fmt.Errorf("%w: the NATS user must be able to subscribe to %q: apply the configuration that "+
-			"\"roomlink nats config\" prints", ErrPermissions, inboxOf(inbox))
-	}
-	return nil
+	return WithoutCredentials(b.url)
 }
 
-// inboxOf returns the permission for the inboxes with the prefix of one inbox.
-func inboxOf(inbox string) string { return inbox[:strings.LastIndexByte(inbox, '.')] + ".>" }
-
-// Health returns nil, or an error that wraps [ErrUnhealthy] and describes the problem of
-// the embedded server's streams and store or of a connection.
+// Health returns nil, or an error that wraps [ErrUnhealthy] or [ErrUnsuitable] and describes
+// the problem of the embedded server's streams and store or of a connection.
 func (b *Broker) Health() error {
 	if b.embedded != nil {
 		if err := b.embedded.health(); err != nil {
 			return err
 		}
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, nc := range b.conns {
-		if !nc.IsConnected() {
-			return fmt.Errorf("%w: the connection %q is %v", ErrUnhealthy, nc.Opts.Name, nc.Status())
+	for _, c := range b.connections() {
+		if err := c.health(); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (b *Broker) connections() []*connection {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.conns)
+}
+
+// Explain returns an error that wraps [ErrNotConnected] and says since when the connection js
+// is lost and why, if err follows from that. It returns every other error as it is.
+func (b *Broker) Explain(js jetstream.JetStream, err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, c := range b.connections() {
+		if c.js.Conn() == js.Conn() {
+			return c.explain(err)
+		}
+	}
+	return err
 }
 
 // Trouble returns the result of the last store check of [Broker.Run], which is a few
@@ -196,7 +229,7 @@ func (b *Broker) Provisions() bool { return b.provisions }
 // server does not listen.
 func (b *Broker) Address() string {
 	if b.embedded == nil {
-		return withoutCredentials(b.url)
+		return WithoutCredentials(b.url)
 	}
 	address := b.embedded.current.Load().Addr()
 	if address == nil {
@@ -210,13 +243,14 @@ func (b *Broker) Address() string {
 func (b *Broker) Close() {
 	b.mu.Lock()
 	conns := b.conns
-	b.conns = nil
+	b.conns, b.closed = nil, true
 	b.mu.Unlock()
 	if b.embedded == nil {
 		b.stop()
 		b.watchers.Wait()
 	}
-	for _, nc := range conns {
+	for _, c := range conns {
+		nc := c.js.Conn()
 		_ = nc.FlushTimeout(flushTimeout) // sends pending acknowledgements
 		nc.Close()
 	}

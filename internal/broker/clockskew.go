@@ -26,10 +26,11 @@ const (
 func (b *Broker) redeliverAfterClockSkew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, resetTimeout)
 	defer cancel()
-	js, err := b.connect(RoleProvisioner, "start")
+	c, err := b.connect(RoleProvisioner, "start")
 	if err != nil {
 		return err
 	}
+	js := c.js
 	defer js.Conn().Close()
 	stream, err := js.Stream(ctx, messages.ConversationsStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

@@ -147,7 +147,7 @@ func TestOldUsersAreRefused(t *testing.T) {
 		URL: srv.ClientURL(), Role: broker.RoleWorker, Login: broker.Login{User: "roomlink", Password: "invented"},
 		Logger: zerolog.New(io.Discard),
 	})
-	if !errors.Is(err, broker.ErrPermissions) || !strings.Contains(err.Error(), "roomlink nats config") {
-		t.Errorf("dialling with an old user: got error %v, want %v that names the remedy", err, broker.ErrPermissions)
+	if !errors.Is(err, broker.ErrUnsuitable) || !strings.Contains(err.Error(), "roomlink nats config") {
+		t.Errorf("dialling with an old user: got error %v, want %v that names the remedy", err, broker.ErrUnsuitable)
 	}
 }

@@ -92,7 +92,7 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 		return nil, errors.Join(err, lock.Unlock())
 	}
 	b := &Broker{
-		log: config.Logger, embedded: e, syncs: config.Sync == 0, provisions: true,
+		log: config.Logger, embedded: e, syncs: config.Sync == 0, provisions: true, ended: make(chan error, 1),
 		login: func(role Role) []nats.Option {
 			return []nats.Option{
 				nats.InProcessServer(e),

@@ -83,7 +83,7 @@ func (w *partitionWatcher) check(ctx context.Context) {
 	}
 	w.misses, w.left = 0, time.Now()
 	w.leaves++
-	w.log.Warn().Err(err).Str("server", nc.ConnectedUrlRedacted()).Msg("broker server has no quorum: reconnecting to another")
+	w.log.Warn().Err(err).Str("server", WithoutCredentials(nc.ConnectedUrl())).Msg("broker server has no quorum: reconnecting to another")
 	if err := nc.ForceReconnect(); err != nil {
 		w.log.Warn().Err(err).Msg("reconnecting failed")
 	}

@@ -18,8 +18,9 @@ const (
 // restartBackoff is the minimum time between two restarts of a server with a failing store.
 var restartBackoff = backoff.Backoff{Min: 5 * time.Second, Max: time.Minute}
 
-// Run watches the store of the embedded server until the context ends, and then returns nil.
-// It does nothing for an external broker.
+// Run watches the connections and the store of the embedded server until the context ends, and
+// then returns nil. It returns an error that wraps [ErrClosed] if a connection is closed for
+// good.
 //
 // After a failed write, as on a full disk, the server never writes again, even when there is
 // space (seen on nats-server 2.15). Run restarts the server when there is, which recovers
@@ -27,8 +28,12 @@ var restartBackoff = backoff.Backoff{Min: 5 * time.Second, Max: time.Minute}
 // [ErrStore], and the process must be restarted.
 func (b *Broker) Run(ctx context.Context) error {
 	if b.embedded == nil {
-		<-ctx.Done()
-		return nil
+		select {
+		case err := <-b.ended:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
 	}
 	ticker := time.NewTicker(storeCheckInterval)
 	defer ticker.Stop()
@@ -37,6 +42,8 @@ func (b *Broker) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case err := <-b.ended:
+			return err
 		case <-ticker.C:
 		}
 		if err := r.check(ctx); err != nil && ctx.Err() == nil {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,6 +27,8 @@ type RemoteConfig struct {
 	// CAFile, CertFile and KeyFile are PEM files. Without CAFile the system's authorities
 	// apply. Without CertFile there is no client certificate.
 	CAFile, CertFile, KeyFile string
+	// Domain is the JetStream domain of the streams; "" for that of the servers.
+	Domain string
 	// Role is the role of this process. It decides the inboxes.
 	Role   Role
 	Logger zerolog.Logger
@@ -35,20 +38,25 @@ type RemoteConfig struct {
 type Login struct {
 	// CredentialsFile is a NATS .creds file; "" for none.
 	CredentialsFile string
-	// User and Password; "" for none.
-	User     string
-	Password secret.String
+	// User and Password; "" for none. PasswordFile replaces Password if it is not empty.
+	User         string
+	Password     secret.String
+	PasswordFile string
 }
 
 // Empty reports whether there is neither a file nor a user.
 func (l Login) Empty() bool { return l.CredentialsFile == "" && l.User == "" }
 
-func (l Login) options() []nats.Option {
+// options returns the options of a connection with the login.
+func (l Login) options(log zerolog.Logger) []nats.Option {
 	var options []nats.Option
 	if l.CredentialsFile != "" {
 		options = append(options, nats.UserCredentials(l.CredentialsFile))
 	}
-	if l.User != "" {
+	switch {
+	case l.User != "" && l.PasswordFile != "":
+		options = append(options, nats.UserInfoHandler(l.userInfo(log)))
+	case l.User != "":
 		options = append(options, nats.UserInfo(l.User, l.Password.Reveal()))
 	}
 	return options
@@ -63,7 +71,7 @@ func (c RemoteConfig) options(role Role) []nats.Option {
 	} else {
 		role = c.Role
 	}
-	options := append(login.options(), nats.CustomInboxPrefix(role.inbox()))
+	options := append(login.options(c.Logger), nats.CustomInboxPrefix(role.inbox()))
 	if c.CAFile != "" {
 		options = append(options, nats.RootCAs(c.CAFile))
 	}
@@ -75,11 +83,15 @@ func (c RemoteConfig) options(role Role) []nats.Option {
 
 // Dial waits until the external broker accepts a connection. It logs each failed attempt and
 // waits longer after each. It returns the context's error joined with the error of the last
-// attempt. It returns immediately if a file cannot be read or the broker refuses the
-// credentials or, with [ErrPermissions], the inbox.
+// attempt. It returns immediately if a file cannot be read, if the broker refuses the
+// credentials, or with an error that wraps [ErrUnsuitable].
+//
+// Every attempt to connect reads the files anew, so that a rotated password or certificate
+// needs no restart.
 func Dial(ctx context.Context, config RemoteConfig) (*Broker, error) {
 	for _, file := range []string{
-		config.CredentialsFile, config.Provisioner.CredentialsFile, config.CAFile, config.CertFile, config.KeyFile,
+		config.CredentialsFile, config.PasswordFile, config.Provisioner.CredentialsFile, config.Provisioner.PasswordFile,
+		config.CAFile, config.CertFile, config.KeyFile,
 	} {
 		if file == "" {
 			continue
@@ -90,8 +102,8 @@ func Dial(ctx context.Context, config RemoteConfig) (*Broker, error) {
 		}
 	}
 	b := &Broker{
-		log: config.Logger, login: config.options, url: config.URL, syncs: true,
-		provisions: !config.Provisioner.Empty(),
+		log: config.Logger, login: config.options, url: config.URL, domain: config.Domain, syncs: true,
+		provisions: !config.Provisioner.Empty(), ended: make(chan error, 1),
 	}
 	if err := b.waitForServer(ctx, config.Role); err != nil {
 		return nil, err
@@ -100,24 +112,43 @@ func Dial(ctx context.Context, config RemoteConfig) (*Broker, error) {
 	return b, nil
 }
 
+// userInfo returns a function that returns the user and the password in the file. While the
+// file cannot be read, it returns the last password.
+func (l Login) userInfo(log zerolog.Logger) nats.UserInfoCB {
+	var mu sync.Mutex // several connections share it
+	last, readable := l.Password, true
+	return func() (user, password string) {
+		mu.Lock()
+		defer mu.Unlock()
+		current, err := secret.ReadFile(l.PasswordFile)
+		if err == nil {
+			last = current
+		} else if readable {
+			log.Warn().Err(err).Msg("password of the broker not read: using the former one")
+		}
+		readable = err == nil
+		return l.User, last.Reveal()
+	}
+}
+
 // waitForServer connects until it succeeds or the context ends.
 func (b *Broker) waitForServer(ctx context.Context, role Role) error {
 	for attempts := uint64(1); ; attempts++ {
-		js, err := b.connect(role, "start")
+		c, err := b.connect(role, "start")
 		if err == nil {
-			js.Conn().Close()
+			c.js.Conn().Close()
 			return nil
 		}
 		if invalid, ok := errors.AsType[*url.Error](err); ok {
 			// The error quotes the address, which may contain a password.
-			return fmt.Errorf("reading the broker's address %q: %w", withoutCredentials(b.url), invalid.Err)
+			return fmt.Errorf("reading the broker's address %q: %w", WithoutCredentials(b.url), invalid.Err)
 		}
-		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrInvalidArg) || errors.Is(err, ErrPermissions) {
+		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrInvalidArg) || errors.Is(err, ErrUnsuitable) {
 			return err
 		}
 		delay := connectBackoff.Delay(attempts)
 		b.log.Warn().Err(err).Int64("retry_in_ms", delay.Milliseconds()).
-			Str("server", withoutCredentials(b.url)).Msg("waiting for the broker")
+			Str("server", WithoutCredentials(b.url)).Msg("waiting for the broker")
 		select {
 		case <-ctx.Done():
 			return errors.Join(context.Cause(ctx), err)
@@ -130,5 +161,5 @@ func (b *Broker) waitForServer(ctx context.Context, role Role) error {
 // host. It does so even in a malformed address.
 var credentials = regexp.MustCompile(`((?:^|,)(?:[^,]*?://)?)[^,]*@`)
 
-// withoutCredentials removes user names and passwords from a list of server addresses.
-func withoutCredentials(list string) string { return credentials.ReplaceAllString(list, "$1") }
+// WithoutCredentials removes user names, passwords and tokens from a list of server addresses.
+func WithoutCredentials(list string) string { return credentials.ReplaceAllString(list, "$1") }

@@ -30,18 +30,18 @@ func (s *Store) DeadLetters(
 	}
 	state, err := s.StreamState(ctx, messages.DeadLettersStream)
 	if err != nil {
-		return fmt.Errorf("listing dead letters: %w", err)
+		return fmt.Errorf("listing dead letters: %w", s.explain(err))
 	}
 	consumer, err := s.js.OrderedConsumer(ctx, messages.DeadLettersStream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{subject},
 	})
 	if err != nil {
-		return fmt.Errorf("listing dead letters: %w", err)
+		return fmt.Errorf("listing dead letters: %w", s.explain(err))
 	}
 	for {
 		batch, err := consumer.FetchNoWait(listBatch)
 		if err != nil {
-			return fmt.Errorf("listing dead letters: %w", err)
+			return fmt.Errorf("listing dead letters: %w", s.explain(err))
 		}
 		count, err := eachDeadLetter(ctx, batch, state.LastSeq, fn)
 		if err != nil {
@@ -118,7 +118,7 @@ func (s *Store) Discard(ctx context.Context, letter messages.Stored[messages.Dea
 		err = stream.Purge(ctx, jetstream.WithPurgeSubject(letter.Subject), jetstream.WithPurgeSequence(letter.Sequence+1))
 	}
 	if err != nil {
-		return fmt.Errorf("deleting a dead letter: %w", err)
+		return fmt.Errorf("deleting a dead letter: %w", s.explain(err))
 	}
 	return nil
 }

@@ -219,8 +219,10 @@ func (s *Store) PublishDeadLetter(ctx context.Context, e messages.Event[messages
 // put stores a message in a stream, through the committer if there is one.
 func (s *Store) put(ctx context.Context, group *committer, msg *nats.Msg, stream string) (*jetstream.PubAck, error) {
 	msg.Header[jetstream.ExpectedStreamHeader] = []string{stream}
+	publish := func() (*jetstream.PubAck, error) { return s.js.PublishMsg(ctx, msg) }
 	if group != nil {
-		return group.publish(ctx, msg)
+		publish = func() (*jetstream.PubAck, error) { return group.publish(ctx, msg) }
 	}
-	return s.js.PublishMsg(ctx, msg)
+	ack, err := publish()
+	return ack, s.explain(err)
 }

@@ -20,7 +20,7 @@ func (s *Store) Depth(ctx context.Context, account string, now time.Time) (uint6
 		return 0, 0, nil
 	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("measuring the queue of %q: %w", account, err)
+		return 0, 0, fmt.Errorf("measuring the queue of %q: %w", account, s.explain(err))
 	}
 	info := consumer.CachedInfo()
 	depth := info.NumPending + uint64(max(info.NumAckPending, 0))
@@ -32,7 +32,7 @@ func (s *Store) Depth(ctx context.Context, account string, now time.Time) (uint6
 		return 0, 0, nil // a worker finished the last one meanwhile
 	}
 	if err != nil {
-		return 0, 0, fmt.Errorf("measuring the queue of %q: %w", account, err)
+		return 0, 0, fmt.Errorf("measuring the queue of %q: %w", account, s.explain(err))
 	}
 	return depth, max(now.Sub(oldest.Time), 0), nil
 }
@@ -52,14 +52,14 @@ func (s *Store) nextEvent(ctx context.Context, account string, from uint64) (jet
 func (s *Store) NextStuck(ctx context.Context, account string, from uint64) (*jetstream.RawStreamMsg, error) {
 	consumer, err := s.js.Consumer(ctx, messages.ConversationsStream, ConsumerName(account))
 	if err != nil {
-		return nil, fmt.Errorf("looking for stuck events of %q: %w", account, err)
+		return nil, fmt.Errorf("looking for stuck events of %q: %w", account, s.explain(err))
 	}
 	m, err := s.nextEvent(ctx, account, from)
 	if errors.Is(err, messages.ErrNotFound) || err == nil && m.Sequence > consumer.CachedInfo().AckFloor.Stream {
 		return nil, messages.ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("looking for stuck events of %q: %w", account, err)
+		return nil, fmt.Errorf("looking for stuck events of %q: %w", account, s.explain(err))
 	}
 	return &m, nil
 }
@@ -72,7 +72,7 @@ func (s *Store) RemoveStuck(ctx context.Context, sequence uint64) error {
 		err = stream.DeleteMsg(ctx, sequence)
 	}
 	if err != nil {
-		return fmt.Errorf("removing a stuck event: %w", err)
+		return fmt.Errorf("removing a stuck event: %w", s.explain(err))
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func (s *Store) readLast(
 		m, err = readLeader(ctx, s.nc, stream, query{LastBySubject: subject})
 	}
 	if err != nil {
-		return m, fmt.Errorf("reading stream %q: %w", stream, err)
+		return m, fmt.Errorf("reading stream %q: %w", stream, s.explain(err))
 	}
 	return m, nil
 }
@@ -98,7 +98,7 @@ func readLeader(ctx context.Context, nc *nats.Conn, stream string, q query) (jet
 func (s *Store) StreamState(ctx context.Context, stream string) (jetstream.StreamState, error) {
 	handle, err := s.js.Stream(ctx, stream)
 	if err != nil {
-		return jetstream.StreamState{}, err
+		return jetstream.StreamState{}, s.explain(err)
 	}
 	return handle.CachedInfo().State, nil
 }

@@ -49,6 +49,8 @@ type Store struct {
 	single, leaderOnly bool
 	// healthCheck runs before an event is published; nil for none.
 	healthCheck func() error
+	// explain explains the errors of a lost connection.
+	explain func(error) error
 	// running counts the goroutines.
 	running sync.WaitGroup
 }
@@ -76,9 +78,14 @@ func WithoutDirectGet() Option { return func(s *Store) { s.leaderOnly = true } }
 // would wait. check runs for every event, so it must be fast.
 func WithHealthCheck(check func() error) Option { return func(s *Store) { s.healthCheck = check } }
 
+// WithExplanation makes explain say in plain words what an error of the connection means.
+func WithExplanation(explain func(error) error) Option {
+	return func(s *Store) { s.explain = explain }
+}
+
 // New returns a store on a connection. The connection stays the caller's.
 func New(js jetstream.JetStream, options ...Option) *Store {
-	s := &Store{js: js, nc: js.Conn()}
+	s := &Store{js: js, nc: js.Conn(), explain: func(err error) error { return err }}
 	s.batches = map[string]*batchReader{
 		messages.LinksStream:       {nc: s.nc, stream: messages.LinksStream, running: &s.running},
 		messages.DeadLettersStream: {nc: s.nc, stream: messages.DeadLettersStream, delay: deadLetterDelay, running: &s.running},
@@ -91,6 +98,10 @@ func New(js jetstream.JetStream, options ...Option) *Store {
 
 // Close waits for background work. Call it after all other methods returned.
 func (s *Store) Close() { s.running.Wait() }
+
+// Explain returns err in the words of [WithExplanation]. The methods of the store do that by
+// themselves; use it for what you do with [Store.JetStream].
+func (s *Store) Explain(err error) error { return s.explain(err) }
 
 // JetStream returns the connection that [New] got.
 func (s *Store) JetStream() jetstream.JetStream { return s.js }

@@ -64,6 +64,8 @@ type NATS struct {
 	NATSCA   string `name:"nats-ca" env:"ROOMLINK_NATS_CA" help:"The certificate authorities for --nats-url (PEM)."`
 	NATSCert string `name:"nats-cert" env:"ROOMLINK_NATS_CERT" help:"The client certificate for --nats-url (PEM)."`
 	NATSKey  string `name:"nats-key" env:"ROOMLINK_NATS_KEY" help:"The key of the client certificate (PEM)."`
+
+	NATSDomain string `name:"nats-domain" env:"ROOMLINK_NATS_DOMAIN" help:"The JetStream domain of the streams behind --nats-url."`
 }
 
 // maxAccounts bounds the accounts of a test.

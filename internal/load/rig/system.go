@@ -179,7 +179,7 @@ func (s *system) partArguments(operations string) []string {
 		"--accounts=" + s.accountsFile(), "--ops-listen=" + operations, "--log-level=" + s.LogLevel,
 		"--replicas=" + strconv.Itoa(s.Replicas), "--nats-url=" + s.nats.NATSURL, "--nats-user=" + s.nats.NATSUser,
 		"--nats-creds=" + s.nats.NATSCreds, "--nats-ca=" + s.nats.NATSCA,
-		"--nats-cert=" + s.nats.NATSCert, "--nats-key=" + s.nats.NATSKey,
+		"--nats-cert=" + s.nats.NATSCert, "--nats-key=" + s.nats.NATSKey, "--nats-domain=" + s.nats.NATSDomain,
 	}
 }
 
