@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,12 +15,24 @@ import (
 // nats-server 2.15 reads its options, which a reload of its users may replace.
 var directRequest = []byte(`{"max_bytes":1048576}`)
 
+// APIPrefix returns the beginning of the subjects of JetStream's API, with a dot at its end.
+// It follows the domain or the prefix that js was made with.
+func APIPrefix(js jetstream.JetStream) string {
+	switch options := js.Options(); {
+	case options.Domain != "":
+		return "$JS." + options.Domain + ".API."
+	case options.APIPrefix != "":
+		return strings.TrimSuffix(options.APIPrefix, ".") + "."
+	}
+	return jetstream.DefaultAPIPrefix
+}
+
 // GetDirect reads the last message on a subject. Any replica answers, so the message
 // may be stale (NATS ADR-31). The subject of the request ends in the subject to read, so
 // a NATS permission can name it. The context should have a deadline. GetDirect returns
 // [ErrNotFound] if there is no message. Other errors are the broker's or the context's.
-func GetDirect(ctx context.Context, nc *nats.Conn, stream, subject string) (jetstream.RawStreamMsg, error) {
-	reply, err := nc.RequestWithContext(ctx, jetstream.DefaultAPIPrefix+"DIRECT.GET."+stream+"."+subject, directRequest)
+func GetDirect(ctx context.Context, js jetstream.JetStream, stream, subject string) (jetstream.RawStreamMsg, error) {
+	reply, err := js.Conn().RequestWithContext(ctx, APIPrefix(js)+"DIRECT.GET."+stream+"."+subject, directRequest)
 	if err != nil {
 		return jetstream.RawStreamMsg{}, err
 	}

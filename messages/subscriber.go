@@ -37,7 +37,7 @@ func (s *Subscriber) Links(ctx context.Context, conversation Conversation) (Stor
 		ctx, cancel = context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
 	}
-	m, err := GetDirect(ctx, s.js.Conn(), LinksStream, conversation.LinksSubject())
+	m, err := GetDirect(ctx, s.js, LinksStream, conversation.LinksSubject())
 	if err != nil {
 		return Stored[Links]{}, fmt.Errorf("reading stream %q: %w", LinksStream, err)
 	}

@@ -173,8 +173,10 @@ func TestRefusals(t *testing.T) {
 		{"sync", map[string]string{"ROOMLINK_SYNC": "never"}, []string{"serve"}, 2, "always"},
 		{"a part without a broker", nil, []string{"worker"}, 2, "ROOMLINK_NATS_URL"},
 		{
-			"a command without a listener", map[string]string{"ROOMLINK_BROKER_LISTEN": "off"},
-			[]string{"links", "get", "a"}, 2, "ROOMLINK_BROKER_LISTEN is off",
+			"a command without a listener",
+			map[string]string{"ROOMLINK_BROKER_LISTEN": "off"},
+			[]string{"links", "get", "a"},
+			2, "ROOMLINK_BROKER_LISTEN is off",
 		},
 		{"unknown command", nil, []string{"dance"}, 2, "dance"},
 		{"unknown level", map[string]string{"ROOMLINK_LOG_LEVEL": "loud"}, []string{"serve"}, 2, "log-level"},

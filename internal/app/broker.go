@@ -153,7 +153,10 @@ func (a *App) openStore(role broker.Role) (*store.Store, error) {
 func (a *App) provision(settings store.StreamSettings) error {
 	for {
 		attempt, cancel := context.WithTimeout(a.ctx, provisionTimeout)
-		err := store.Provision(attempt, a.provisioner, settings)
+		err := store.CheckLimits(attempt, a.provisioner, settings, len(a.accounts.names()))
+		if err == nil {
+			err = store.Provision(attempt, a.provisioner, settings)
+		}
 		if errors.Is(err, store.ErrNotPermitted) {
 			err = a.acceptStreams(attempt, err)
 		}
@@ -191,7 +194,7 @@ func temporary(err error) bool {
 	if refusal, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return refusal.Code == 503
 	}
-	return !errors.Is(err, nats.ErrPermissionViolation)
+	return !errors.Is(err, nats.ErrPermissionViolation) && !errors.Is(err, store.ErrLimits)
 }
 
 // checkBroker adds the broker and the streams to the health checks and the metrics.

@@ -142,12 +142,12 @@ func TestSubscriberReadsItsAccount(t *testing.T) {
 			if msg, err := live.NextMsgWithContext(roomlinktest.Context(t)); err != nil || !strings.HasSuffix(msg.Subject, "."+id) {
 				t.Errorf("followed as %q: got %v and error %v, want %q", s.User(), msg, err, id)
 			}
-			links, err := messages.GetDirect(roomlinktest.Context(t), client.nc, messages.LinksStream,
+			links, err := messages.GetDirect(roomlinktest.Context(t), client.JetStream(), messages.LinksStream,
 				conversation(s.Account, id).LinksSubject())
 			if err != nil || !strings.HasSuffix(links.Subject, "."+id) {
 				t.Errorf("read as %q: got %q and error %v, want %q", s.User(), links.Subject, err, id)
 			}
-			_, err = messages.GetDirect(roomlinktest.Context(t), client.nc, messages.LinksStream,
+			_, err = messages.GetDirect(roomlinktest.Context(t), client.JetStream(), messages.LinksStream,
 				conversation(s.Account, "none").LinksSubject())
 			if !errors.Is(err, messages.ErrNotFound) {
 				t.Errorf("missing links as %q: got error %v, want %v", s.User(), err, messages.ErrNotFound)
@@ -404,7 +404,7 @@ func TestNobodyCanForgeReplySubject(t *testing.T) {
 		}
 		// The broker answers in order, so it has answered the forged requests before this one.
 		for range 2 {
-			_, err := messages.GetDirect(roomlinktest.Context(t), client.nc, messages.LinksStream, "roomlink.links.acme.a")
+			_, err := messages.GetDirect(roomlinktest.Context(t), client.JetStream(), messages.LinksStream, "roomlink.links.acme.a")
 			if err != nil {
 				t.Errorf("links: got error %v, want none", err)
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/broker"
 	"roomlink/internal/programtest"
 	"roomlink/internal/store"
 	"roomlink/messages"
@@ -22,8 +23,8 @@ func TestCluster(t *testing.T) {
 	servers := startServers(t, 3)
 	env := environment(t, auvious)
 	useServers(env, servers...)
-	webhook := programtest.Start(t, programtest.Command{Args: []string{"webhook"}, Env: env})
-	worker := programtest.Start(t, programtest.Command{Args: []string{"worker"}, Env: env})
+	webhook := programtest.Start(t, part(env, broker.RoleWebhook))
+	worker := programtest.Start(t, part(env, broker.RoleWorker))
 	l := startLoad(t, webhook.Address("public"))
 	l.awaitAccepted(100)
 	js := dialOperator(t, servers...)
@@ -69,8 +70,8 @@ func TestPartition(t *testing.T) {
 	env := environment(t, auvious)
 	useServers(env, servers...)
 	env["ROOMLINK_NATS_URL"] = addressOf(isolated) // the server announces the others
-	webhook := programtest.Start(t, programtest.Command{Args: []string{"webhook"}, Env: env})
-	worker := programtest.Start(t, programtest.Command{Args: []string{"worker"}, Env: env})
+	webhook := programtest.Start(t, part(env, broker.RoleWebhook))
+	worker := programtest.Start(t, part(env, broker.RoleWorker))
 	l := startLoad(t, webhook.Address("public"))
 	l.awaitAccepted(100)
 	awaitReplicas(t, js)

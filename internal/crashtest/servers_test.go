@@ -137,13 +137,21 @@ func addressOf(servers ...*natsServer) string {
 // useServers configures the parts to use the servers.
 func useServers(env map[string]string, servers ...*natsServer) {
 	env["ROOMLINK_NATS_URL"] = addressOf(servers...)
-	for prefix, role := range map[string]broker.Role{
-		"ROOMLINK_NATS_": broker.RoleServe, "ROOMLINK_NATS_PROVISION_": broker.RoleProvisioner,
-	} {
+	env["ROOMLINK_REPLICAS"] = strconv.Itoa(len(servers))
+}
+
+// part returns the command of one part, with its user at the servers.
+func part(env map[string]string, role broker.Role) programtest.Command {
+	env = maps.Clone(env)
+	logins := map[string]broker.Role{"ROOMLINK_NATS_": role}
+	if role == broker.RoleWorker {
+		logins["ROOMLINK_NATS_PROVISION_"] = broker.RoleProvisioner
+	}
+	for prefix, role := range logins {
 		login := roomlinktest.DeployedLogin(role)
 		env[prefix+"USER"], env[prefix+"PASSWORD"] = login.User, login.Password.Reveal()
 	}
-	env["ROOMLINK_REPLICAS"] = strconv.Itoa(len(servers))
+	return programtest.Command{Args: []string{string(role)}, Env: env}
 }
 
 // dialOperator connects to servers like the operator.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"roomlink/internal/broker"
 	"roomlink/internal/programtest"
 	"roomlink/internal/roomlinktest"
 )
@@ -49,8 +50,8 @@ func TestCrashStormSplit(t *testing.T) {
 	server := startServers(t, 1)[0]
 	env := environment(t, auvious)
 	useServers(env, server)
-	webhookCommand := programtest.Command{Args: []string{"webhook"}, Env: env}
-	workerCommand := programtest.Command{Args: []string{"worker"}, Env: env}
+	webhookCommand := part(env, broker.RoleWebhook)
+	workerCommand := part(env, broker.RoleWorker)
 	webhook, worker := programtest.Start(t, webhookCommand), programtest.Start(t, workerCommand)
 	l := startLoad(t, webhook.Address("public"))
 	restart := []func(){

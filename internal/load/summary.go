@@ -118,6 +118,6 @@ func (r *run) lookUp(ctx context.Context) {
 
 // has reports whether a stream has a message on a subject.
 func (r *run) has(ctx context.Context, stream, subject string) bool {
-	_, err := messages.GetDirect(ctx, r.Target.JetStream.Conn(), stream, subject)
+	_, err := messages.GetDirect(ctx, r.Target.JetStream, stream, subject)
 	return err == nil
 }

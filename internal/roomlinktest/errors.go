@@ -27,6 +27,8 @@ var sentinelErrors = map[string]error{
 	"access.ErrTooManyFailures": access.ErrTooManyFailures,
 	"messages.ErrInvalid":       messages.ErrInvalid,
 	"messages.ErrNotFound":      messages.ErrNotFound,
+	"store.ErrLimits":           nil,
+	"store.ErrNotPermitted":      nil,
 	"store.ErrQueueFull":        store.ErrQueueFull,
 	"store.ErrSuperseded":       store.ErrSuperseded,
 	"store.ErrWaiting":          store.ErrWaiting,

@@ -30,7 +30,7 @@ const (
 // a request form the next group, which is one request. A read that arrives while no
 // request is under way starts one: at once, or after the delay if there is one.
 type batchReader struct {
-	nc     *nats.Conn
+	js     jetstream.JetStream
 	stream string
 	delay  time.Duration
 	// running counts the goroutines.
@@ -58,7 +58,7 @@ func (b *batchReader) last(ctx context.Context, subject string) (jetstream.RawSt
 	waiting := b.join(subject)
 	if waiting == nil {
 		defer b.next()
-		return getDirect(ctx, b.nc, b.stream, subject)
+		return getDirect(ctx, b.js, b.stream, subject)
 	}
 	select {
 	case result := <-waiting.done:
@@ -129,7 +129,7 @@ func (b *batchReader) read(group []*read) {
 		case missing != nil:
 			waiting.done <- readResult{err: missing}
 		default:
-			m, err := getDirect(ctx, b.nc, b.stream, waiting.subject)
+			m, err := getDirect(ctx, b.js, b.stream, waiting.subject)
 			waiting.done <- readResult{m, err}
 		}
 	}
@@ -150,13 +150,14 @@ func (b *batchReader) readAll(
 	if err != nil {
 		return nil, err
 	}
-	inbox, replies := b.nc.NewInbox(), make(chan *nats.Msg, len(group)+1)
-	subscription, err := b.nc.ChanSubscribe(inbox, replies)
+	nc := b.js.Conn()
+	inbox, replies := nc.NewInbox(), make(chan *nats.Msg, len(group)+1)
+	subscription, err := nc.ChanSubscribe(inbox, replies)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = subscription.Unsubscribe() }() // fails only on a closed connection
-	if err := b.nc.PublishRequest(jetstream.DefaultAPIPrefix+"DIRECT.GET."+b.stream, inbox, request); err != nil {
+	if err := nc.PublishRequest(messages.APIPrefix(b.js)+"DIRECT.GET."+b.stream, inbox, request); err != nil {
 		return nil, err
 	}
 	found = map[string]jetstream.RawStreamMsg{}

@@ -50,7 +50,7 @@ func NewFeed(store *Store) *Feed { return &Feed{store: store, followers: map[key
 // interrupted, every caller reads again. Run returns an error if the connection is closed
 // for good.
 func (f *Feed) Run(ctx context.Context) error {
-	nc := f.store.nc
+	nc := f.store.js.Conn()
 	connected := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(connected)
 	group, ctx := errgroup.WithContext(ctx)
@@ -110,7 +110,7 @@ func (f *Feed) catchUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	// If this fails, the connection breaks, and its successor catches up.
-	_ = f.store.nc.FlushWithContext(ctx)
+	_ = f.store.js.Conn().FlushWithContext(ctx)
 	f.readAgain()
 }
 

@@ -40,7 +40,7 @@ func (s *Store) Depth(ctx context.Context, account string, now time.Time) (uint6
 // nextEvent returns the first event of an account at or after a sequence. It returns
 // [messages.ErrNotFound] if there is none.
 func (s *Store) nextEvent(ctx context.Context, account string, from uint64) (jetstream.RawStreamMsg, error) {
-	return readLeader(ctx, s.nc, messages.ConversationsStream,
+	return readLeader(ctx, s.js, messages.ConversationsStream,
 		query{NextBySubject: messages.EventSubjects + account + ".*", Sequence: max(from, 1)})
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/messages"
@@ -33,9 +32,9 @@ func (s *Store) readLast(
 	case direct && s.single:
 		m, err = batch.last(ctx, subject)
 	case direct && from == Any && !s.leaderOnly:
-		m, err = getDirect(ctx, s.nc, stream, subject)
+		m, err = getDirect(ctx, s.js, stream, subject)
 	default:
-		m, err = readLeader(ctx, s.nc, stream, query{LastBySubject: subject})
+		m, err = readLeader(ctx, s.js, stream, query{LastBySubject: subject})
 	}
 	if err != nil {
 		return m, fmt.Errorf("reading stream %q: %w", stream, s.explain(err))
@@ -44,10 +43,10 @@ func (s *Store) readLast(
 }
 
 // getDirect is [messages.GetDirect] with [requestTimeout].
-func getDirect(ctx context.Context, nc *nats.Conn, stream, subject string) (jetstream.RawStreamMsg, error) {
+func getDirect(ctx context.Context, js jetstream.JetStream, stream, subject string) (jetstream.RawStreamMsg, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	return messages.GetDirect(ctx, nc, stream, subject)
+	return messages.GetDirect(ctx, js, stream, subject)
 }
 
 // query selects one message of a stream (NATS ADR-1, STREAM.MSG.GET).
@@ -61,14 +60,14 @@ type query struct {
 // readLeader asks the stream's leader for a message. jetstream.Stream would ask for the
 // stream's state first, and any replica for the message if the stream allows direct get.
 // readLeader returns [messages.ErrNotFound] if there is no message.
-func readLeader(ctx context.Context, nc *nats.Conn, stream string, q query) (jetstream.RawStreamMsg, error) {
+func readLeader(ctx context.Context, js jetstream.JetStream, stream string, q query) (jetstream.RawStreamMsg, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	request, err := json.Marshal(q)
 	if err != nil {
 		return jetstream.RawStreamMsg{}, err
 	}
-	reply, err := nc.RequestWithContext(ctx, jetstream.DefaultAPIPrefix+"STREAM.MSG.GET."+stream, request)
+	reply, err := js.Conn().RequestWithContext(ctx, messages.APIPrefix(js)+"STREAM.MSG.GET."+stream, request)
 	if err != nil {
 		return jetstream.RawStreamMsg{}, err
 	}

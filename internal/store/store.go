@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/messages"
@@ -39,7 +38,6 @@ const requestTimeout = 5 * time.Second
 // store at once.
 type Store struct {
 	js jetstream.JetStream
-	nc *nats.Conn
 	// events and links publish in groups; nil to publish each message alone.
 	events, links *committer
 	// batches read in groups the streams that allow direct get.
@@ -85,10 +83,10 @@ func WithExplanation(explain func(error) error) Option {
 
 // New returns a store on a connection. The connection stays the caller's.
 func New(js jetstream.JetStream, options ...Option) *Store {
-	s := &Store{js: js, nc: js.Conn(), explain: func(err error) error { return err }}
+	s := &Store{js: js, explain: func(err error) error { return err }}
 	s.batches = map[string]*batchReader{
-		messages.LinksStream:       {nc: s.nc, stream: messages.LinksStream, running: &s.running},
-		messages.DeadLettersStream: {nc: s.nc, stream: messages.DeadLettersStream, delay: deadLetterDelay, running: &s.running},
+		messages.LinksStream:       {js: js, stream: messages.LinksStream, running: &s.running},
+		messages.DeadLettersStream: {js: js, stream: messages.DeadLettersStream, delay: deadLetterDelay, running: &s.running},
 	}
 	for _, option := range options {
 		option(s)
