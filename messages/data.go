@@ -45,6 +45,9 @@ const (
 	ReasonExpired = "expired"
 	// ReasonBadEvent: the event itself breaks the contract.
 	ReasonBadEvent = "bad_event"
+	// ReasonUnreadable: the store of the broker was damaged, and the event with it. The
+	// dead letter's event, interaction id and times are what could still be read.
+	ReasonUnreadable = "unreadable"
 )
 
 // Request is the part of an event that its links and its renewals repeat: the

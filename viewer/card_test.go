@@ -87,7 +87,7 @@ func TestCardShowsTheReason(t *testing.T) {
 	for reason, want := range map[string]string{
 		messages.ReasonRejected: "auvious refused", messages.ReasonBadAnswer: "without usable links",
 		messages.ReasonUnknownOutcome: "did not answer in time", messages.ReasonExpired: "could not be reached",
-		messages.ReasonBadEvent: "What Talkdesk sent", "a_reason_to_come": "tell your administrator",
+		messages.ReasonBadEvent: "What Talkdesk sent", messages.ReasonUnreadable: "was damaged", "a_reason_to_come": "tell your administrator",
 	} {
 		s.fail(t, roomlinktest.Conversation("by "+reason), reason)
 		got := s.do(t, http.MethodGet, s.pagesOf("by "+reason).Card)

@@ -70,6 +70,7 @@ var english = texts{
 			messages.ReasonUnknownOutcome: "auvious did not answer in time, several times. Please tell your administrator.",
 			messages.ReasonExpired:        "auvious could not be reached for too long. Please tell your administrator.",
 			messages.ReasonBadEvent:       "What Talkdesk sent could not be used. Please tell your administrator.",
+			messages.ReasonUnreadable:     "roomlink’s store was damaged. Please make a new room, or tell your administrator.",
 			"":                            "Please tell your administrator.",
 		},
 		Join: "Join video", Copy: "Copy customer link",

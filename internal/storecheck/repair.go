@@ -1,0 +1,230 @@
+package storecheck
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"roomlink/messages"
+)
+
+// copySpace is the free space that the copy of a damaged block must leave, in bytes.
+const copySpace = 64 << 20
+
+// copiesDir is the directory of the copies of damaged blocks, in the data directory.
+const copiesDir = "damaged"
+
+// repair is a change of a block.
+type repair struct {
+	block  *block
+	offset int
+	// length is the right length of a record; 0 to replace size bytes by an erased record of
+	// the stream.
+	length   int
+	stream   string
+	size     int
+	sequence uint64
+	at       int64
+}
+
+// Repair keeps a copy of each damaged block, writes the damaged messages to the report, and then
+// replaces the damaged parts, so that the server keeps all others. A copy that does not fit is left
+// out with a line in the log. It returns an error of the disk.
+func (f *Findings) Repair(log zerolog.Logger) error {
+	f.logTorn(log)
+	if len(f.repairs) == 0 {
+		return nil
+	}
+	report, err := ReadReport(f.dir)
+	if err != nil {
+		return err
+	}
+	if copied := f.copyBlocks(log); copied != "" {
+		report.Copies = append(report.Copies, copied)
+	}
+	report.add(f)
+	if err := report.write(f.dir); err != nil {
+		return fmt.Errorf("writing the report of a damaged store: %w", err)
+	}
+	if err := f.eraseOlder(); err != nil {
+		return err
+	}
+	for _, damage := range f.Damage {
+		damage.event(log.Warn()).Msg("the store has a damaged message")
+	}
+	return f.repair()
+}
+
+func (f *Findings) logTorn(log zerolog.Logger) {
+	for _, stream := range f.Streams {
+		if stream.Torn > 0 {
+			log.Warn().Str("stream", stream.Name).Int("bytes", stream.Torn).
+				Msg("the last write before the stop broke off: leaving it out; nobody was told that it was stored")
+		}
+		if stream.Unread != "" {
+			log.Warn().Str("stream", stream.Name).Str("reason", stream.Unread).
+				Msg("the store was not checked in full: run \"roomlink store check\" while the program is stopped")
+		}
+	}
+}
+
+// event adds what is known of a damaged message to a line of the log.
+func (d *Lost) event(line *zerolog.Event) *zerolog.Event {
+	line = line.Str("stream", d.Stream).Str("block", d.Block).Int("offset", d.Offset)
+	if d.Sequence != 0 {
+		line = line.Uint64("sequence", d.Sequence)
+	}
+	if d.Token != "" {
+		line = line.Str("account", d.Account).Str("token", d.Token)
+	}
+	return line
+}
+
+// copyBlocks copies the blocks that a repair changes. It returns the directory of the copies,
+// relative to the data directory; "" if there are none.
+func (f *Findings) copyBlocks(log zerolog.Logger) string {
+	name := filepath.Join(copiesDir, time.Now().UTC().Format("20060102T150405.000000000"))
+	copied := ""
+	done := map[string]bool{}
+	for _, r := range f.repairs {
+		if done[r.block.path] || r.length != 0 {
+			continue
+		}
+		done[r.block.path] = true
+		if err := copyFile(filepath.Join(f.dir, name, r.block.name), r.block.path); err != nil {
+			log.Warn().Err(err).Str("block", r.block.name).Msg("keeping no copy of a damaged block")
+			continue
+		}
+		copied = name
+	}
+	return copied
+}
+
+// copyFile copies a file if its disk keeps enough space.
+func copyFile(to, from string) (err error) {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	info, err := source.Stat()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	free, err := freeSpace(filepath.Dir(to))
+	if err != nil {
+		return err
+	}
+	if free < info.Size()+copySpace {
+		return fmt.Errorf("only %d bytes are free on its disk", free)
+	}
+	target, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	if err == nil {
+		err = target.Sync()
+	}
+	return errors.Join(err, target.Close())
+}
+
+// repair changes the blocks. The server's index goes first: it would not fit any more.
+func (f *Findings) repair() error {
+	for _, r := range f.repairs {
+		index := filepath.Join(filepath.Dir(r.block.path), "index.db")
+		if err := os.Remove(index); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("repairing the store: %w", err)
+		}
+	}
+	for _, r := range f.repairs {
+		if err := r.apply(); err != nil {
+			return fmt.Errorf("repairing block %q: %w", r.block.name, err)
+		}
+	}
+	return nil
+}
+
+func (r repair) apply() error {
+	file, err := os.OpenFile(r.block.path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	written := make([]byte, 4)
+	if r.length == 0 {
+		digest, err := newDigest(r.stream)
+		if err != nil {
+			return err
+		}
+		written = erasure(digest, r.size, r.sequence, r.at)
+	} else {
+		if _, err := file.ReadAt(written, int64(r.offset)); err != nil {
+			return err
+		}
+		flag := binary.LittleEndian.Uint32(written) & headerFlag
+		binary.LittleEndian.PutUint32(written, uint32(r.length)|flag) //nolint:gosec // the size of a part of a block
+	}
+	if _, err := file.WriteAt(written, int64(r.offset)); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+// eraseOlder adds the erasure of the messages that a damaged one had replaced. They would come
+// back otherwise: revoked links would open again.
+func (f *Findings) eraseOlder() error {
+	damaged := map[string]map[string]*Lost{} // by stream and subject
+	for i, d := range f.Damage {
+		if prefix, ok := subjects[d.Stream]; ok && d.Token != "" {
+			if damaged[d.Stream] == nil {
+				damaged[d.Stream] = map[string]*Lost{}
+			}
+			damaged[d.Stream][prefix+d.Account+"."+d.Token] = &f.Damage[i]
+		}
+	}
+	delete(damaged, messages.ConversationsStream) // replaces nothing
+	for stream, bySubject := range damaged {
+		blocks, err := listBlocks(f.dir, filepath.Join(f.dir, filepath.Dir(firstOf(bySubject).Block)))
+		if err != nil {
+			return err
+		}
+		digest, err := newDigest(stream)
+		if err != nil {
+			return err
+		}
+		for i := range blocks {
+			r := reader{digest: digest, gap: func(gap) {}, found: func(r record) {
+				d := bySubject[string(r.subject)]
+				if r.kind == message && d != nil && r.sequence < d.below {
+					f.repairs = append(f.repairs, repair{
+						stream: stream, block: &blocks[i], offset: r.offset, size: r.size, sequence: r.sequence, at: r.at,
+					})
+				}
+			}}
+			buf, err := readBlock(blocks[i].path)
+			if err != nil {
+				return err
+			}
+			r.read(buf, i == len(blocks)-1)
+		}
+	}
+	return nil
+}
+
+func firstOf(all map[string]*Lost) *Lost {
+	for _, one := range all {
+		return one
+	}
+	return nil
+}
