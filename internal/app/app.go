@@ -14,9 +14,12 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +28,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/filewatch"
+	"roomlink/internal/secret"
 	"roomlink/internal/store"
 	"roomlink/internal/telemetry"
 	"roomlink/internal/web"
@@ -43,10 +47,16 @@ type App struct {
 	// provisioner makes streams and consumers.
 	provisioner jetstream.JetStream
 
-	publicURL  string
-	operations string
-	live       []telemetry.Check
-	ready      []telemetry.Check
+	publicURL string
+	// address and token are those of the operations HTTP.
+	address string
+	token   secret.String
+	// handler serves the operations HTTP: first as a program that starts, then with the checks.
+	handler atomic.Pointer[http.Handler]
+	// progress says how far the start is.
+	progress atomic.Pointer[string]
+	live     []telemetry.Check
+	ready    []telemetry.Check
 
 	// ctx is the context of all parts. The first part to return ends it.
 	ctx   context.Context //nolint:containedctx // parts may join later
@@ -71,6 +81,7 @@ func start(ctx context.Context, env Environment, settings LogSettings, build fun
 		return nil, err
 	}
 	a.run(a.files.Run)
+	a.showChecks()
 	log.Info().Str("version", telemetry.Version()).Strs("accounts", a.accounts.names()).Msg("started")
 	return a, nil
 }
@@ -104,12 +115,13 @@ func (a *App) close() {
 func (a *App) URL() string { return a.publicURL }
 
 // OperationsAddress returns the host and port of health checks and metrics.
-func (a *App) OperationsAddress() string { return a.operations }
+func (a *App) OperationsAddress() string { return a.address }
 
 // Broker returns the broker.
 func (a *App) Broker() *broker.Broker { return a.broker }
 
-// serveOperations serves health checks, metrics and profiles.
+// serveOperations serves health checks, metrics and profiles. It comes before all other parts: a
+// start may take long, and is alive but not ready meanwhile.
 func (a *App) serveOperations(settings OperationsSettings) error {
 	token, err := a.env.Secret(OpsToken)
 	if err != nil {
@@ -119,14 +131,27 @@ func (a *App) serveOperations(settings OperationsSettings) error {
 	if err != nil {
 		return fmt.Errorf("ROOMLINK_OPS_LISTEN: %w", err)
 	}
-	a.operations = listener.Addr().String()
-	handler := telemetry.Operations{
-		Live: a.live, Ready: a.ready, Gatherer: a.registry,
-		Open: telemetry.IsLoopback(a.operations), Token: token,
-	}.Handler()
-	a.log.Info().Str("address", a.operations).Str("part", "operations").Msg("listening")
+	a.address, a.token = listener.Addr().String(), token
+	a.setHandler(nil, []telemetry.Check{{Name: "start", Run: func(context.Context) error {
+		if progress := a.progress.Load(); progress != nil {
+			return errors.New(*progress)
+		}
+		return errors.New("the program starts")
+	}}})
+	a.log.Info().Str("address", a.address).Str("part", "operations").Msg("listening")
 	a.run(func(ctx context.Context) error {
+		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*a.handler.Load()).ServeHTTP(w, r) })
 		return web.Server{Handler: handler, Logger: a.log}.Run(ctx, listener)
 	})
 	return nil
+}
+
+// showChecks makes the operations HTTP show the checks of all parts. They must all be there.
+func (a *App) showChecks() { a.setHandler(a.live, a.ready) }
+
+func (a *App) setHandler(live, ready []telemetry.Check) {
+	handler := telemetry.Operations{
+		Live: live, Ready: ready, Gatherer: a.registry, Open: telemetry.IsLoopback(a.address), Token: a.token,
+	}.Handler()
+	a.handler.Store(&handler)
 }

@@ -42,6 +42,7 @@ func (a *App) openBroker(
 		a.broker, err = broker.Embed(a.ctx, broker.EmbeddedConfig{
 			Dir: embedded.DataDir, Sync: time.Duration(embedded.Sync), Listen: embedded.BrokerListen,
 			Subscribers: subscribers(a.accounts.all()), Logger: a.log,
+			OnProgress: func(progress string) { a.progress.Store(&progress) },
 		})
 		role = broker.RoleWebhook
 	}
@@ -61,6 +62,11 @@ func (a *App) openBroker(
 	}
 	if err := a.provision(streams.stream(a.broker.Embedded())); err != nil {
 		return err
+	}
+	if a.broker.Embedded() {
+		if err := a.settleLoss(embedded); err != nil {
+			return err
+		}
 	}
 	a.checkBroker()
 	a.accounts.onChange(a.reportRemoved)

@@ -37,6 +37,9 @@ type ServeSettings struct {
 // unless an external one is configured.
 func Serve(ctx context.Context, env Environment, s ServeSettings) (*App, error) {
 	return start(ctx, env, s.LogSettings, func(a *App) error {
+		if err := a.serveOperations(s.OperationsSettings); err != nil {
+			return err
+		}
 		reader := &accountReader{settings: s.AccountSettings, rooms: &s.Rooms, credentials: true, passwords: s.NATSURL == ""}
 		if err := a.readAccounts(reader); err != nil {
 			return err
@@ -70,7 +73,7 @@ func Serve(ctx context.Context, env Environment, s ServeSettings) (*App, error) 
 		a.servePublic(public, a.webhook(public, webhook.Config{
 			Feed: feed, ActionTimeout: s.ActionTimeout, AnyApplication: s.AnyApplication,
 		}), a.viewer(public, pages, feed, s.FrameSettings))
-		return a.serveOperations(s.OperationsSettings)
+		return nil
 	})
 }
 
@@ -97,6 +100,9 @@ func (s WebhookSettings) start(
 	routes func(*App, publicHTTP, *store.Feed) func(chi.Router),
 ) (*App, error) {
 	return start(ctx, env, s.LogSettings, func(a *App) error {
+		if err := a.serveOperations(s.OperationsSettings); err != nil {
+			return err
+		}
 		if err := a.readAccounts(&accountReader{settings: s.AccountSettings, credentials: true}); err != nil {
 			return err
 		}
@@ -108,7 +114,7 @@ func (s WebhookSettings) start(
 			return err
 		}
 		a.servePublic(public, routes(a, public, a.addFeed()))
-		return a.serveOperations(s.OperationsSettings)
+		return nil
 	})
 }
 
@@ -138,6 +144,9 @@ type WorkerSettings struct {
 // Worker starts a worker alone, on an external broker.
 func Worker(ctx context.Context, env Environment, s WorkerSettings) (*App, error) {
 	return start(ctx, env, s.LogSettings, func(a *App) error {
+		if err := a.serveOperations(s.OperationsSettings); err != nil {
+			return err
+		}
 		if err := a.readAccounts(&accountReader{settings: s.AccountSettings, rooms: &s.Rooms}); err != nil {
 			return err
 		}
@@ -147,7 +156,7 @@ func Worker(ctx context.Context, env Environment, s WorkerSettings) (*App, error
 		if err := a.AddWorker(s.Grace); err != nil {
 			return err
 		}
-		return a.serveOperations(s.OperationsSettings)
+		return nil
 	})
 }
 

@@ -76,7 +76,8 @@ type StoreSettings struct {
 type EmbeddedSettings struct {
 	StoreSettings
 
-	Sync SyncInterval `env:"ROOMLINK_SYNC" default:"always" group:"broker" help:"When the embedded broker syncs its store to the disk: \"always\" or an interval."`
+	Sync   SyncInterval `env:"ROOMLINK_SYNC" default:"always" group:"broker" help:"When the embedded broker syncs its store to the disk: \"always\" or an interval."`
+	OnLoss string       `env:"ROOMLINK_ON_LOSS" default:"continue" enum:"continue,refuse" group:"broker" help:"What a start does after the store of the embedded broker has lost messages: ${enum}."`
 }
 
 // PageSettings configure the addresses of pages.

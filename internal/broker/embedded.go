@@ -15,6 +15,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
+
+	"roomlink/internal/storecheck"
 )
 
 // ListenOff is the value of [EmbeddedConfig.Listen] for a broker without a listener.
@@ -23,9 +25,6 @@ const ListenOff = "off"
 // maxPayload bounds a message, in bytes. Our largest message is a dead letter: an event with
 // an id of up to 256 bytes and a few URLs.
 const maxPayload = 256 << 10
-
-// startTimeout bounds how long the embedded server may take to recover its store.
-const startTimeout = 2 * time.Minute
 
 var (
 	// ErrLocked means that another process uses the data directory.
@@ -46,6 +45,8 @@ type EmbeddedConfig struct {
 	Listen      string
 	Subscribers []Subscriber
 	Logger      zerolog.Logger
+	// OnProgress gets a few words on how far the start is; nil for nobody. It must not block.
+	OnProgress func(string)
 }
 
 // embedded is the server in this process. A restart replaces the server, and the connections
@@ -58,6 +59,8 @@ type embedded struct {
 	current atomic.Pointer[server.Server]
 	// trouble is the error of the last store check; nil for none.
 	trouble atomic.Pointer[error]
+	// findings are those of the first start.
+	findings *storecheck.Findings
 
 	// mu is held while the server is started, stopped or reconfigured.
 	mu     sync.Mutex
@@ -88,7 +91,9 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 		config.Logger.Warn().Strs("files", old).Msg("the broker users \"subscriber\" and \"subscriber-<account>\" have ended: " +
 			"name each subscriber (docs/subscribe.md), then delete these files")
 	}
-	if err := e.start(ctx); err != nil {
+	if err := e.start(ctx); errors.Is(err, errNotEnded) {
+		return nil, err // the server still uses the directory
+	} else if err != nil {
 		return nil, errors.Join(err, lock.Unlock())
 	}
 	b := &Broker{
@@ -115,6 +120,10 @@ func (e *embedded) InProcessConn() (net.Conn, error) {
 
 // start starts a server. The caller must hold mu, except in Embed.
 func (e *embedded) start(ctx context.Context) error {
+	found, err := e.checkStore(ctx)
+	if err != nil {
+		return err
+	}
 	options, err := serverOptions(e.config, e.parts)
 	if err != nil {
 		return err
@@ -125,9 +134,7 @@ func (e *embedded) start(ctx context.Context) error {
 	}
 	log := &serverLog{log: e.log.With().Str("component", "broker").Logger()}
 	srv.SetLoggerV2(log, false, false, false)
-	srv.Start()
-	if err := waitForStore(ctx, srv, log, e.config); err != nil {
-		stopServer(srv)
+	if err := e.recover(ctx, srv, log, found); err != nil {
 		return err
 	}
 	if listening, ok := srv.Addr().(*net.TCPAddr); ok {

@@ -101,12 +101,20 @@ func setListen(options *server.Options, address string) error {
 type serverLog struct {
 	log   zerolog.Logger
 	fatal atomic.Pointer[string]
+	// recovering has the stream that the server recovers; nil for none.
+	recovering atomic.Pointer[string]
 }
 
 var _ server.Logger = (*serverLog)(nil)
 
 // Noticef implements [server.Logger].
-func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug().Msgf(format, v...) }
+func (l *serverLog) Noticef(format string, v ...any) {
+	if strings.Contains(format, "restore for stream") && len(v) > 1 {
+		stream := fmt.Sprint(v[1])
+		l.recovering.Store(&stream)
+	}
+	l.log.Debug().Msgf(format, v...)
+}
 
 // Warnf implements [server.Logger].
 func (l *serverLog) Warnf(format string, v ...any) { l.log.Warn().Msgf(format, v...) }

@@ -34,6 +34,9 @@ const (
 	maxBody = 16 << 10
 	// maxGap bounds the part of a block in which lost messages are looked for, in bytes.
 	maxGap = 1 << 20
+	// minUnknown is the size of blocks without any whole record that have another format, rather
+	// than damage.
+	minUnknown = 64 << 10
 )
 
 // streamPrefix is the beginning of the names of roomlink's streams. Others are an
@@ -95,6 +98,8 @@ type Findings struct {
 
 	dir     string
 	repairs []repair
+	// whole is true if a whole record was found.
+	whole bool
 	// waiting are the events of the queue.
 	waiting []event
 }
@@ -129,7 +134,18 @@ func Inspect(ctx context.Context, dir string, progress func(Progress)) (*Finding
 			return nil, err
 		}
 	}
+	if !found.whole && found.Bytes() > minUnknown {
+		found.leaveAlone()
+	}
 	return found, nil
+}
+
+// leaveAlone forgets what was found in blocks whose format is unknown.
+func (f *Findings) leaveAlone() {
+	f.Damage, f.More, f.repairs = nil, 0, nil
+	for i := range f.Streams {
+		f.Streams[i].Unread, f.Streams[i].Damaged, f.Streams[i].Torn = "the format of the blocks is unknown", 0, 0
+	}
 }
 
 // order puts the queue first.
@@ -140,9 +156,9 @@ func order(path string) int {
 	return 1
 }
 
-// newDigest returns the checksum of the records of a stream.
-func newDigest(stream string) (hash.Hash64, error) {
-	key := sha256.Sum256([]byte(stream))
+// newDigest returns the checksum of the records of a block.
+func newDigest(stream string, b *block) (hash.Hash64, error) {
+	key := sha256.Sum256(fmt.Appendf(nil, "%s-%d", stream, b.number))
 	return highwayhash.New64(key[:])
 }
 
@@ -155,6 +171,7 @@ type scan struct {
 	deleted  []uint64
 	highest  uint64
 	repairs  []repair
+	whole    bool
 }
 
 func (f *Findings) inspectStream(ctx context.Context, path string, progress func(Progress)) error {
@@ -163,11 +180,7 @@ func (f *Findings) inspectStream(ctx context.Context, path string, progress func
 	if err != nil {
 		return err
 	}
-	digest, err := newDigest(s.stream.Name)
-	if err != nil {
-		return err
-	}
-	r := reader{digest: digest, found: s.found, gap: s.gap}
+	r := reader{found: s.found, gap: s.gap}
 	for i := range blocks {
 		if err := ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
 			s.stream.Unread = fmt.Sprintf("the time ended after %d of %d blocks", i, len(blocks))
@@ -184,6 +197,9 @@ func (f *Findings) inspectStream(ctx context.Context, path string, progress func
 		if buf == nil {
 			s.stream.Unread = fmt.Sprintf("%s is not a plain block", s.block.name)
 			continue
+		}
+		if r.digest, err = newDigest(s.stream.Name, s.block); err != nil {
+			return err
 		}
 		s.stream.Blocks++
 		s.stream.Bytes += int64(len(buf))
@@ -245,6 +261,7 @@ func readBlock(path string) ([]byte, error) {
 }
 
 func (s *scan) found(r record) {
+	s.whole = true
 	if r.mended {
 		s.repairs = append(s.repairs, repair{block: s.block, offset: r.offset, length: r.size})
 	}
@@ -287,6 +304,7 @@ func (f *Findings) add(s scan) {
 		_, yes := slices.BinarySearch(s.deleted, sequence)
 		return yes
 	}
+	f.whole = f.whole || s.whole
 	f.repairs = append(f.repairs, s.repairs...)
 	for _, g := range s.gaps {
 		lost := lostIn(s.stream.Name, g, isDeleted)
@@ -374,4 +392,16 @@ func (g gap) replacement(lost []Lost) uint64 {
 		return g.deleted
 	}
 	return 0
+}
+
+// Damaged reports whether a block needs a repair.
+func (f *Findings) Damaged() bool { return len(f.repairs) > 0 }
+
+// Bytes returns the size of the inspected blocks.
+func (f *Findings) Bytes() int64 {
+	var sum int64
+	for _, stream := range f.Streams {
+		sum += stream.Bytes
+	}
+	return sum
 }

@@ -163,7 +163,7 @@ func (r repair) apply() error {
 	defer file.Close()
 	written := make([]byte, 4)
 	if r.length == 0 {
-		digest, err := newDigest(r.stream)
+		digest, err := newDigest(r.stream, r.block)
 		if err != nil {
 			return err
 		}
@@ -199,11 +199,11 @@ func (f *Findings) eraseOlder() error {
 		if err != nil {
 			return err
 		}
-		digest, err := newDigest(stream)
-		if err != nil {
-			return err
-		}
 		for i := range blocks {
+			digest, err := newDigest(stream, &blocks[i])
+			if err != nil {
+				return err
+			}
 			r := reader{digest: digest, gap: func(gap) {}, found: func(r record) {
 				d := bySubject[string(r.subject)]
 				if r.kind == message && d != nil && r.sequence < d.below {

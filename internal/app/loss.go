@@ -1,0 +1,29 @@
+package app
+
+import (
+	"fmt"
+
+	"roomlink/internal/storecheck"
+)
+
+// lossRefuses is the value of [EmbeddedSettings.OnLoss] that refuses to start.
+const lossRefuses = "refuse"
+
+// settleLoss finds out what the store has lost, before any part changes the streams, and keeps
+// the mark from then on.
+func (a *App) settleLoss(settings *EmbeddedSettings) error {
+	js := a.store.JetStream()
+	report, err := storecheck.Settle(a.ctx, js, a.broker.Findings(), a.log)
+	if err != nil {
+		return err
+	}
+	if count := report.Count(); count > 0 && settings.OnLoss == lossRefuses {
+		return fmt.Errorf("the store has lost %d messages, and ROOMLINK_ON_LOSS is %q: \"roomlink store check\" names them, "+
+			"and \"roomlink store check --accept-loss\" lets the next start go on", count, settings.OnLoss)
+	}
+	a.registry.MustRegister(storecheck.Metric{Dir: settings.DataDir})
+	marker := storecheck.NewMarker(settings.DataDir, js, a.log)
+	a.closers = append(a.closers, marker.Close)
+	a.run(marker.Run)
+	return nil
+}
