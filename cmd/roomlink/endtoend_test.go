@@ -284,7 +284,7 @@ func TestSplit(t *testing.T) {
 			t.Fatalf("posting: got %d %v; want 202\n%s", got.Status, got.Fields, hook.Log())
 		}
 		if i == 25 {
-			workers[0].Address("operations") // it handles signals by now
+			workers[0].Line(map[string]string{"message": "started"})
 			if code := workers[0].Stop(); code != 0 {
 				t.Errorf("exit code of a worker: got %d, want 0", code)
 			}

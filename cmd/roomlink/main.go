@@ -44,6 +44,7 @@ type commandLine struct {
 	Send        sendCommand        `cmd:"" help:"Post a sample, or a file, to a webhook as Talkdesk does, with the key ROOMLINK_TALKDESK_API_KEY."`
 	Links       linksCommand       `cmd:"" help:"Read, renew and revoke the links of conversations."`
 	Deadletters deadLettersCommand `cmd:"" name:"deadletters" help:"List, show, replay and discard the events that got no links."`
+	Store       storeCommand       `cmd:"" help:"Check the store of the embedded broker."`
 	NATS        natsCommand        `cmd:"" name:"nats" help:"Configure an external NATS server."`
 	Load        loadCommand        `cmd:"" help:"Run a load test of the whole path."`
 	LoadBroker  loadBrokerCommand  `cmd:"" hidden:"" help:"Run the broker of a load test whose parts are processes."`

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
+
+	"github.com/gofrs/flock"
 )
 
 // ErrDirectory means that the data directory cannot be used. The error says what to do.
@@ -37,6 +40,20 @@ func PrepareDirectory(dir string) error {
 		remedy = "check its disk"
 	}
 	return fmt.Errorf("%w: %s, or choose another with ROOMLINK_DATA_DIR: %w", ErrDirectory, remedy, err)
+}
+
+// LockDirectory locks the data directory for this process. It returns an error that wraps
+// [ErrLocked] if another process uses it.
+func LockDirectory(dir string) (*flock.Flock, error) {
+	lock := flock.New(filepath.Join(dir, "lock"))
+	locked, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("locking the data directory %q: %w", dir, err)
+	}
+	if !locked {
+		return nil, fmt.Errorf("%w %q: stop it, or choose another with ROOMLINK_DATA_DIR", ErrLocked, dir)
+	}
+	return lock, nil
 }
 
 // probe writes a temporary file of the given size, in bytes.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -78,13 +77,9 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 	if err := PrepareDirectory(config.Dir); err != nil {
 		return nil, err
 	}
-	lock := flock.New(filepath.Join(config.Dir, "lock"))
-	locked, err := lock.TryLock()
+	lock, err := LockDirectory(config.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("locking the data directory %q: %w", config.Dir, err)
-	}
-	if !locked {
-		return nil, fmt.Errorf("%w %q: stop it, or choose another with ROOMLINK_DATA_DIR", ErrLocked, config.Dir)
+		return nil, err
 	}
 	e := &embedded{log: config.Logger, dir: config.Dir, parts: newPartPasswords(), lock: lock, config: config}
 	if old := oldSubscribers(config.Dir); len(old) > 0 {

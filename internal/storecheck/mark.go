@@ -22,8 +22,11 @@ import (
 const (
 	// markFile is the file of the mark in the data directory.
 	markFile     = "waiting.json"
-	markInterval = 5 * time.Second
+	markInterval = time.Second
 	markTimeout  = 5 * time.Second
+	// A mark of more than manyMarked events is written every manyInterval.
+	manyMarked   = 1_000
+	manyInterval = 10 * time.Second
 	// maxMarked bounds the events that a mark names. A longer queue has no mark.
 	maxMarked = 20_000
 )
@@ -51,6 +54,14 @@ func readMark(dir string) (mark Mark, err error) {
 	return mark, nil
 }
 
+func (m Mark) write(dir string) error {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return secret.WriteFile(filepath.Join(dir, markFile), secret.String(text))
+}
+
 // Marker keeps the mark of a running server. A write fsyncs one small file, and only after the
 // queue has changed.
 type Marker struct {
@@ -70,7 +81,7 @@ func NewMarker(dir string, js jetstream.JetStream, log zerolog.Logger) *Marker {
 	return m
 }
 
-// Run writes a mark every few seconds until the context ends. Then it returns nil.
+// Run writes a mark every second until the context ends. Then it returns nil.
 func (m *Marker) Run(ctx context.Context) error {
 	ticker := time.NewTicker(markInterval)
 	defer ticker.Stop()
@@ -79,6 +90,8 @@ func (m *Marker) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
+		}
+		if len(m.mark.Waiting) < manyMarked || time.Since(m.marked) >= manyInterval {
 			m.write(ctx)
 		}
 	}
@@ -124,11 +137,7 @@ func (m *Marker) update(ctx context.Context) error {
 		}
 	}
 	if !maps.Equal(waiting, m.mark.Waiting) {
-		text, err := json.Marshal(Mark{waiting})
-		if err == nil {
-			err = secret.WriteFile(filepath.Join(m.dir, markFile), secret.String(text))
-		}
-		if err != nil {
+		if err := (Mark{waiting}).write(m.dir); err != nil {
 			return err
 		}
 	}

@@ -77,7 +77,13 @@ func (f *Findings) logTorn(log zerolog.Logger) {
 
 // event adds what is known of a damaged message to a line of the log.
 func (d *Lost) event(line *zerolog.Event) *zerolog.Event {
-	line = line.Str("stream", d.Stream).Str("block", d.Block).Int("offset", d.Offset)
+	line = line.Str("stream", d.Stream)
+	if d.Block != "" {
+		line = line.Str("block", d.Block).Int("offset", d.Offset)
+	}
+	if !d.Since.IsZero() {
+		line = line.Time("since", d.Since)
+	}
 	if d.Sequence != 0 {
 		line = line.Uint64("sequence", d.Sequence)
 	}

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +40,9 @@ func Settle(ctx context.Context, js jetstream.JetStream, found *Findings, log ze
 	if err := s.settle(ctx, found); err != nil {
 		return report, fmt.Errorf("looking for missing events: %w", err)
 	}
+	slices.SortStableFunc(s.report.Missing, func(a, b Lost) int {
+		return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Token, b.Token))
+	})
 	s.logMissing()
 	copies := s.report.Copies
 	if s.report.Count() == 0 {
@@ -45,6 +50,9 @@ func Settle(ctx context.Context, js jetstream.JetStream, found *Findings, log ze
 	}
 	if err := s.report.write(found.dir); err != nil {
 		return s.report, fmt.Errorf("writing the report of lost messages: %w", err)
+	}
+	if err := s.forget(found.dir); err != nil {
+		return s.report, fmt.Errorf("writing the mark of the queue: %w", err)
 	}
 	if s.report.Count() == 0 {
 		return s.report, removeCopies(found.dir, copies)
@@ -100,6 +108,17 @@ func (s *settler) settle(ctx context.Context, found *Findings) error {
 		}
 	}
 	return nil
+}
+
+// forget removes the missing events from the mark. The report has them.
+func (s *settler) forget(dir string) error {
+	mark, err := readMark(dir)
+	before := len(mark.Waiting)
+	maps.DeleteFunc(mark.Waiting, func(subject string, _ int64) bool { return s.known[subject] })
+	if err != nil || len(mark.Waiting) == before {
+		return nil //nolint:nilerr // the next mark replaces a damaged one
+	}
+	return mark.write(dir)
 }
 
 // settleDamaged stores the dead letter of a damaged event, or adds a damaged message to those
@@ -162,8 +181,10 @@ func (s *settler) settleEvent(ctx context.Context, e event, recovered map[string
 		return nil
 	}
 	lost := Lost{
-		Stream: messages.ConversationsStream, Sequence: e.sequence, Since: time.Unix(0, e.at).UTC(),
-		Account: account, Token: token,
+		Stream: messages.ConversationsStream, Sequence: e.sequence, Account: account, Token: token,
+	}
+	if e.at > 0 {
+		lost.Since = time.Unix(0, e.at).UTC()
 	}
 	if !strings.HasPrefix(token, "~") {
 		lost.InteractionID = token
@@ -213,7 +234,7 @@ func (s *settler) logMissing() {
 		if i == maxLines {
 			break
 		}
-		lost.event(s.log.Error()).Time("since", lost.Since).Msg(lost.What())
+		lost.event(s.log.Error()).Msg(lost.What())
 	}
 	if count := s.report.Count(); count > 0 {
 		s.log.Error().Int("missing", count).
