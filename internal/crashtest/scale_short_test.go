@@ -6,4 +6,5 @@ package crashtest_test
 const (
 	kills = 3
 	cuts  = 1
+	flips = 6
 )

@@ -4,6 +4,7 @@ package crashtest_test
 
 // How often a test breaks something.
 const (
-	kills = 20
+	kills = 25
 	cuts  = 3
+	flips = 200
 )

@@ -35,6 +35,7 @@ func testCrashStorm(t *testing.T, sync string) {
 		p.Kill()
 		p = programtest.Start(t, serve)
 		l.setTarget(p.Address("public"))
+		wantNothingMissing(t, p)
 	}
 	awaitMoment(t, l, called)
 	accepted := l.stop()
