@@ -157,14 +157,18 @@ func (a *App) openStore(role broker.Role) (*store.Store, error) {
 // provision provisions the streams. It tries again while an external broker is not
 // ready, or while a disk is slow.
 func (a *App) provision(settings store.StreamSettings) error {
+	var refusal error // of the change that this process may not make
 	for {
 		attempt, cancel := context.WithTimeout(a.ctx, provisionTimeout)
 		err := store.CheckLimits(attempt, a.provisioner, settings, len(a.accounts.names()))
-		if err == nil {
+		if err == nil && refusal == nil {
 			err = store.Provision(attempt, a.provisioner, settings)
 		}
 		if errors.Is(err, store.ErrNotPermitted) {
-			err = a.acceptStreams(attempt, err)
+			refusal, err = err, nil
+		}
+		if err == nil && refusal != nil {
+			err = a.acceptStreams(attempt, refusal)
 		}
 		cancel()
 		slow := errors.Is(err, context.DeadlineExceeded)
@@ -180,16 +184,18 @@ func (a *App) provision(settings store.StreamSettings) error {
 	}
 }
 
-// acceptStreams returns nil if no stream is missing. refusal is the error of the change that
-// this process may not make.
+// errMissing means that a stream is missing and that this process may not make it.
+var errMissing = errors.New("streams are missing")
+
+// acceptStreams returns nil if no stream is missing, and otherwise an error that wraps errMissing.
 func (a *App) acceptStreams(ctx context.Context, refusal error) error {
 	missing, err := store.MissingStreams(ctx, a.store.JetStream())
 	switch {
 	case err != nil:
 		return err
 	case len(missing) > 0:
-		return fmt.Errorf("the streams %s are missing: run \"roomlink streams apply\", or set "+
-			"ROOMLINK_NATS_PROVISION_USER for a worker: %w", strings.Join(missing, ", "), refusal)
+		return fmt.Errorf("%w: %s: run \"roomlink streams apply\", or set ROOMLINK_NATS_PROVISION_USER for a worker",
+			errMissing, strings.Join(missing, ", "))
 	}
 	a.log.Warn().Err(refusal).Msg("the streams stay as they are: run \"roomlink streams apply\" to change them")
 	return nil

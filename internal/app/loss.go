@@ -12,7 +12,7 @@ const lossRefuses = "refuse"
 // settleLoss finds out what the store has lost, before any part changes the streams, and keeps
 // the mark from then on.
 func (a *App) settleLoss(settings *EmbeddedSettings) error {
-	js := a.store.JetStream()
+	js := a.provisioner
 	report, err := storecheck.Settle(a.ctx, js, a.broker.Findings(), a.log)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ var sentinelErrors = map[string]error{
 	"messages.ErrInvalid":       messages.ErrInvalid,
 	"messages.ErrNotFound":      messages.ErrNotFound,
 	"store.ErrLimits":           nil,
-	"store.ErrNotPermitted":      nil,
+	"store.ErrNotPermitted":     nil,
 	"store.ErrQueueFull":        store.ErrQueueFull,
 	"store.ErrSuperseded":       store.ErrSuperseded,
 	"store.ErrWaiting":          store.ErrWaiting,
