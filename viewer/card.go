@@ -159,10 +159,10 @@ func failure(card cardTexts, state store.State) words {
 func version(state store.State) string {
 	text := string(state.Status)
 	if state.Links != nil {
-		text += fmt.Sprintf(" links %d", state.Links.Sequence)
+		text += fmt.Sprintf(" links %d at %d", state.Links.Sequence, state.Links.StoredAt.UnixNano())
 	}
 	if state.DeadLetter != nil {
-		text += fmt.Sprintf(" dead letter %d", state.DeadLetter.Sequence)
+		text += fmt.Sprintf(" dead letter %d at %d", state.DeadLetter.Sequence, state.DeadLetter.StoredAt.UnixNano())
 	}
 	return text
 }

@@ -13,12 +13,18 @@ const (
 	minSetBack = time.Second
 )
 
-// deliveries knows the events that this process holds, and remembers the events that it gave back. Both maps have the
-// event's sequence in the stream as key.
+// deliveries knows the events that this process holds, and remembers the events that it gave back.
 type deliveries struct {
 	mu      sync.Mutex
-	held    map[uint64]*job
-	waiting map[uint64]delivery
+	held    map[storedEvent]*job
+	waiting map[storedEvent]delivery
+}
+
+// storedEvent identifies an event. A stream that was deleted and made again counts its sequences from 1 again, so the
+// time counts, too. It is in nanoseconds.
+type storedEvent struct {
+	sequence uint64
+	at       int64
 }
 
 // delivery is what a process remembers of an event until its next delivery.
@@ -36,7 +42,7 @@ type delivery struct {
 }
 
 func newDeliveries() *deliveries {
-	return &deliveries{held: map[uint64]*job{}, waiting: map[uint64]delivery{}}
+	return &deliveries{held: map[storedEvent]*job{}, waiting: map[storedEvent]delivery{}}
 }
 
 // hold registers a job and adds to it what is known of its event. It returns false if this process holds the event
@@ -44,16 +50,16 @@ func newDeliveries() *deliveries {
 func (d *deliveries) hold(j *job) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.held[j.sequence()] != nil {
+	if d.held[j.stored()] != nil {
 		return false
 	}
-	known, ok := d.waiting[j.sequence()]
+	known, ok := d.waiting[j.stored()]
 	if !ok {
 		known.storedAt = j.began.Add(-max(j.began.Sub(j.meta.Timestamp), 0))
 	}
-	delete(d.waiting, j.sequence())
+	delete(d.waiting, j.stored())
 	j.delivery = known
-	d.held[j.sequence()] = j
+	d.held[j.stored()] = j
 	return true
 }
 
@@ -61,8 +67,8 @@ func (d *deliveries) hold(j *job) bool {
 func (d *deliveries) release(j *job) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.held[j.sequence()] == j {
-		delete(d.held, j.sequence())
+	if d.held[j.stored()] == j {
+		delete(d.held, j.stored())
 	}
 }
 
@@ -70,11 +76,11 @@ func (d *deliveries) release(j *job) {
 func (d *deliveries) giveBack(j *job) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.held, j.sequence())
+	delete(d.held, j.stored())
 	if len(d.waiting) >= maxWaiting {
 		clear(d.waiting)
 	}
-	d.waiting[j.sequence()] = j.delivery
+	d.waiting[j.stored()] = j.delivery
 }
 
 // dueAfter returns the remembered events whose next delivery is due after t.

@@ -41,8 +41,10 @@ type job struct {
 	delivery
 }
 
-// sequence returns the event's sequence in the stream.
-func (j *job) sequence() uint64 { return j.meta.Sequence.Stream }
+// stored returns the identity of the event in the stream.
+func (j *job) stored() storedEvent {
+	return storedEvent{j.meta.Sequence.Stream, j.meta.Timestamp.UnixNano()}
+}
 
 // decode sets the token and the event. Its error wraps [errBadEvent].
 func (j *job) decode() error {

@@ -12,8 +12,16 @@ import (
 	"roomlink/worker/auvious"
 )
 
+// ReplaceTime is the shortest time in which somebody may make a deleted stream again. A job that took longer looks
+// whether its event is still there.
+const ReplaceTime = time.Second
+
 // settle ends a delivery. Only settle and its helpers in this file acknowledge an event.
 func (a *account) settle(j *job, err error) {
+	if a.replaced(j) {
+		a.log.Warn().AnErr("outcome", err).Str("token", j.token).Msg("event left alone: it is not in the queue any more")
+		return
+	}
 	if err == nil {
 		// The links are stored. If the broker misses this, the job of the next delivery finds them.
 		a.logUnsent(j, j.msg.Ack())
@@ -40,6 +48,18 @@ func (a *account) settle(j *job, err error) {
 	a.log.Warn().Err(err).Str("interaction_id", j.event.Data.InteractionID).
 		Uint64("attempt", j.meta.NumDelivered).Int64("retry_in_ms", delay.Milliseconds()).Msg("event will be retried")
 	a.giveBack(j, delay)
+}
+
+// replaced reports whether the event of a job is not in the queue any more. If somebody deleted the stream meanwhile, a
+// new event may have its sequence, and the acknowledgement would be taken for that of the new one.
+func (a *account) replaced(j *job) bool {
+	if time.Since(j.began) < ReplaceTime {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	at, err := a.store.EventTime(ctx, j.meta.Sequence.Stream)
+	return errors.Is(err, messages.ErrNotFound) || err == nil && !at.Equal(j.meta.Timestamp)
 }
 
 // giveBack returns an event to the queue. The broker delivers it again after the delay.

@@ -46,6 +46,7 @@ type App struct {
 	store  *store.Store
 	// provisioner makes streams and consumers.
 	provisioner jetstream.JetStream
+	keeper      *keeper
 
 	publicURL string
 	// address and token are those of the operations HTTP.

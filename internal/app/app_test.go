@@ -19,7 +19,7 @@ import (
 // environment returns an environment with secrets and no other variables.
 func environment(log *roomlinktest.Logbook) app.Environment {
 	secrets := map[string]string{
-		app.AuviousSecret: programtest.AuviousSecret, app.TalkdeskKey: programtest.APIKey,
+		app.AuviousSecret: programtest.AuviousSecret, app.TalkdeskKey: programtest.APIKey, app.LinkKey: programtest.LinkKey,
 	}
 	return app.Environment{Stderr: log, Stdout: log, Lookup: func(name string) (string, bool) {
 		value, ok := secrets[name]

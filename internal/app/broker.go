@@ -68,6 +68,8 @@ func (a *App) openBroker(
 			return err
 		}
 	}
+	a.keeper = a.newKeeper(streams.stream(a.broker.Embedded()))
+	a.run(a.keeper.run)
 	a.checkBroker()
 	a.accounts.onChange(a.reportRemoved)
 	a.accounts.onChange(func(all []accounts.Account) error { return a.broker.SetSubscribers(subscribers(all)) })
@@ -217,14 +219,7 @@ func (a *App) checkBroker() {
 	} else {
 		a.ready = append(a.ready, check)
 	}
-	a.ready = append(a.ready, telemetry.Check{Name: "streams", Run: func(ctx context.Context) error {
-		for _, config := range (store.StreamSettings{}).Streams() {
-			if _, err := a.store.StreamState(ctx, config.Name); err != nil {
-				return fmt.Errorf("stream %q: %w", config.Name, err)
-			}
-		}
-		return nil
-	}})
+	a.ready = append(a.ready, telemetry.Check{Name: "streams", Run: a.keeper.ready})
 	a.registry.MustRegister(&telemetry.Queue{Client: a.store, Accounts: a.accounts.names, Logger: a.log})
 }
 

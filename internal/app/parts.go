@@ -10,6 +10,7 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/store"
 	"roomlink/internal/telemetry"
+	"roomlink/messages"
 	"roomlink/viewer"
 	"roomlink/webhook"
 	"roomlink/worker"
@@ -162,6 +163,7 @@ func Worker(ctx context.Context, env Environment, s WorkerSettings) (*App, error
 
 // webhook adds to config what all parts of the process share.
 func (a *App) webhook(public publicHTTP, config webhook.Config) func(chi.Router) {
+	a.keeper.need(false, messages.ConversationsStream)
 	config.Store, config.Authenticator, config.Pages = a.store, public.authenticator, public.pages
 	config.Accounts, config.Logger, config.Registerer = a.accounts.all(), a.log, a.registry
 	hook := webhook.New(config)
@@ -175,6 +177,7 @@ func (a *App) webhook(public publicHTTP, config webhook.Config) func(chi.Router)
 func (a *App) viewer(
 	public publicHTTP, reads *store.Store, feed *store.Feed, settings FrameSettings,
 ) func(chi.Router) {
+	a.keeper.need(false, messages.LinksStream, messages.DeadLettersStream)
 	pages := viewer.New(viewer.Config{
 		Store: reads, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,
 		Accounts: a.accounts.all(), FrameAncestors: settings.FrameAncestors, Logger: a.log,
@@ -189,6 +192,7 @@ func (a *App) viewer(
 // AddWorker adds a worker to the running program, on a connection of its own. grace
 // bounds the time for current work to finish after a stop.
 func (a *App) AddWorker(grace time.Duration) error {
+	a.keeper.need(true, messages.ConversationsStream, messages.LinksStream, messages.DeadLettersStream)
 	connection, err := a.openStore(broker.RoleWorker)
 	if err != nil {
 		return err

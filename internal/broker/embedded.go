@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +61,10 @@ type embedded struct {
 	trouble atomic.Pointer[error]
 	// findings are those of the first start.
 	findings *storecheck.Findings
+
+	// streams are the streams that the server has recovered or made in its present life.
+	streamsMu sync.Mutex
+	streams   map[string]bool
 
 	// mu is held while the server is started, stopped or reconfigured.
 	mu     sync.Mutex
@@ -136,6 +141,8 @@ func (e *embedded) start(ctx context.Context) error {
 		e.config.Listen = listening.String() // a restart keeps a port that the system chose
 	}
 	e.current.Store(srv)
+	e.forgetStreams()
+	e.rememberStreams()
 	return nil
 }
 
@@ -182,9 +189,17 @@ func (e *embedded) setSubscribers(subscribers []Subscriber) error {
 
 // health returns an error that wraps ErrUnhealthy if a stream or the store has failed.
 func (e *embedded) health() error {
-	if status := e.current.Load().Healthz(nil); status.Error != "" {
+	status := e.current.Load().Healthz(&server.HealthzOptions{Details: true})
+	for _, fault := range status.Errors {
+		// While the server runs, that is a stream that somebody deletes. A restart would harm.
+		if !strings.HasSuffix(fault.Error, "could not be recovered") {
+			return fmt.Errorf("%w: %s", ErrUnhealthy, fault.Error)
+		}
+	}
+	if status.Error != "" {
 		return fmt.Errorf("%w: %s", ErrUnhealthy, status.Error)
 	}
+	e.rememberStreams()
 	return nil
 }
 

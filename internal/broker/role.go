@@ -83,7 +83,10 @@ var (
 		[]string{"$JS.API.INFO"},
 		forEachStream("$JS.API.STREAM.INFO.", ""),
 		forEachStream("$JS.API.STREAM.MSG.GET.", ""),
-		[]string{"$JS.API.CONSUMER.INFO." + messages.ConversationsStream + ".*"},
+		[]string{
+			"$JS.API.CONSUMER.INFO." + messages.ConversationsStream + ".*",
+			"$JS.API.CONSUMER.LIST." + messages.ConversationsStream,
+		},
 	)
 	directGet = []string{
 		"$JS.API.DIRECT.GET." + messages.LinksStream, "$JS.API.DIRECT.GET." + messages.LinksStream + ".>",

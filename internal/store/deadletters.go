@@ -82,7 +82,7 @@ func eachDeadLetter(
 
 // Replay publishes the event of a dead letter again, with one more replay, and then
 // deletes the dead letter. The event gets a new time of acceptance and a new message
-// id. The message id contains the dead letter's sequence, so a second Replay after a
+// id. The message id contains the dead letter's time and sequence, so a second Replay after a
 // broken one changes nothing. Replay returns an error that wraps [messages.ErrInvalid]
 // if the event is unreadable, and the errors of [Store.Publish].
 func (s *Store) Replay(ctx context.Context, letter messages.Stored[messages.DeadLetter]) (Outcome, error) {
@@ -102,7 +102,7 @@ func (s *Store) Replay(ctx context.Context, letter messages.Stored[messages.Dead
 	}
 	outcome := Duplicate
 	if since.IsZero() {
-		outcome, err = s.publish(ctx, event, afterDeadLetter(MessageID(event.Data), letter.Sequence))
+		outcome, err = s.publish(ctx, event, afterDeadLetter(MessageID(event.Data), letter))
 		if err != nil {
 			return 0, err
 		}

@@ -126,9 +126,30 @@ func TestReplay(t *testing.T) {
 			waiting.Data.Replays, waiting.ID, waiting.TraceParent, original.ID, original.TraceParent)
 	}
 	msg := roomlinktest.SettleNext(t, s)
-	want := fmt.Sprintf("acme/a/1/%d", letter.Sequence)
+	want := fmt.Sprintf("acme/a/1/%d/%d", letter.StoredAt.UnixNano(), letter.Sequence)
 	if got := msg.Headers().Get("Nats-Msg-Id"); got != want {
 		t.Errorf("message id: got %q, want %q", got, want)
+	}
+}
+
+// Somebody deleted the stream of dead letters, and it counts from 1 again. The broker must not
+// take the replay of a new dead letter for that of an old one.
+func TestReplayAfterTheStreamIsMadeAgain(t *testing.T) {
+	s := newStore(t)
+	for range 2 {
+		letter := publishDeadLetter(t, s, roomlinktest.DeadLetter(t, "a"))
+		if letter.Sequence != 1 {
+			t.Fatalf("sequence: got %d, want 1", letter.Sequence)
+		}
+		wantReplay(t, s, letter, store.Accepted)
+		roomlinktest.SettleNext(t, s)
+		if err := s.JetStream().DeleteStream(roomlinktest.Context(t), messages.DeadLettersStream); err != nil {
+			t.Fatalf("deleting the stream: %v", err)
+		}
+		err := store.ProvisionStream(roomlinktest.Context(t), s.JetStream(), store.StreamSettings{}, messages.DeadLettersStream)
+		if err != nil {
+			t.Fatalf("making the stream again: %v", err)
+		}
 	}
 }
 

@@ -188,6 +188,18 @@ func unlessRefused(ctx context.Context, nc *nats.Conn, call func(context.Context
 	return err
 }
 
+// ProvisionStream is [Provision] for one of the streams.
+func ProvisionStream(ctx context.Context, js jetstream.JetStream, settings StreamSettings, name string) error {
+	for _, want := range settings.Streams() {
+		if want.Name == name {
+			if err := provisionStream(ctx, js, want, settings); err != nil {
+				return fmt.Errorf("providing stream %q: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
 func provisionStream(
 	ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig, settings StreamSettings,
 ) error {
@@ -221,13 +233,17 @@ func (s StreamSettings) merge(have, want jetstream.StreamConfig) jetstream.Strea
 	next := have
 	next.Description = want.Description
 	next.Subjects = want.Subjects
-	next.MaxMsgsPerSubject = want.MaxMsgsPerSubject
+	next.MaxMsgs, next.MaxMsgsPerSubject = want.MaxMsgs, want.MaxMsgsPerSubject
+	next.MaxMsgSize = min(have.MaxMsgSize, -1)
+	next.DiscardNewPerSubject, next.NoAck = want.DiscardNewPerSubject, want.NoAck
+	next.Sources, next.SubjectTransform = want.Sources, want.SubjectTransform
 	next.AllowDirect = want.AllowDirect
 	next.AllowAtomicPublish = want.AllowAtomicPublish
 	next.RePublish = want.RePublish
 	next.Replicas = cmp.Or(s.Replicas, have.Replicas)
 	switch want.Name {
 	case messages.ConversationsStream:
+		next.Discard, next.MaxAge = want.Discard, want.MaxAge
 		next.MaxBytes = cmp.Or(s.MaxBytes, have.MaxBytes)
 		next.Duplicates = cmp.Or(s.DuplicateWindow, have.Duplicates)
 	case messages.LinksStream:

@@ -112,14 +112,15 @@ func (s *Store) PublishAfter(
 	e.Data.Renews = known.Generation()
 	id := MessageID(e.Data)
 	if known.DeadLetter != nil {
-		id = afterDeadLetter(id, known.DeadLetter.Sequence)
+		id = afterDeadLetter(id, *known.DeadLetter)
 	}
 	return s.publish(ctx, e, id)
 }
 
-// afterDeadLetter returns the message id of an event that follows a dead letter.
-func afterDeadLetter(id string, sequence uint64) string {
-	return id + "/" + strconv.FormatUint(sequence, 10)
+// afterDeadLetter returns the message id of an event that follows a dead letter. The time tells
+// apart the dead letters of a stream that was deleted and made again, which counts from 1 again.
+func afterDeadLetter(id string, letter messages.Stored[messages.DeadLetter]) string {
+	return fmt.Sprintf("%s/%d/%d", id, letter.StoredAt.UnixNano(), letter.Sequence)
 }
 
 // Renew asks for new links of a conversation, with the options of the links that it

@@ -44,6 +44,20 @@ func (s *Store) nextEvent(ctx context.Context, account string, from uint64) (jet
 		query{NextBySubject: messages.EventSubjects + account + ".*", Sequence: max(from, 1)})
 }
 
+// EventTime returns the time at which the event with a sequence was stored. It returns an error
+// that wraps [messages.ErrNotFound] if the queue, or the event in it, does not exist. Other errors
+// are the broker's.
+func (s *Store) EventTime(ctx context.Context, sequence uint64) (time.Time, error) {
+	m, err := readLeader(ctx, s.js, messages.ConversationsStream, query{Sequence: sequence})
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = messages.ErrNotFound
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reading event %d: %w", sequence, s.explain(err))
+	}
+	return m.Time, nil
+}
+
 // NextStuck returns the first stuck event of an account at or after a sequence. A
 // stuck event is still in the queue although its consumer counts it as acknowledged:
 // the broker delivers it to nobody, and it blocks the conversation's next event. One

@@ -96,6 +96,8 @@ func TestSnapshotAnsweredBy(t *testing.T) {
 	letter := func(sequence uint64) *messages.Stored[messages.DeadLetter] {
 		return &messages.Stored[messages.DeadLetter]{Sequence: sequence}
 	}
+	remade := letter(1)
+	remade.StoredAt = roomlinktest.Noon.Time
 	for _, test := range []struct {
 		name  string
 		known store.Snapshot
@@ -110,6 +112,7 @@ func TestSnapshotAnsweredBy(t *testing.T) {
 		{"the known dead letter", store.Snapshot{DeadLetter: letter(3)}, store.State{DeadLetter: letter(3)}, false},
 		{"the known links, revoked", store.Snapshot{Links: links(1)}, store.State{Links: revoked}, false},
 		{"first links, revoked at once", store.Snapshot{}, store.State{Links: revoked}, true},
+		{"a dead letter of a stream that was made again", store.Snapshot{DeadLetter: letter(3)}, store.State{DeadLetter: remade}, true},
 		{"a later dead letter", store.Snapshot{DeadLetter: letter(3)}, store.State{DeadLetter: letter(4)}, true},
 	} {
 		if got := test.known.AnsweredBy(test.state); got != test.want {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"roomlink/messages"
 )
 
@@ -85,7 +87,13 @@ func (n Snapshot) Revoked() bool { return n.Links != nil && n.Links.Data.Revoked
 func (n Snapshot) AnsweredBy(state State) bool {
 	links, letter := state.Links, state.DeadLetter
 	return links != nil && links.Data.Generation > n.Generation() ||
-		letter != nil && (n.DeadLetter == nil || letter.Sequence > n.DeadLetter.Sequence)
+		letter != nil && newer(letter, n.DeadLetter)
+}
+
+// newer reports whether a message was stored after another one; nil is the oldest. A stream that
+// was deleted and made again counts its sequences from 1 again, so a later time counts, too.
+func newer[T messages.Data](m, than *messages.Stored[T]) bool {
+	return than == nil || m.Sequence > than.Sequence || m.StoredAt.After(than.StoredAt)
 }
 
 // State returns the state of a conversation without a waiting event, at the time now.
@@ -130,7 +138,7 @@ func (s *Store) observe(ctx context.Context, conversation messages.Conversation)
 	switch {
 	case err == nil || errors.Is(err, messages.ErrInvalid): // an unreadable event waits, too
 		seen.eventAt, seen.generation = event.StoredAt, event.Data.Generation()
-	case !errors.Is(err, messages.ErrNotFound):
+	case !errors.Is(err, messages.ErrNotFound) && !errors.Is(err, jetstream.ErrStreamNotFound): // no queue, no event
 		return seen, err
 	}
 	seen.Snapshot, err = s.snapshot(ctx, conversation, Any)
@@ -165,10 +173,10 @@ func (o *observation) waits() bool {
 
 // add adds newer links or a newer dead letter.
 func (o *observation) add(update Snapshot) {
-	if links := update.Links; links != nil && (o.Links == nil || links.Sequence > o.Links.Sequence) {
+	if links := update.Links; links != nil && newer(links, o.Links) {
 		o.Links = links
 	}
-	if letter := update.DeadLetter; letter != nil && (o.DeadLetter == nil || letter.Sequence > o.DeadLetter.Sequence) {
+	if letter := update.DeadLetter; letter != nil && newer(letter, o.DeadLetter) {
 		o.DeadLetter = letter
 	}
 }
