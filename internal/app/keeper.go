@@ -182,9 +182,9 @@ func (k *keeper) remake(ctx context.Context, name string, works bool) (bool, err
 // report logs the faults that are new and sets the metric.
 func (k *keeper) report(faults map[string]string) {
 	for object, fault := range faults {
-		switch before := k.known[object]; {
-		case fault == before:
-		case fault == "":
+		switch fault {
+		case k.known[object]:
+		case "":
 			k.log.Info().Str("object", object).Msg("stream or consumer is as it should be again")
 		default:
 			k.log.Error().Str("object", object).Str("fault", fault).Msg("stream or consumer is not as roomlink needs it")

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"roomlink/internal/app"
+	"roomlink/internal/broker"
 	"roomlink/internal/programtest"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
@@ -243,6 +244,19 @@ func (r running) edit(t *testing.T, name string, change func(*jetstream.StreamCo
 	change(&config)
 	if _, err := r.js.UpdateStream(roomlinktest.Context(t), config); err != nil {
 		t.Fatalf("changing stream %q: %v", name, err)
+	}
+}
+
+// The program ends with an error when a connection is closed for good.
+func TestClosedConnectionEndsTheProgram(t *testing.T) {
+	t.Parallel()
+	program, err := serve(roomlinktest.Context(t), t, programtest.StartAuvious(t, simulator.Config{}).URL)
+	if err != nil {
+		t.Fatalf("starting: %v", err)
+	}
+	roomlinktest.Connect(t, program.Broker()).Conn().Close()
+	if err := program.Wait(); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("stopping: got error %v, want %v", err, broker.ErrClosed)
 	}
 }
 

@@ -63,14 +63,15 @@ func TestCertificatesRotate(t *testing.T) {
 		_, clientCert, clientKey := selfSigned(t)
 		pool := x509.NewCertPool()
 		pool.AppendCertsFromPEM(clientCert)
-		return &tls.Config{
-				MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{serverPair},
-				ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
-			}, func() {
-				write(t, caFile, serverCA)
-				write(t, certFile, clientCert)
-				write(t, keyFile, clientKey)
-			}
+		serverTLS = &tls.Config{
+			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{serverPair},
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+		}
+		return serverTLS, func() {
+			write(t, caFile, serverCA)
+			write(t, certFile, clientCert)
+			write(t, keyFile, clientKey)
+		}
 	}
 	config, replace := renew()
 	replace()

@@ -80,7 +80,7 @@ func fits(tier jetstream.Tier, missing []jetstream.StreamConfig, replicas int64,
 				"(disk_max_stream_bytes), or lower ROOMLINK_MAX_BYTES", ErrLimits, limits.StoreMaxStreamBytes, config.Name, config.MaxBytes)
 		}
 	}
-	free := limits.MaxStore - int64(max(tier.ReservedStore, tier.Store)) //nolint:gosec // no store has 2^63 bytes
+	free := limits.MaxStore - int64(max(tier.ReservedStore, tier.Store))
 	switch {
 	case limits.MaxStreams > 0 && tier.Streams+len(missing) > limits.MaxStreams:
 		return fmt.Errorf("%w: it may have %d streams, has %d, and needs %d more: raise that limit (max_streams)",
