@@ -77,7 +77,7 @@ func TestCertificatesRotate(t *testing.T) {
 	replace()
 	srv := startExternal(t, func(o *server.Options) { o.TLSConfig, o.TLSVerify, o.TLSTimeout = config, true, 5 })
 	b, js := dialExternal(t, broker.RemoteConfig{
-		URL: srv.ClientURL(), User: "roomlink", Password: oldPassword, CAFile: caFile, CertFile: certFile, KeyFile: keyFile,
+		URL: srv.ClientURL(), Login: broker.Login{User: "roomlink", Password: oldPassword}, CAFile: caFile, CertFile: certFile, KeyFile: keyFile,
 		Logger: zerolog.Nop(),
 	})
 
