@@ -14,8 +14,11 @@ const lossRefuses = "refuse"
 func (a *App) settleLoss(settings *EmbeddedSettings) error {
 	js := a.provisioner
 	report, err := storecheck.Settle(a.ctx, js, a.broker.Findings(), a.log)
-	if err != nil {
+	if err != nil && settings.OnLoss == lossRefuses {
 		return err
+	}
+	if err != nil {
+		a.log.Error().Err(err).Msg("it is not known what the store has lost: the next start tries again")
 	}
 	if count := report.Count(); count > 0 && settings.OnLoss == lossRefuses {
 		return fmt.Errorf("the store has lost %d messages, and ROOMLINK_ON_LOSS is %q: \"roomlink store check\" names them, "+

@@ -83,7 +83,9 @@ func (e *embedded) recover(
 		defer close(started)
 		srv.Start()
 	}()
-	err := e.watch(ctx, started, log, minStartMemory+maxStoreFactor*uint64(max(found.Bytes(), 0)))
+	err := e.watch(ctx, started, log, limits{
+		memory: minStartMemory + maxStoreFactor*uint64(max(found.Bytes(), 0)), time: startTimeout,
+	})
 	if err == nil {
 		err = waitForStore(ctx, srv, log, e.config)
 	}
@@ -99,9 +101,15 @@ func (e *embedded) recover(
 	}
 }
 
-// watch waits for the end of the server's start. It returns an error for a start that takes too
-// much time, or more memory than maxMemory.
-func (e *embedded) watch(ctx context.Context, started <-chan struct{}, log *serverLog, maxMemory uint64) error {
+// limits bound a recovery.
+type limits struct {
+	memory uint64
+	time   time.Duration
+}
+
+// watch waits for the end of the server's start. It returns an error for a start beyond the
+// limits.
+func (e *embedded) watch(ctx context.Context, started <-chan struct{}, log *serverLog, limits limits) error {
 	began := time.Now()
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
@@ -119,11 +127,11 @@ func (e *embedded) watch(ctx context.Context, started <-chan struct{}, log *serv
 		if stream := log.recovering.Load(); stream != nil {
 			e.progress("recovering stream %s, for %v", *stream, time.Since(began).Round(time.Second))
 		}
-		if used := heap(); used > maxMemory {
-			return fmt.Errorf("%w: its recovery takes more than %d MiB of memory: %s", ErrStore, maxMemory>>20, e.suspect(log))
+		if used := heap(); used > limits.memory {
+			return fmt.Errorf("%w: its recovery takes more than %d MiB of memory: %s", ErrStore, limits.memory>>20, e.suspect(log))
 		}
-		if time.Since(began) > startTimeout {
-			return fmt.Errorf("%w: its recovery takes more than %v: %s", ErrStore, startTimeout, e.suspect(log))
+		if time.Since(began) > limits.time {
+			return fmt.Errorf("%w: its recovery takes more than %v: %s", ErrStore, limits.time, e.suspect(log))
 		}
 	}
 }

@@ -100,6 +100,8 @@ type Findings struct {
 	repairs []repair
 	// whole is true if a whole record was found.
 	whole bool
+	// report is the report of [Findings.Repair]; nil if nothing was repaired.
+	report *Report
 	// waiting are the events of the queue.
 	waiting []event
 }
@@ -241,10 +243,11 @@ func listBlocks(dir, msgs string) ([]block, error) {
 	return blocks, nil
 }
 
-// readBlock reads a block. It returns nil for a block that is compressed or absurdly large.
+// readBlock reads a block. It returns nil for a block that is compressed or absurdly large, or that
+// is no file.
 func readBlock(path string) ([]byte, error) {
 	info, err := os.Stat(path)
-	if err == nil && info.Size() > maxBlock {
+	if err == nil && (info.Size() > maxBlock || !info.Mode().IsRegular()) {
 		return nil, nil
 	}
 	var buf []byte

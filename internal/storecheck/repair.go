@@ -35,8 +35,8 @@ type repair struct {
 }
 
 // Repair keeps a copy of each damaged block, writes the damaged messages to the report, and then
-// replaces the damaged parts, so that the server keeps all others. A copy that does not fit is left
-// out with a line in the log. It returns an error of the disk.
+// replaces the damaged parts, so that the server keeps all others. A copy or a report that cannot
+// be written is left out with a line in the log. Repair returns an error of the disk.
 func (f *Findings) Repair(log zerolog.Logger) error {
 	f.logTorn(log)
 	if len(f.repairs) == 0 {
@@ -50,8 +50,9 @@ func (f *Findings) Repair(log zerolog.Logger) error {
 		report.Copies = append(report.Copies, copied)
 	}
 	report.add(f)
+	f.report = &report
 	if err := report.write(f.dir); err != nil {
-		return fmt.Errorf("writing the report of a damaged store: %w", err)
+		log.Warn().Err(err).Msg("writing the report of a damaged store failed: it is lost if this start breaks off")
 	}
 	if err := f.eraseOlder(); err != nil {
 		return err

@@ -28,11 +28,14 @@ const maxLines = 100
 // Settle decides what is missing after the server has recovered its store, and before anything
 // changes the streams. It stores a dead letter for each damaged event that has neither links nor
 // a dead letter, and returns the report of what is missing. The streams must exist. Its errors are
-// those of the broker and of the disk.
+// those of the broker and of the disk; a later start settles what is left.
 func Settle(ctx context.Context, js jetstream.JetStream, found *Findings, log zerolog.Logger) (Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	report, err := ReadReport(found.dir)
+	if found.report != nil {
+		report, err = *found.report, nil
+	}
 	if err != nil {
 		return report, err
 	}
@@ -138,7 +141,9 @@ func (s *settler) settleDamaged(ctx context.Context, lost Lost) error {
 	}
 	letter := deadLetter(lost)
 	if err := s.store.PublishDeadLetter(ctx, messages.NewEvent(letter.LastAttemptAt, letter), lost.Token); err != nil {
-		return err
+		lost.event(s.log.Error()).Err(err).Msg("dead letter of a damaged event not stored: the next start tries again")
+		s.report.Damaged = append(s.report.Damaged, lost)
+		return nil
 	}
 	lost.event(s.log.Error()).Str("interaction_id", letter.InteractionID).Str("reason", letter.Reason).
 		Msg("event became a dead letter")
@@ -196,13 +201,17 @@ func (s *settler) settleEvent(ctx context.Context, e event, recovered map[string
 	return err
 }
 
-// answered reports whether the streams have a newer message of the conversation: another event,
-// links, or a dead letter. An event leaves the queue only after one of the last two is stored.
+// answered reports whether nothing of the conversation is missing. Then the streams have a newer
+// message of it: another event, links, or a dead letter. An event leaves the queue only after one
+// of the last two is stored.
 func (s *settler) answered(ctx context.Context, lost Lost) (bool, error) {
 	for stream, prefix := range subjects {
 		handle, err := s.js.Stream(ctx, stream)
 		if err != nil {
 			return false, err
+		}
+		if age := handle.CachedInfo().Config.MaxAge; stream == lost.Stream && age > 0 && time.Since(lost.Since) > age {
+			return true, nil // too old to be there
 		}
 		last, err := handle.GetLastMsgForSubject(ctx, prefix+lost.Account+"."+lost.Token)
 		switch {
