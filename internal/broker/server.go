@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -103,19 +105,32 @@ func setListen(options *server.Options, address string) error {
 type serverLog struct {
 	log   zerolog.Logger
 	fatal atomic.Pointer[string]
-	// recovering has the stream that the server recovers; nil for none.
-	recovering atomic.Pointer[string]
+
+	mu sync.Mutex
+	// recovering are the streams that the server recovers.
+	recovering []string
 }
 
 var _ server.Logger = (*serverLog)(nil)
 
 // Noticef implements [server.Logger].
 func (l *serverLog) Noticef(format string, v ...any) {
-	if strings.Contains(format, "restore for stream") && len(v) > 1 {
-		stream := fmt.Sprint(v[1])
-		l.recovering.Store(&stream)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case strings.Contains(format, "Starting restore for stream '%s > %s'"):
+		l.recovering = append(l.recovering, fmt.Sprint(v[1]))
+	case strings.Contains(format, "Restored %s messages for stream '%s > %s'"):
+		l.recovering = slices.DeleteFunc(l.recovering, func(stream string) bool { return stream == fmt.Sprint(v[2]) })
 	}
 	l.log.Debug().Msgf(format, v...)
+}
+
+// recovers returns the streams that the server recovers at the moment.
+func (l *serverLog) recovers() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.recovering)
 }
 
 // Warnf implements [server.Logger].

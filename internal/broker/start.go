@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime/metrics"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -124,8 +125,8 @@ func (e *embedded) watch(ctx context.Context, started <-chan struct{}, log *serv
 		if fault := log.fatal.Load(); fault != nil {
 			return startError(*fault, e.config)
 		}
-		if stream := log.recovering.Load(); stream != nil {
-			e.progress("recovering stream %s, for %v", *stream, time.Since(began).Round(time.Second))
+		if streams := log.recovers(); len(streams) > 0 {
+			e.progress("recovering stream %s, for %v", strings.Join(streams, " and "), time.Since(began).Round(time.Second))
 		}
 		if used := heap(); used > limits.memory {
 			return fmt.Errorf("%w: its recovery takes more than %d MiB of memory: %s", ErrStore, limits.memory>>20, e.suspect(log))
@@ -139,8 +140,12 @@ func (e *embedded) watch(ctx context.Context, started <-chan struct{}, log *serv
 // suspect names the files of the stream that the server recovers, and says what to do.
 func (e *embedded) suspect(log *serverLog) string {
 	path := filepath.Join(e.dir, "jetstream")
-	if stream := log.recovering.Load(); stream != nil {
-		path = filepath.Join(path, "*", "streams", *stream, "msgs")
+	var paths []string
+	for _, stream := range log.recovers() {
+		paths = append(paths, filepath.Join(path, "*", "streams", stream, "msgs"))
+	}
+	if len(paths) > 0 {
+		path = strings.Join(paths, " and ")
 	}
 	return fmt.Sprintf("look at %s with \"roomlink store check\", and restore it from a copy", path)
 }

@@ -29,6 +29,7 @@ type identity struct {
 
 var (
 	headerBegin = []byte("NATS/1.0\r\n")
+	bodyBegin   = []byte(`{"specversion":`)
 	// messageID is the id of an event, see store.MessageID.
 	messageID = regexp.MustCompile(`Nats-Msg-Id: ?([a-z0-9-]{1,32})/(~?[A-Za-z0-9_-]{1,64})/\d+`)
 	// The fields of a CloudEvent of ours. Each names a part of the conversation once more.
@@ -44,11 +45,8 @@ var (
 // of them, so the one that most of them name is the right one.
 func identify(stream string, data []byte) identity {
 	var found identity
-	if end := bytes.Index(data, headerEnd); end >= 0 {
-		found.body = data[end+len(headerEnd):]
-		if len(found.body) >= checksumSize {
-			found.body = found.body[:len(found.body)-checksumSize]
-		}
+	if begin := bodyOf(data); begin >= 0 {
+		found.body = data[begin:max(begin, len(data)-checksumSize)]
 	}
 	ids := map[string]string{} // by token
 	votes := map[[2]string]int{}
@@ -57,20 +55,21 @@ func identify(stream string, data []byte) identity {
 			votes[[2]string{account, token}]++
 		}
 	}
-	vote(splitSubject(stream, data))
+	account, token := splitSubject(stream, data)
+	vote(account, token)
 	if m := messageID.FindSubmatch(data); m != nil {
 		vote(string(m[1]), string(m[2]))
 	}
 	for _, fields := range [][2]*regexp.Regexp{{accountField, interactionField}, {sourceField, subjectField}} {
-		account, quoted := fields[0].FindSubmatch(found.body), fields[1].FindSubmatch(found.body)
+		of, quoted := fields[0].FindSubmatch(found.body), fields[1].FindSubmatch(found.body)
 		var id string
-		if account == nil || quoted == nil || json.Unmarshal(quoted[1], &id) != nil || messages.ValidateInteractionID(id) != nil {
+		if of == nil || quoted == nil || json.Unmarshal(quoted[1], &id) != nil || messages.ValidateInteractionID(id) != nil {
 			continue
 		}
 		ids[messages.Token(id)] = id
-		vote(string(account[1]), messages.Token(id))
+		vote(string(of[1]), messages.Token(id))
 	}
-	if winner, ok := majority(votes); ok {
+	if winner, ok := majority(votes, [2]string{account, token}); ok {
 		found.account, found.token = winner[0], winner[1]
 		found.interactionID = ids[found.token]
 	}
@@ -81,8 +80,9 @@ func identify(stream string, data []byte) identity {
 	return found
 }
 
-// majority returns the conversation with the most votes, unless another has as many.
-func majority(votes map[[2]string]int) (winner [2]string, ok bool) {
+// majority returns the conversation with the most votes. If several have as many, it returns the
+// preferred one, or none.
+func majority(votes map[[2]string]int, preferred [2]string) (winner [2]string, ok bool) {
 	most := 0
 	for name, count := range votes {
 		switch {
@@ -92,7 +92,21 @@ func majority(votes map[[2]string]int) (winner [2]string, ok bool) {
 			ok = false
 		}
 	}
+	if votes[preferred] == most && most > 0 {
+		return preferred, true
+	}
 	return winner, ok
+}
+
+// bodyOf returns the offset of the body; -1 if it cannot be told.
+func bodyOf(data []byte) int {
+	if begin := bytes.Index(data, bodyBegin); begin >= 0 {
+		return begin
+	}
+	if end := bytes.Index(data, headerEnd); end >= 0 {
+		return end + len(headerEnd)
+	}
+	return -1
 }
 
 // splitSubject returns the account and the token of the subject at the begin of a record.

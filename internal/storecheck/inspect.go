@@ -169,7 +169,8 @@ type scan struct {
 	stream   Stream
 	block    *block
 	gaps     []gap
-	messages []event
+	events   []event
+	messages []uint64
 	deleted  []uint64
 	highest  uint64
 	repairs  []repair
@@ -273,11 +274,11 @@ func (s *scan) found(r record) {
 		s.deleted = append(s.deleted, r.sequence)
 		s.highest = max(s.highest, r.sequence)
 	case message:
-		s.stream.Messages++
+		s.messages = append(s.messages, r.sequence)
 		s.closeGaps(r.sequence)
-		if s.stream.Name == messages.ConversationsStream && len(s.messages) < maxWaiting {
+		if s.stream.Name == messages.ConversationsStream && len(s.events) < maxWaiting {
 			subject := strings.TrimPrefix(string(r.subject), messages.EventSubjects)
-			s.messages = append(s.messages, event{sequence: r.sequence, subject: subject, at: r.at})
+			s.events = append(s.events, event{sequence: r.sequence, subject: subject, at: r.at})
 		}
 	}
 }
@@ -324,8 +325,12 @@ func (f *Findings) add(s scan) {
 			sequence: g.replacement(lost), at: g.since,
 		})
 	}
-	s.stream.Messages -= min(len(s.deleted), s.stream.Messages)
-	for _, e := range s.messages {
+	for _, sequence := range s.messages {
+		if !isDeleted(sequence) {
+			s.stream.Messages++
+		}
+	}
+	for _, e := range s.events {
 		if !isDeleted(e.sequence) {
 			f.waiting = append(f.waiting, e)
 		}
