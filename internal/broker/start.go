@@ -53,7 +53,7 @@ func (e *embedded) checkStore(ctx context.Context) (*storecheck.Findings, error)
 	inspecting, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
 	found, err := storecheck.Inspect(inspecting, e.dir, func(p storecheck.Progress) {
-		e.progress("checking block %d of %d of stream %s", p.Number, p.Of, p.Stream)
+		e.progressf("checking block %d of %d of stream %s", p.Number, p.Of, p.Stream)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("checking the store: %w", err)
@@ -68,7 +68,7 @@ func (e *embedded) checkStore(ctx context.Context) (*storecheck.Findings, error)
 	return found, found.Repair(e.log)
 }
 
-func (e *embedded) progress(format string, v ...any) {
+func (e *embedded) progressf(format string, v ...any) {
 	if e.config.OnProgress != nil {
 		e.config.OnProgress(fmt.Sprintf(format, v...))
 	}
@@ -126,7 +126,7 @@ func (e *embedded) watch(ctx context.Context, started <-chan struct{}, log *serv
 			return startError(*fault, e.config)
 		}
 		if streams := log.recovers(); len(streams) > 0 {
-			e.progress("recovering stream %s, for %v", strings.Join(streams, " and "), time.Since(began).Round(time.Second))
+			e.progressf("recovering stream %s, for %v", strings.Join(streams, " and "), time.Since(began).Round(time.Second))
 		}
 		if used := heap(); used > limits.memory {
 			return fmt.Errorf("%w: its recovery takes more than %d MiB of memory: %s", ErrStore, limits.memory>>20, e.suspect(log))

@@ -3,11 +3,13 @@ package crashtest_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -71,10 +73,7 @@ func (d damaged) copy(t *testing.T) damaged {
 	if err := os.CopyFS(to, os.DirFS(d.dir)); err != nil {
 		t.Fatalf("copying the data directory: %v", err)
 	}
-	env := map[string]string{}
-	for name, value := range d.env {
-		env[name] = value
-	}
+	env := maps.Clone(d.env)
 	env["ROOMLINK_DATA_DIR"] = to
 	d.env, d.dir = env, to
 	return d
@@ -107,7 +106,7 @@ func flip(t *testing.T, path string, random *rand.Rand) {
 	}
 	at, by := random.IntN(len(content)), byte(1+random.IntN(255))
 	content[at] ^= by
-	t.Logf("changing byte %d of %s by %#x", at, path[strings.Index(path, "ROOMLINK_"):], by)
+	t.Logf("changing byte %d of %s by %#x", at, path, by)
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatalf("writing a block: %v", err)
 	}
@@ -150,7 +149,7 @@ func TestDamage(t *testing.T) {
 	}
 	for i := range flips {
 		d := templates[i%len(templates)]
-		t.Run(fmt.Sprint(i), func(t *testing.T) { testDamage(t, d.copy(t), random) })
+		t.Run(strconv.Itoa(i), func(t *testing.T) { testDamage(t, d.copy(t), random) })
 	}
 }
 

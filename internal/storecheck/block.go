@@ -14,8 +14,8 @@ import (
 //	time                     8 bytes, nanoseconds of Unix time
 //	length of the subject    2 bytes
 //	subject
-//	length of the header     4 bytes, only of a record with a header
-//	header
+//	length of the header     4 bytes, this and the next only of a record with a header
+//	the header itself
 //	body
 //	checksum                 8 bytes: HighwayHash of all but the three lengths
 const (
@@ -141,7 +141,6 @@ func (r *reader) parse(buf []byte, at, size int, last uint64) (record, bool) {
 	}
 	head := buf[at : at+headSize]
 	length := binary.LittleEndian.Uint32(head)
-	hasHeader := length&headerFlag != 0
 	if size == 0 {
 		size = int(length &^ headerFlag)
 	}
@@ -154,7 +153,7 @@ func (r *reader) parse(buf []byte, at, size int, last uint64) (record, bool) {
 		return record{}, false
 	}
 	subject, rest := data[:subjectSize], data[subjectSize:]
-	if hasHeader {
+	if length&headerFlag != 0 {
 		var ok bool
 		if rest, ok = afterHeaderLength(rest); !ok {
 			return record{}, false
@@ -167,18 +166,23 @@ func (r *reader) parse(buf []byte, at, size int, last uint64) (record, bool) {
 	if !bytes.Equal(r.digest.Sum(nil), buf[at+size-checksumSize:at+size]) {
 		return record{}, false
 	}
-	found := record{offset: at, size: size, subject: subject, at: int64(binary.LittleEndian.Uint64(head[12:]))}
-	found.sequence = binary.LittleEndian.Uint64(head[4:])
+	found := record{offset: at, size: size, subject: subject}
+	found.setHead(head)
+	impossible := found.kind == message && last > 0 && found.sequence > last && found.sequence-last > maxJump
+	return found, !impossible
+}
+
+// setHead sets the kind, the sequence and the time.
+func (r *record) setHead(head []byte) {
+	sequence := binary.LittleEndian.Uint64(head[4:])
 	switch {
-	case found.sequence&deletionFlag != 0 && found.sequence&erasedFlag == 0:
-		found.kind = deletion
-	case found.sequence&erasedFlag != 0 || found.sequence == 0:
-		found.kind = erased
-	case last > 0 && found.sequence > last && found.sequence-last > maxJump:
-		return record{}, false
+	case sequence&deletionFlag != 0:
+		r.kind = deletion
+	case sequence&erasedFlag != 0 || sequence == 0:
+		r.kind = erased
 	}
-	found.sequence &^= erasedFlag | deletionFlag
-	return found, true
+	r.sequence = sequence &^ (erasedFlag | deletionFlag)
+	r.at = int64(binary.LittleEndian.Uint64(head[12:]))
 }
 
 // afterHeaderLength cuts the length of the header off, which the checksum does not cover. It
@@ -206,9 +210,9 @@ func tornRecord(data []byte) bool {
 // erasure returns nats-server's record of an erased message that fills size bytes.
 func erasure(digest hash.Hash64, size int, sequence uint64, at int64) []byte {
 	written := make([]byte, size)
-	binary.LittleEndian.PutUint32(written, uint32(size)) //nolint:gosec // the size of a part of a block
+	binary.LittleEndian.PutUint32(written, uint32(size))
 	binary.LittleEndian.PutUint64(written[4:], sequence|erasedFlag)
-	binary.LittleEndian.PutUint64(written[12:], uint64(at)) //nolint:gosec // a time, in the server's own form
+	binary.LittleEndian.PutUint64(written[12:], uint64(at))
 	digest.Reset()
 	_, _ = digest.Write(written[4:20]) // never fails
 	_, _ = digest.Write(written[headSize : size-checksumSize])

@@ -1,15 +1,12 @@
 package storecheck
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -164,19 +161,6 @@ func newDigest(stream string, b *block) (hash.Hash64, error) {
 	return highwayhash.New64(key[:])
 }
 
-// scan is the inspection of one stream.
-type scan struct {
-	stream   Stream
-	block    *block
-	gaps     []gap
-	events   []event
-	messages []uint64
-	deleted  []uint64
-	highest  uint64
-	repairs  []repair
-	whole    bool
-}
-
 func (f *Findings) inspectStream(ctx context.Context, path string, progress func(Progress)) error {
 	s := scan{stream: Stream{Name: filepath.Base(path)}}
 	blocks, err := listBlocks(f.dir, filepath.Join(path, "msgs"))
@@ -240,7 +224,7 @@ func listBlocks(dir, msgs string) ([]block, error) {
 		}
 		blocks = append(blocks, block{path: path, name: relative, number: number})
 	}
-	slices.SortFunc(blocks, func(a, b block) int { return int(a.number) - int(b.number) }) //nolint:gosec // 32 bits
+	slices.SortFunc(blocks, func(a, b block) int { return int(a.number) - int(b.number) })
 	return blocks, nil
 }
 
@@ -262,144 +246,6 @@ func readBlock(path string) ([]byte, error) {
 		return nil, nil
 	}
 	return buf, nil
-}
-
-func (s *scan) found(r record) {
-	s.whole = true
-	if r.mended {
-		s.repairs = append(s.repairs, repair{block: s.block, offset: r.offset, length: r.size})
-	}
-	switch r.kind {
-	case deletion:
-		s.deleted = append(s.deleted, r.sequence)
-		s.highest = max(s.highest, r.sequence)
-	case message:
-		s.messages = append(s.messages, r.sequence)
-		s.closeGaps(r.sequence)
-		if s.stream.Name == messages.ConversationsStream && len(s.events) < maxWaiting {
-			subject := strings.TrimPrefix(string(r.subject), messages.EventSubjects)
-			s.events = append(s.events, event{sequence: r.sequence, subject: subject, at: r.at})
-		}
-	}
-}
-
-// closeGaps notes the message behind the gaps that have none yet.
-func (s *scan) closeGaps(sequence uint64) {
-	for i := len(s.gaps) - 1; i >= 0 && s.gaps[i].before == 0; i-- {
-		s.gaps[i].before = sequence
-		s.gaps[i].inside = s.gaps[i].block == s.block
-	}
-}
-
-func (s *scan) gap(g gap) {
-	g.block = s.block
-	if len(s.gaps) < maxDamage && len(g.data) <= maxGap {
-		g.data = bytes.Clone(g.data)
-	} else {
-		g.data = nil
-	}
-	s.gaps = append(s.gaps, g)
-}
-
-// add adds the results of a stream.
-func (f *Findings) add(s scan) {
-	slices.Sort(s.deleted)
-	isDeleted := func(sequence uint64) bool {
-		_, yes := slices.BinarySearch(s.deleted, sequence)
-		return yes
-	}
-	f.whole = f.whole || s.whole
-	f.repairs = append(f.repairs, s.repairs...)
-	for _, g := range s.gaps {
-		lost := lostIn(s.stream.Name, g, isDeleted)
-		s.stream.Damaged += len(lost)
-		for _, damage := range lost {
-			if len(f.Damage) < maxDamage {
-				f.Damage = append(f.Damage, damage)
-			} else {
-				f.More++
-			}
-		}
-		f.repairs = append(f.repairs, repair{
-			stream: s.stream.Name, block: g.block, offset: g.offset, size: g.size,
-			sequence: g.replacement(lost), at: g.since,
-		})
-	}
-	for _, sequence := range s.messages {
-		if !isDeleted(sequence) {
-			s.stream.Messages++
-		}
-	}
-	for _, e := range s.events {
-		if !isDeleted(e.sequence) {
-			f.waiting = append(f.waiting, e)
-		}
-	}
-	f.Streams = append(f.Streams, s.stream)
-}
-
-// lostIn returns the messages in a gap that were not deleted.
-func lostIn(stream string, g gap, isDeleted func(uint64) bool) []Lost {
-	if g.size == minRecord {
-		return nil // a deletion: the message that it deleted comes back, and is settled again
-	}
-	parts := split(stream, g.data)
-	var lost []Lost
-	for _, part := range parts {
-		sequence, at := g.place(part, len(parts))
-		if sequence != 0 && isDeleted(sequence) {
-			continue
-		}
-		id := identify(stream, part)
-		if id.token == "" && sequence == 0 && g.before == g.after+1 {
-			continue // no message is missing between the two around it
-		}
-		damage := Lost{
-			Stream: stream, Block: g.block.name, Offset: g.offset, Sequence: sequence, Since: time.Unix(0, at).UTC(),
-			Account: id.account, Token: id.token, InteractionID: id.interactionID,
-			below: max(sequence, g.after+1),
-		}
-		if stream == messages.ConversationsStream && len(id.body) <= maxBody {
-			damage.Body = id.body
-		}
-		lost = append(lost, damage)
-	}
-	return lost
-}
-
-// place returns the sequence of a damaged record, or 0 if it is unknown, and its time, or that of
-// the message before it.
-func (g gap) place(part []byte, parts int) (sequence uint64, at int64) {
-	at = g.since
-	between := func(n uint64) bool { return n > g.after && (n < g.before || g.before == 0 && n-g.after <= maxJump) }
-	if len(part) >= headSize {
-		own, ownAt := binary.LittleEndian.Uint64(part[4:]), int64(min(binary.LittleEndian.Uint64(part[12:]), math.MaxInt64)) //nolint:gosec // bounded
-		if between(own) {
-			sequence = own
-		}
-		if ownAt > g.since && ownAt-g.since < int64(24*time.Hour) {
-			at = ownAt
-		}
-	}
-	if parts == 1 && g.before == g.after+2 {
-		sequence = g.after + 1
-	}
-	return sequence, at
-}
-
-// replacement returns the sequence of the erased record that fills the gap, 0 for none. The server
-// takes the message with this sequence for deleted. In a block without messages it also takes its
-// last sequence from there.
-func (g gap) replacement(lost []Lost) uint64 {
-	for _, damage := range slices.Backward(lost) {
-		if damage.Sequence != 0 {
-			return damage.Sequence
-		}
-	}
-	if !g.inside && g.alone {
-		return g.deleted
-	}
-	return 0
 }
 
 // Damaged reports whether a block needs a repair.

@@ -33,5 +33,5 @@ func freeSpace(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &stat); err != nil {
 		return 0, err
 	}
-	return int64(stat.Bavail) * int64(stat.Bsize), nil //nolint:gosec,unconvert // the types differ by system
+	return int64(stat.Bavail) * int64(stat.Bsize), nil //nolint:unconvert // its type differs by system
 }

@@ -180,7 +180,7 @@ func (r repair) apply() error {
 			return err
 		}
 		flag := binary.LittleEndian.Uint32(written) & headerFlag
-		binary.LittleEndian.PutUint32(written, uint32(r.length)|flag) //nolint:gosec // the size of a part of a block
+		binary.LittleEndian.PutUint32(written, uint32(r.length)|flag)
 	}
 	if _, err := file.WriteAt(written, int64(r.offset)); err != nil {
 		return err
@@ -191,47 +191,53 @@ func (r repair) apply() error {
 // eraseOlder adds the erasure of the messages that a damaged one had replaced. They would come
 // back otherwise: revoked links would open again.
 func (f *Findings) eraseOlder() error {
-	damaged := map[string]map[string]*Lost{} // by stream and subject
-	for i, d := range f.Damage {
-		if prefix, ok := subjects[d.Stream]; ok && d.Token != "" {
-			if damaged[d.Stream] == nil {
-				damaged[d.Stream] = map[string]*Lost{}
-			}
-			damaged[d.Stream][prefix+d.Account+"."+d.Token] = &f.Damage[i]
+	damaged := map[string]map[string]Lost{} // by stream and subject
+	for _, lost := range f.Damage {
+		prefix, ok := subjects[lost.Stream]
+		if !ok || lost.Token == "" || lost.Stream == messages.ConversationsStream { // an event replaces nothing
+			continue
 		}
+		if damaged[lost.Stream] == nil {
+			damaged[lost.Stream] = map[string]Lost{}
+		}
+		damaged[lost.Stream][prefix+lost.Account+"."+lost.Token] = lost
 	}
-	delete(damaged, messages.ConversationsStream) // replaces nothing
 	for stream, bySubject := range damaged {
-		blocks, err := listBlocks(f.dir, filepath.Join(f.dir, filepath.Dir(firstOf(bySubject).Block)))
+		var msgs string
+		for _, lost := range bySubject {
+			msgs = filepath.Join(f.dir, filepath.Dir(lost.Block)) // the same for all
+		}
+		blocks, err := listBlocks(f.dir, msgs)
 		if err != nil {
 			return err
 		}
 		for i := range blocks {
-			digest, err := newDigest(stream, &blocks[i])
-			if err != nil {
+			if err := f.eraseOlderIn(stream, &blocks[i], bySubject); err != nil {
 				return err
 			}
-			r := reader{digest: digest, gap: func(gap) {}, found: func(r record) {
-				d := bySubject[string(r.subject)]
-				if r.kind == message && d != nil && r.sequence < d.below {
-					f.repairs = append(f.repairs, repair{
-						stream: stream, block: &blocks[i], offset: r.offset, size: r.size, sequence: r.sequence, at: r.at,
-					})
-				}
-			}}
-			buf, err := readBlock(blocks[i].path)
-			if err != nil {
-				return err
-			}
-			r.read(buf, i == len(blocks)-1)
 		}
 	}
 	return nil
 }
 
-func firstOf(all map[string]*Lost) *Lost {
-	for _, one := range all {
-		return one
+// eraseOlderIn does the work of eraseOlder in one block.
+func (f *Findings) eraseOlderIn(stream string, b *block, damaged map[string]Lost) error {
+	buf, err := readBlock(b.path)
+	if err != nil {
+		return err
 	}
+	digest, err := newDigest(stream, b)
+	if err != nil {
+		return err
+	}
+	r := reader{digest: digest, gap: func(gap) {}, found: func(r record) {
+		lost, ok := damaged[string(r.subject)]
+		if ok && r.kind == message && r.sequence < lost.below {
+			f.repairs = append(f.repairs, repair{
+				stream: stream, block: b, offset: r.offset, size: r.size, sequence: r.sequence, at: r.at,
+			})
+		}
+	}}
+	r.read(buf, false)
 	return nil
 }

@@ -28,7 +28,7 @@ type Report struct {
 }
 
 // Count returns the number of missing messages.
-func (r Report) Count() int { return len(r.Missing) + r.More }
+func (r *Report) Count() int { return len(r.Missing) + r.More }
 
 // ReadReport reads the report in a data directory; an empty one if there is none.
 func ReadReport(dir string) (Report, error) {
@@ -74,7 +74,7 @@ func (r *Report) add(f *Findings) {
 }
 
 // write writes the report, or deletes an empty one.
-func (r Report) write(dir string) error {
+func (r *Report) write(dir string) error {
 	path := filepath.Join(dir, reportFile)
 	if len(r.Damaged) == 0 && r.Count() == 0 {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -40,7 +40,9 @@ func Settle(ctx context.Context, js jetstream.JetStream, found *Findings, log ze
 		return report, err
 	}
 	s := settler{js: js, store: store.New(js), log: log, report: report, known: map[string]bool{}}
-	if err := s.settle(ctx, found); err != nil {
+	err = s.settle(ctx, found)
+	found.waiting = nil // there may be many
+	if err != nil {
 		return report, fmt.Errorf("looking for missing events: %w", err)
 	}
 	slices.SortStableFunc(s.report.Missing, func(a, b Lost) int {
@@ -127,6 +129,9 @@ func (s *settler) forget(dir string) error {
 // settleDamaged stores the dead letter of a damaged event, or adds a damaged message to those
 // that are missing.
 func (s *settler) settleDamaged(ctx context.Context, lost Lost) error {
+	if _, ours := subjects[lost.Stream]; !ours {
+		return nil // no event, and no answer to one
+	}
 	if lost.Token == "" {
 		s.add(lost)
 		return nil

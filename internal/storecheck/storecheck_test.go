@@ -485,4 +485,3 @@ func TestMark(t *testing.T) {
 		t.Errorf("mark: got mode %v and error %v, want 0600", info.Mode(), err)
 	}
 }
-
