@@ -115,6 +115,12 @@ type Links struct {
 // Revoked reports whether an operator revoked the links.
 func (l Links) Revoked() bool { return !l.RevokedAt.IsZero() }
 
+// Replaces reports whether a subscriber that knows other links of the conversation should
+// keep these instead: they are of a later generation, or revoke the same one.
+func (l Links) Replaces(known Links) bool {
+	return l.Generation > known.Generation || l.Generation == known.Generation && l.Revoked() && !known.Revoked()
+}
+
 // Revoke returns the links as revoked at a time, without their URLs.
 func (l Links) Revoke(at Time) Links {
 	l.AgentURL, l.RecordingURL, l.TicketURL, l.RevokedAt = "", "", "", at

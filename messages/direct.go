@@ -62,3 +62,13 @@ func DecodeDirect(reply *nats.Msg) (jetstream.RawStreamMsg, error) {
 		Subject: header.Get(jetstream.SubjectHeader), Sequence: sequence, Data: reply.Data, Time: storedAt,
 	}, nil
 }
+
+// DecodeLive decodes a message of [LiveSubjects] or [FailedSubjects]. Its errors are those
+// of [DecodeStored] and [DecodeDirect].
+func DecodeLive[T Data](msg *nats.Msg) (Stored[T], error) {
+	m, err := DecodeDirect(msg)
+	if err != nil {
+		return Stored[T]{}, err
+	}
+	return DecodeStored[T](m)
+}

@@ -1,5 +1,5 @@
 // Package messages is the contract of roomlink: the messages that its parts exchange
-// over NATS JetStream, and a small subscriber. It imports nothing else of roomlink.
+// over NATS JetStream, and the client of a subscriber. It imports nothing else of roomlink.
 //
 // # Identity
 //
@@ -14,9 +14,19 @@
 // The event of a conversation waits in a work queue. It leaves the queue after its
 // links or its dead letter are stored. The broker may deliver it more than once. A
 // worker looks for links before it asks for a room, so a redelivery changes nothing.
-// A subscriber receives the links of each generation once, and possibly again after a
-// reconnect. It receives them once more, without URLs, if an operator revokes them. It
-// should keep the last links of each conversation.
+//
+// # Subscribers
+//
+// The operator of roomlink names the subscribers of an account. Each has a NATS user,
+// "name@account", and a durable consumer, [DurableName]. A subscriber receives the newest
+// links of each conversation at least once; it may never see older ones that were
+// replaced meanwhile. After a crash of the broker, what it acknowledged in the last second
+// may come again. It receives links once more, without URLs, if an operator revokes them.
+// A subscriber should keep links only if they replace the known ones: [Links.Replaces].
+//
+// [Subscriber.Consume] is for a program that needs the links of every conversation,
+// [Subscriber.Wait] for one that needs those of one conversation now, and
+// [Subscriber.Watch] for one that shows what happens.
 //
 // # Order
 //
@@ -33,8 +43,9 @@
 // # Other ways to read
 //
 // A program may also read the streams with package jetstream. [DecodeDelivered] then
-// decodes a message from a consumer, [DecodeStored] a message from a stream, and
-// [DecodeDirect] the answer to a direct get.
+// decodes a message from a consumer, [DecodeStored] a message from a stream,
+// [DecodeDirect] the answer to a direct get, and [DecodeLive] a message of a core
+// subscription.
 //
 // # Secrets
 //
@@ -44,8 +55,10 @@
 // # Errors
 //
 // [ErrNotFound] reports that nothing is stored, [ErrInvalid] that a message or an
-// identifier breaks the contract. Other errors are the broker's or the context's. Test
-// for an error with [errors.Is]: it may be wrapped.
+// identifier breaks the contract, [ErrPermission] that the broker does not permit
+// something, and [FailedError] that a conversation got no links. Other errors are the
+// broker's or the context's. Test for an error with [errors.Is] or [errors.As]: it may be
+// wrapped.
 package messages
 
 import "embed"

@@ -25,7 +25,7 @@ const (
 
 // The broker publishes each message of the links and of the dead letters once more when
 // it stores it, for core subscriptions. These subjects begin so, and end as the subject
-// in the stream does. The headers are those of a direct get: see [DecodeDirect].
+// in the stream does. [DecodeLive] decodes them.
 const (
 	LiveSubjects   = "roomlink.live."
 	FailedSubjects = "roomlink.failed."

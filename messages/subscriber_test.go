@@ -3,114 +3,21 @@ package messages_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"roomlink/internal/roomlinktest"
-	"roomlink/internal/store"
 	"roomlink/messages"
 )
 
-func newStore(t *testing.T) *store.Store {
-	t.Helper()
-	return roomlinktest.Store(t, roomlinktest.StartBroker(t))
-}
-
-func wantWatched(t *testing.T, watched <-chan messages.Stored[messages.Links], id string, generation int) {
-	t.Helper()
-	links := roomlinktest.Receive(t, watched, "links of "+id)
-	if links.Data.InteractionID != id || links.Data.Generation != generation {
-		t.Errorf("links: got %q, generation %d, want %q, generation %d",
-			links.Data.InteractionID, links.Data.Generation, id, generation)
-	}
-	if links.Sequence == 0 || links.StoredAt.IsZero() || links.Subject != roomlinktest.Conversation(id).LinksSubject() {
-		t.Errorf("place of the links: got subject %q, sequence %d and time %v, want all three",
-			links.Subject, links.Sequence, links.StoredAt)
-	}
-}
-
-func TestWatchFromTheStart(t *testing.T) {
-	s := newStore(t)
-	first := roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
-	roomlinktest.PublishLinks(t, s, roomlinktest.Links("b", 1), 0)
-	roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 2), first)
-	watched := roomlinktest.Watch(t, s, messages.WatchOptions{})
-	wantWatched(t, watched, "b", 1)
-	wantWatched(t, watched, "a", 2)
-	roomlinktest.PublishLinks(t, s, roomlinktest.Links("c", 1), 0)
-	wantWatched(t, watched, "c", 1)
-}
-
-func TestWatchFromNow(t *testing.T) {
-	s := newStore(t)
-	roomlinktest.PublishLinks(t, s, roomlinktest.Links("before", 1), 0)
-	created := roomlinktest.ConsumersCreated(t, s.JetStream().Conn(), messages.LinksStream)
-	watched := roomlinktest.Watch(t, s, messages.WatchOptions{FromNow: true})
-	roomlinktest.Receive(t, created, "the consumer that reports the end of the stream")
-	roomlinktest.PublishLinks(t, s, roomlinktest.Links("after", 1), 0)
-	wantWatched(t, watched, "after", 1)
-}
-
-func TestWatchSkipsOtherAccountsAndUnreadableLinks(t *testing.T) {
-	s := newStore(t)
-	other := roomlinktest.Links("a", 1)
-	other.Data.Account = "other"
-	roomlinktest.PublishLinks(t, s, other, 0)
-	roomlinktest.PublishUnreadable(t, s, roomlinktest.Conversation("x").LinksSubject())
-	roomlinktest.PublishLinks(t, s, roomlinktest.Links("b", 1), 0)
-	wantWatched(t, roomlinktest.Watch(t, s, messages.WatchOptions{}), "b", 1)
-}
-
-// The broker may delete the consumer of a watch. The watch must not miss the links that
-// are stored before it has a new consumer.
-func TestWatchSurvivesTheLossOfItsConsumer(t *testing.T) {
-	roomlinktest.SkipIfShort(t, "it waits for missed heartbeats")
-	for _, options := range []messages.WatchOptions{{}, {FromNow: true}} {
-		t.Run(fmt.Sprintf("%+v", options), func(t *testing.T) {
-			s := newStore(t)
-			created := roomlinktest.ConsumersCreated(t, s.JetStream().Conn(), messages.LinksStream)
-			watched := roomlinktest.Watch(t, s, options)
-			if options.FromNow {
-				roomlinktest.Receive(t, created, "the consumer that reports the end of the stream")
-			}
-			for generation := 1; generation <= 3; generation++ {
-				roomlinktest.Receive(t, created, "the watch's consumer")
-				roomlinktest.DeleteConsumers(t, s.JetStream(), messages.LinksStream)
-				id := fmt.Sprintf("a-%d", generation)
-				roomlinktest.PublishLinks(t, s, roomlinktest.Links(id, 1), 0)
-				wantWatched(t, watched, id, 1)
-			}
-		})
-	}
-}
-
-func TestWatchReturnsErrors(t *testing.T) {
-	s := newStore(t)
-	roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
-	subscriber, ctx := messages.NewSubscriber(s.JetStream()), roomlinktest.Context(t)
-	enough := errors.New("enough")
-	err := subscriber.Watch(ctx, roomlinktest.Account, messages.WatchOptions{},
-		func(messages.Stored[messages.Links]) error { return enough })
-	if !errors.Is(err, enough) {
-		t.Errorf("stopping: got error %v, want %v", err, enough)
-	}
-	if err := subscriber.Watch(ctx, "A B", messages.WatchOptions{}, nil); !errors.Is(err, messages.ErrInvalid) {
-		t.Errorf("impossible account: got error %v, want %v", err, messages.ErrInvalid)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	cancel()
-	err = subscriber.Watch(ctx, roomlinktest.Account, messages.WatchOptions{}, nil)
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: got error %v, want %v", err, context.Canceled)
-	}
-}
-
 func TestSubscriberReadsLinks(t *testing.T) {
-	s := newStore(t)
+	s := newSite(t)
 	want := roomlinktest.Links("a", 1)
-	sequence := roomlinktest.PublishLinks(t, s, want, 0)
-	roomlinktest.PublishUnreadable(t, s, roomlinktest.Conversation("x").LinksSubject())
-	subscriber := messages.NewSubscriber(s.JetStream())
+	sequence := roomlinktest.PublishLinks(t, s.store, want, 0)
+	roomlinktest.PublishUnreadable(t, s.store, roomlinktest.Conversation("x").LinksSubject())
+	subscriber, _ := s.subscriber(t, "board")
 	got, err := subscriber.Links(t.Context(), roomlinktest.Conversation("a")) // a context without a deadline
 	if err != nil || got.ID != want.ID || got.Sequence != sequence {
 		t.Errorf("links: got %q at %d and error %v, want %q at %d", got.ID, got.Sequence, err, want.ID, sequence)
@@ -121,5 +28,78 @@ func TestSubscriberReadsLinks(t *testing.T) {
 		if _, err := subscriber.Links(roomlinktest.Context(t), roomlinktest.Conversation(id)); !errors.Is(err, want) {
 			t.Errorf("links of %q: got error %v, want %v", id, err, want)
 		}
+	}
+}
+
+func TestSubscriberReadsDeadLetters(t *testing.T) {
+	s := newSite(t)
+	want := roomlinktest.DeadLetter(t, "a")
+	roomlinktest.PublishDeadLetter(t, s.store, want)
+	crm, _ := s.subscriber(t, "crm")
+	got, err := crm.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("a"))
+	if err != nil || got.ID != want.ID || got.Data.Reason != messages.ReasonRejected {
+		t.Errorf("dead letter: got %q and error %v, want %q", got.ID, err, want.ID)
+	}
+	if _, err := crm.DeadLetter(roomlinktest.Context(t), roomlinktest.Conversation("b")); !errors.Is(err, messages.ErrNotFound) {
+		t.Errorf("no dead letter: got error %v, want %v", err, messages.ErrNotFound)
+	}
+}
+
+// The broker does not answer what it refuses. The subscriber says so all the same, and the
+// program's own error handler gets only what nobody expected.
+func TestSubscriberIsRefused(t *testing.T) {
+	s := newSite(t)
+	theirs := messages.Conversation{Account: other, InteractionID: "a"}
+	noLinks := func(messages.Stored[messages.Links]) error { return nil }
+	noLetters := func(messages.Stored[messages.DeadLetter]) error { return nil }
+	board, unexpected := s.subscriber(t, "board")
+	for what, ask := range map[string]func(context.Context) error{
+		"links of another account": func(ctx context.Context) error {
+			_, err := board.Links(ctx, theirs)
+			return err
+		},
+		"a dead letter": func(ctx context.Context) error {
+			_, err := board.DeadLetter(ctx, roomlinktest.Conversation("a"))
+			return err
+		},
+		"watching another account": func(ctx context.Context) error {
+			return board.Watch(ctx, other, messages.WatchOptions{}, noLinks)
+		},
+		"a subscriber of another account": func(ctx context.Context) error { return board.Consume(ctx, other, "crm", noLinks) },
+		"another subscriber": func(ctx context.Context) error {
+			return board.Consume(ctx, roomlinktest.Account, "crm", noLinks)
+		},
+		"dead letters": func(ctx context.Context) error {
+			return board.ConsumeDeadLetters(ctx, roomlinktest.Account, "board", noLetters)
+		},
+	} {
+		ctx := roomlinktest.Context(t)
+		if err := ask(ctx); !errors.Is(err, messages.ErrPermission) || ctx.Err() != nil {
+			t.Errorf("%s: got error %v, want %v at once", what, err, messages.ErrPermission)
+		}
+	}
+	if len(unexpected) > 0 {
+		t.Errorf("error handler: got %v, want nothing", <-unexpected)
+	}
+	waiting, _ := s.subscriber(t, "board") // it is refused twice, and expects one
+	if _, err := waiting.Wait(roomlinktest.Context(t), theirs); !errors.Is(err, messages.ErrPermission) {
+		t.Errorf("waiting in another account: got error %v, want %v", err, messages.ErrPermission)
+	}
+	// The same connection still works, and reports what is not the subscriber's.
+	if _, err := board.Links(roomlinktest.Context(t), roomlinktest.Conversation("a")); !errors.Is(err, messages.ErrNotFound) {
+		t.Errorf("links: got error %v, want %v", err, messages.ErrNotFound)
+	}
+}
+
+func TestSubscriberPassesOnOtherErrors(t *testing.T) {
+	s := newSite(t)
+	errs := make(chan error, 1)
+	js := dial(t, s.address, "board", nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { errs <- err }))
+	messages.NewSubscriber(js)
+	if err := js.Conn().Publish("not.permitted", nil); err != nil {
+		t.Fatalf("publishing: %v", err)
+	}
+	if err := roomlinktest.Receive(t, errs, "an error"); !strings.Contains(err.Error(), `"not.permitted"`) {
+		t.Errorf("error handler: got %v, want the refused subject", err)
 	}
 }

@@ -2,7 +2,6 @@ package worker_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"net/http/httptest"
@@ -84,19 +83,16 @@ func ExampleWorker() {
 	if _, err := events.Publish(ctx, roomlinktest.Started("call-1")); err != nil {
 		fmt.Println(err)
 	}
-	errSeen := errors.New("seen")
-	err = messages.NewSubscriber(js).Watch(ctx, "acme", messages.WatchOptions{},
-		func(links messages.Stored[messages.Links]) error {
-			fmt.Println("links of", links.Data.InteractionID, "in generation", links.Data.Generation)
-			fmt.Println("ticket:", links.Data.TicketURL)
-			return errSeen
-		})
-	fmt.Println("watch ended:", err)
+	links, err := messages.NewSubscriber(js).Wait(ctx, roomlinktest.Conversation("call-1"))
+	if err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println("links of", links.Data.InteractionID, "in generation", links.Data.Generation)
+	fmt.Println("ticket:", links.Data.TicketURL)
 	stop() // the worker finishes its work first
 	fmt.Println("worker ended:", <-ended)
 	// Output:
 	// links of call-1 in generation 1
 	// ticket: [redacted]
-	// watch ended: seen
 	// worker ended: <nil>
 }

@@ -250,9 +250,7 @@ func (c *linksWatchCommand) Run(ctx context.Context, env app.Environment) error 
 		return err
 	}
 	defer disconnect()
-	options := messages.WatchOptions{FromNow: c.FromNow}
-	subscriber := messages.NewSubscriber(s.JetStream())
-	err = subscriber.Watch(ctx, c.Account, options, func(stored messages.Stored[messages.Links]) error {
+	err = s.WatchLinks(ctx, c.Account, c.FromNow, func(stored messages.Stored[messages.Links]) error {
 		if c.JSON {
 			return json.NewEncoder(env.Stdout).Encode(stored.Data)
 		}

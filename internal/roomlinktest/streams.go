@@ -71,17 +71,16 @@ func SettleNext(tb testing.TB, s *store.Store) jetstream.Msg {
 	return msg
 }
 
-// Watch watches the links of [Account] until the test ends.
+// Watch watches the links of [Account] as an operator until the test ends.
 func Watch(
-	tb testing.TB, s *store.Store, options messages.WatchOptions,
+	tb testing.TB, s *store.Store, fromNow bool,
 ) <-chan messages.Stored[messages.Links] {
 	tb.Helper()
 	watched := make(chan messages.Stored[messages.Links], 64)
 	ctx, cancel := context.WithCancel(Context(tb))
 	done := make(chan error, 1)
 	go func() {
-		subscriber := messages.NewSubscriber(s.JetStream())
-		done <- subscriber.Watch(ctx, Account, options, func(links messages.Stored[messages.Links]) error {
+		done <- s.WatchLinks(ctx, Account, fromNow, func(links messages.Stored[messages.Links]) error {
 			watched <- links
 			return nil
 		})

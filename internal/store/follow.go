@@ -128,7 +128,7 @@ func pass[T messages.Data](f *Feed, set func(*follower, *messages.Stored[T])) fu
 		if len(followers) == 0 {
 			return
 		}
-		stored, err := decodeRepublished[T](msg)
+		stored, err := messages.DecodeLive[T](msg)
 		if err != nil {
 			return
 		}
@@ -137,14 +137,6 @@ func pass[T messages.Data](f *Feed, set func(*follower, *messages.Stored[T])) fu
 			w.wakeUp()
 		}
 	}
-}
-
-func decodeRepublished[T messages.Data](msg *nats.Msg) (messages.Stored[T], error) {
-	m, err := messages.DecodeDirect(msg)
-	if err != nil {
-		return messages.Stored[T]{}, err
-	}
-	return messages.DecodeStored[T](m)
 }
 
 // readAgain makes every follower read the state: the feed may have missed messages.
