@@ -21,9 +21,9 @@ var storedIDs = []string{"null", "%{interaction_id}", "abc ", "\u2003abc"}
 // program accepted them.
 func storeEvents(t *testing.T, env map[string]string, ids []string) {
 	t.Helper()
-	settings := app.OperatorSettings{Account: "default", StoreSettings: app.StoreSettings{
+	settings := app.OperatorSettings{Account: "default", ConnectionSettings: app.ConnectionSettings{StoreSettings: app.StoreSettings{
 		DataDir: env["ROOMLINK_DATA_DIR"], BrokerListen: env["ROOMLINK_BROKER_LISTEN"],
-	}}
+	}}}
 	s, disconnect, err := settings.Connect(t.Context(), app.Environment{Lookup: func(string) (string, bool) { return "", false }})
 	if err != nil {
 		t.Fatalf("connecting as the operator: %v", err)

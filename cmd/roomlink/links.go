@@ -67,14 +67,7 @@ type linksGetCommand struct{ linksQuery }
 
 // Run implements the command.
 func (c *linksGetCommand) Run(ctx context.Context, env app.Environment) error {
-	s, disconnect, err := c.connect(ctx, env)
-	if err != nil {
-		return err
-	}
-	defer disconnect()
-	ctx, cancel := context.WithTimeout(ctx, app.DialTimeout)
-	defer cancel()
-	state, err := s.State(ctx, c.conversation(), time.Now())
+	state, err := c.state(ctx, env)
 	if err != nil {
 		return err
 	}
@@ -85,6 +78,48 @@ func (c *linksGetCommand) Run(ctx context.Context, env app.Environment) error {
 		return fmt.Errorf("conversation %q of account %q has no links: its status is %s", c.Interaction, c.Account, state.Status)
 	}
 	return nil
+}
+
+// state reads the state of the conversation, as the operator or as a subscriber.
+func (c *linksGetCommand) state(ctx context.Context, env app.Environment) (store.State, error) {
+	if account, _, ok := c.Subscriber(); ok {
+		return c.subscriberState(ctx, env, account)
+	}
+	s, disconnect, err := c.connect(ctx, env)
+	if err != nil {
+		return store.State{}, err
+	}
+	defer disconnect()
+	ctx, cancel := context.WithTimeout(ctx, app.DialTimeout)
+	defer cancel()
+	return s.State(ctx, c.conversation(), time.Now())
+}
+
+// subscriberState reads what a subscriber may know of the conversation: it does not see the
+// queue, and dead letters only if that is permitted.
+func (c *linksGetCommand) subscriberState(
+	ctx context.Context, env app.Environment, account string,
+) (store.State, error) {
+	subscriber, disconnect, err := c.Subscribe(ctx, env)
+	if err != nil {
+		return store.State{}, err
+	}
+	defer disconnect()
+	c.Account = account
+	var found store.Snapshot
+	links, err := subscriber.Links(ctx, c.conversation())
+	if err == nil {
+		found.Links = &links
+	} else if !errors.Is(err, messages.ErrNotFound) {
+		return store.State{}, err
+	}
+	letter, err := subscriber.DeadLetter(ctx, c.conversation())
+	if err == nil {
+		found.DeadLetter = &letter
+	} else if !errors.Is(err, messages.ErrNotFound) && !errors.Is(err, messages.ErrPermission) {
+		return store.State{}, err
+	}
+	return found.State(time.Now()), nil
 }
 
 type linksRenewCommand struct {
@@ -245,12 +280,7 @@ type linksWatchCommand struct {
 
 // Run implements the command.
 func (c *linksWatchCommand) Run(ctx context.Context, env app.Environment) error {
-	s, disconnect, err := c.Connect(ctx, env)
-	if err != nil {
-		return err
-	}
-	defer disconnect()
-	err = s.WatchLinks(ctx, c.Account, c.FromNow, func(stored messages.Stored[messages.Links]) error {
+	err := c.watch(ctx, env, func(stored messages.Stored[messages.Links]) error {
 		if c.JSON {
 			return json.NewEncoder(env.Stdout).Encode(stored.Data)
 		}
@@ -263,4 +293,29 @@ func (c *linksWatchCommand) Run(ctx context.Context, env app.Environment) error 
 		return nil // Ctrl-C ends a watch
 	}
 	return err
+}
+
+// watch watches as the operator or as a subscriber.
+func (c *linksWatchCommand) watch(
+	ctx context.Context, env app.Environment, show func(messages.Stored[messages.Links]) error,
+) error {
+	if account, _, ok := c.Subscriber(); ok {
+		subscriber, disconnect, err := c.Subscribe(ctx, env)
+		if err != nil {
+			return err
+		}
+		defer disconnect()
+		note := "Showing links from now on: a subscriber cannot list what is stored already."
+		return subscriber.Watch(ctx, account, messages.WatchOptions{CatchUp: func(context.Context) error {
+			fmt.Fprintln(env.Stderr, note)
+			note = "The connection was interrupted, or too slow: links that were stored meanwhile are not shown."
+			return nil
+		}}, show)
+	}
+	s, disconnect, err := c.Connect(ctx, env)
+	if err != nil {
+		return err
+	}
+	defer disconnect()
+	return s.WatchLinks(ctx, c.Account, c.FromNow, show)
 }

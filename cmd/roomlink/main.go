@@ -44,6 +44,8 @@ type commandLine struct {
 	Send        sendCommand        `cmd:"" help:"Post a sample, or a file, to a webhook as Talkdesk does, with the key ROOMLINK_TALKDESK_API_KEY."`
 	Links       linksCommand       `cmd:"" help:"Read, renew and revoke the links of conversations."`
 	Deadletters deadLettersCommand `cmd:"" name:"deadletters" help:"List, show, replay and discard the events that got no links."`
+	Subscribers subscribersCommand `cmd:"" help:"Show how far each subscriber is, and remove subscribers."`
+	Streams     streamsCommand     `cmd:"" help:"Show the streams and consumers of roomlink, and make what is missing."`
 	Store       storeCommand       `cmd:"" help:"Check the store of the embedded broker."`
 	NATS        natsCommand        `cmd:"" name:"nats" help:"Configure an external NATS server."`
 	Load        loadCommand        `cmd:"" help:"Run a load test of the whole path."`

@@ -25,18 +25,40 @@ const (
 	urlFile = "public.url"
 )
 
-// OperatorSettings select the broker of the operator's commands.
-type OperatorSettings struct {
+// ConnectionSettings select the broker of the operator's commands.
+type ConnectionSettings struct {
 	NATSSettings
 	StoreSettings
+}
+
+// OperatorSettings select the broker and the account of the operator's commands.
+type OperatorSettings struct {
+	ConnectionSettings
+
 	Account string `env:"ROOMLINK_ACCOUNT" default:"default" help:"The name of the account."`
 }
 
 // Connect connects as the operator: to the external broker, or to the embedded one of a
 // running "roomlink serve" on this machine. Call disconnect at the end.
-func (s OperatorSettings) Connect(
+func (s ConnectionSettings) Connect(
 	ctx context.Context, env Environment,
 ) (connected *store.Store, disconnect func(), err error) {
+	return s.connect(ctx, env, broker.RoleOperator)
+}
+
+// ConnectProvisioner is [ConnectionSettings.Connect] for what makes streams and consumers.
+func (s ConnectionSettings) ConnectProvisioner(
+	ctx context.Context, env Environment,
+) (connected *store.Store, disconnect func(), err error) {
+	return s.connect(ctx, env, broker.RoleProvisioner)
+}
+
+func (s ConnectionSettings) connect(
+	ctx context.Context, env Environment, role broker.Role,
+) (connected *store.Store, disconnect func(), err error) {
+	if _, _, ok := s.Subscriber(); ok {
+		return nil, nil, Usagef("ROOMLINK_NATS_USER %q is a subscriber: this command needs the operator", s.NATSUser)
+	}
 	remote, err := s.Remote(env, broker.RoleOperator)
 	if err != nil {
 		return nil, nil, err
@@ -61,7 +83,7 @@ func (s OperatorSettings) Connect(
 	if err != nil {
 		return nil, nil, fmt.Errorf("connecting to the broker at %s: %w", server, err)
 	}
-	js, err := b.Connect(broker.RoleOperator, "operator")
+	js, err := b.Connect(role, "operator")
 	if err != nil {
 		b.Close()
 		return nil, nil, err

@@ -16,11 +16,12 @@ import (
 	"roomlink/messages"
 )
 
+// RemovalDelay is the time for which a subscriber that is gone keeps its place.
+const RemovalDelay = 24 * time.Hour
+
 const (
 	// removedKey is the metadata of a consumer whose subscriber is gone: the time since when.
 	removedKey = "roomlink-removed-at"
-	// removalDelay is the time for which a subscriber that is gone keeps its place.
-	removalDelay = 24 * time.Hour
 
 	subscriberAckWait = 30 * time.Second
 	// maxUnacknowledged bounds what the broker delivers to a subscriber that acknowledges
@@ -195,7 +196,7 @@ func retireConsumer(
 		next.Metadata = maps.Clone(next.Metadata)
 		next.Metadata[removedKey] = now.UTC().Format(time.RFC3339)
 		_, err = js.UpdateConsumer(ctx, stream, next)
-	case now.Sub(since) >= removalDelay:
+	case now.Sub(since) >= RemovalDelay:
 		err = js.DeleteConsumer(ctx, stream, have.Name)
 	}
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrConsumerDoesNotExist) {
@@ -306,7 +307,16 @@ func (s *Store) RemoveSubscriber(ctx context.Context, account, name string) erro
 		}
 	}
 	if !deleted {
-		return fmt.Errorf("%w: there is no subscriber %q of account %q", messages.ErrNotFound, name, account)
+		return &noSubscriberError{account, name}
 	}
 	return nil
 }
+
+// noSubscriberError wraps [messages.ErrNotFound].
+type noSubscriberError struct{ account, name string }
+
+func (e *noSubscriberError) Error() string {
+	return fmt.Sprintf("account %q has no subscriber %q", e.account, e.name)
+}
+
+func (e *noSubscriberError) Unwrap() error { return messages.ErrNotFound }
