@@ -68,7 +68,7 @@ func (a *App) openBroker(
 			return err
 		}
 	}
-	a.keeper = a.newKeeper(streams.stream(a.broker.Embedded()))
+	a.keeper = a.newKeeper(a.provisioner, streams.stream(a.broker.Embedded()))
 	a.run(a.keeper.run)
 	a.checkBroker()
 	a.accounts.onChange(a.reportRemoved)

@@ -33,14 +33,13 @@ const (
 // keeper inspects the streams that this process needs, and the consumers of its workers. It
 // reports what others changed, and makes streams again that somebody deleted.
 type keeper struct {
-	store *store.Store
-	// provisioner makes streams.
-	provisioner jetstream.JetStream
-	broker      *broker.Broker
-	settings    store.StreamSettings
-	accounts    func() []string
-	log         zerolog.Logger
-	faults      *prometheus.GaugeVec
+	// store is on a connection that may make streams.
+	store    *store.Store
+	broker   *broker.Broker
+	settings store.StreamSettings
+	accounts func() []string
+	log      zerolog.Logger
+	faults   *prometheus.GaugeVec
 
 	mu      sync.Mutex
 	streams []string
@@ -54,9 +53,11 @@ type keeper struct {
 	inspected time.Time
 }
 
-func (a *App) newKeeper(settings store.StreamSettings) *keeper {
+// newKeeper returns a keeper on a connection that may inspect and make streams.
+func (a *App) newKeeper(js jetstream.JetStream, settings store.StreamSettings) *keeper {
+	explanation := store.WithExplanation(func(err error) error { return a.broker.Explain(js, err) })
 	return &keeper{
-		store: a.store, provisioner: a.provisioner, broker: a.broker, settings: settings,
+		store: store.New(js, explanation), broker: a.broker, settings: settings,
 		accounts: a.accounts.names, log: a.log.With().Str("component", "broker").Logger(),
 		faults: promauto.With(a.registry).NewGaugeVec(prometheus.GaugeOpts{
 			Name: "roomlink_broker_misconfigured",
@@ -172,7 +173,7 @@ func (k *keeper) remake(ctx context.Context, name string, works bool) (bool, err
 	if !works && !k.broker.Embedded() || time.Since(since) < after || !k.broker.MayRemake(name) {
 		return false, nil
 	}
-	if err := store.ProvisionStream(ctx, k.provisioner, k.settings, name); err != nil {
+	if err := store.ProvisionStream(ctx, k.store.JetStream(), k.settings, name); err != nil {
 		k.log.Error().Err(err).Str("object", name).Msg("deleted stream not made again")
 		return false, fmt.Errorf("making a deleted stream again: %w", err)
 	}

@@ -83,10 +83,7 @@ var (
 		[]string{"$JS.API.INFO"},
 		forEachStream("$JS.API.STREAM.INFO.", ""),
 		forEachStream("$JS.API.STREAM.MSG.GET.", ""),
-		[]string{
-			"$JS.API.CONSUMER.INFO." + messages.ConversationsStream + ".*",
-			"$JS.API.CONSUMER.LIST." + messages.ConversationsStream,
-		},
+		[]string{"$JS.API.CONSUMER.INFO." + messages.ConversationsStream + ".*"},
 	)
 	directGet = []string{
 		"$JS.API.DIRECT.GET." + messages.LinksStream, "$JS.API.DIRECT.GET." + messages.LinksStream + ".>",
@@ -94,6 +91,7 @@ var (
 	}
 	storing = []string{messages.EventSubjects + "*.*"}
 	working = []string{
+		"$JS.API.CONSUMER.LIST." + messages.ConversationsStream,
 		"$JS.API.CONSUMER.MSG.NEXT." + messages.ConversationsStream + ".*",
 		"$JS.ACK." + messages.ConversationsStream + ".>",
 		messages.LinksSubjects + "*.*", messages.DeadLetterSubjects + "*.*",

@@ -23,7 +23,7 @@ const refusedVersion = "2.11"
 // refused in one sentence.
 func TestNATSVersions(t *testing.T) {
 	t.Parallel()
-	folder := os.Getenv("ROOMLINK_NATS_SERVERS") //nolint:forbidigo // tests have no settings
+	folder := os.Getenv("ROOMLINK_NATS_SERVERS")
 	servers, err := filepath.Glob(filepath.Join(folder, "*", "nats-server"))
 	if err != nil || folder == "" || len(servers) == 0 {
 		programtest.Skipf(t, "ROOMLINK_NATS_SERVERS names no folder with NATS servers; .ci/run long makes one")
@@ -52,7 +52,7 @@ func TestNATSVersions(t *testing.T) {
 			l := startLoad(t, serve.Address("public"))
 			l.awaitAccepted(300)
 			server.Kill()
-			server = programtest.Start(t, command)
+			programtest.Start(t, command)
 			l.awaitAccepted(300)
 			accepted := l.stop()
 
