@@ -130,12 +130,7 @@ func (k *keeper) check(ctx context.Context) error {
 		return err
 	}
 	for _, name := range found.Missing {
-		if remade, err := k.remake(ctx, name, works); err != nil {
-			return err
-		} else if remade {
-			k.log.Warn().Str("object", name).Msg("stream was deleted: made it again")
-			found.Faults[name] = ""
-		}
+		found.Faults[name] = k.remake(ctx, name, works)
 	}
 	maps.DeleteFunc(k.missing, func(name string, _ time.Time) bool { return !slices.Contains(found.Missing, name) })
 	k.report(found.Faults)
@@ -159,8 +154,9 @@ func (k *keeper) inspect(ctx context.Context, streams []string, works bool) (sto
 	return found, err
 }
 
-// remake makes a missing stream again if somebody has deleted it.
-func (k *keeper) remake(ctx context.Context, name string, works bool) (bool, error) {
+// remake makes a missing stream again if somebody has deleted it. It returns "" if that is done,
+// else why not.
+func (k *keeper) remake(ctx context.Context, name string, works bool) (fault string) {
 	since, known := k.missing[name]
 	if !known {
 		since = time.Now()
@@ -170,14 +166,20 @@ func (k *keeper) remake(ctx context.Context, name string, works bool) (bool, err
 	if !k.broker.Embedded() {
 		after = missingTimeout
 	}
-	if !works && !k.broker.Embedded() || time.Since(since) < after || !k.broker.MayRemake(name) {
-		return false, nil
+	switch {
+	case !works && !k.broker.Embedded():
+		return "is missing: a worker makes it again, or a start of roomlink"
+	case !k.broker.MayRemake(name):
+		return "is missing: if you did not delete it just now, restore the data directory from a copy, " +
+			"or restart roomlink to begin with an empty stream"
+	case time.Since(since) < after:
+		return "is missing: roomlink makes it again within seconds"
 	}
 	if err := store.ProvisionStream(ctx, k.store.JetStream(), k.settings, name); err != nil {
-		k.log.Error().Err(err).Str("object", name).Msg("deleted stream not made again")
-		return false, fmt.Errorf("making a deleted stream again: %w", err)
+		return fmt.Sprintf("is missing, and cannot be made again: %v", k.store.Explain(err))
 	}
-	return true, nil
+	k.log.Warn().Str("object", name).Msg("stream was deleted: made it again")
+	return ""
 }
 
 // report logs the faults that are new and sets the metric.
