@@ -98,7 +98,7 @@ func (e *embedded) recover(
 		stopServer(srv)
 		return err
 	case <-time.After(endTimeout):
-		return errors.Join(err, errNotEnded)
+		return fmt.Errorf("%w (%w)", err, errNotEnded)
 	}
 }
 

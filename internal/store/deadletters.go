@@ -84,11 +84,14 @@ func eachDeadLetter(
 // deletes the dead letter. The event gets a new time of acceptance and a new message
 // id. The message id contains the dead letter's time and sequence, so a second Replay after a
 // broken one changes nothing. Replay returns an error that wraps [messages.ErrInvalid]
-// if the event is unreadable, and the errors of [Store.Publish].
+// if the event is unreadable or names another conversation, and the errors of [Store.Publish].
 func (s *Store) Replay(ctx context.Context, letter messages.Stored[messages.DeadLetter]) (Outcome, error) {
 	original, err := letter.Data.Started()
 	if err != nil {
 		return 0, fmt.Errorf("reading the original event: %w", err)
+	}
+	if original.Data.Conversation != letter.Data.Conversation { // of an event that was damaged
+		return 0, fmt.Errorf("%w: the original event names another conversation", messages.ErrInvalid)
 	}
 	event := messages.NewEvent(messages.At(time.Now()), original.Data)
 	event.TraceParent = original.TraceParent

@@ -199,6 +199,19 @@ func TestReplayOfARenewalKeepsItsGeneration(t *testing.T) {
 	}
 }
 
+// TestReplayOfAnotherConversation: damage may have changed the id in the event of a dead letter.
+func TestReplayOfAnotherConversation(t *testing.T) {
+	s := newStore(t)
+	e := roomlinktest.DeadLetter(t, "a")
+	e.Data.Event = roomlinktest.Encode(t, roomlinktest.Started("b"))
+	_, err := s.Replay(roomlinktest.Context(t), publishDeadLetter(t, s, e))
+	if !errors.Is(err, messages.ErrInvalid) {
+		t.Errorf("replay: got error %v, want %v", err, messages.ErrInvalid)
+	}
+	wantMessages(t, s, messages.ConversationsStream, 0)
+	wantMessages(t, s, messages.DeadLettersStream, 1)
+}
+
 func TestReplayOfAnUnreadableEvent(t *testing.T) {
 	for name, event := range map[string]json.RawMessage{
 		"text": json.RawMessage(`"no JSON"`), "object": json.RawMessage(`{"a":1}`),

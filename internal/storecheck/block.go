@@ -36,6 +36,8 @@ const (
 	// maxJump bounds the step of the sequence between two messages of a block. nats-server
 	// takes memory for each number in between, and never ends with an absurd one.
 	maxJump = 1 << 24
+	// maxTail is the same for a damaged message behind the last one.
+	maxTail = 1 << 16
 )
 
 // headerEnd ends every header of NATS.

@@ -18,6 +18,9 @@ import (
 // copySpace is the free space that the copy of a damaged block must leave, in bytes.
 const copySpace = 64 << 20
 
+// maxLines bounds the lines of the log about single messages.
+const maxLines = 100
+
 // copiesDir is the directory of the copies of damaged blocks, in the data directory.
 const copiesDir = "damaged"
 
@@ -44,7 +47,7 @@ func (f *Findings) Repair(log zerolog.Logger) error {
 	}
 	report, err := ReadReport(f.dir)
 	if err != nil {
-		return err
+		log.Warn().Err(err).Msg("starting a new report of lost messages")
 	}
 	if copied := f.copyBlocks(log); copied != "" {
 		report.Copies = append(report.Copies, copied)
@@ -57,9 +60,10 @@ func (f *Findings) Repair(log zerolog.Logger) error {
 	if err := f.eraseOlder(); err != nil {
 		return err
 	}
-	for _, damage := range f.Damage {
+	for _, damage := range f.Damage[:min(len(f.Damage), maxLines)] {
 		damage.event(log.Warn()).Msg("the store has a damaged message")
 	}
+	log.Warn().Int("damaged", len(f.Damage)+f.More).Msg("repairing the store: all other messages stay")
 	return f.repair()
 }
 

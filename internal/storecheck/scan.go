@@ -130,7 +130,7 @@ func lostIn(stream string, g gap, isDeleted func(uint64) bool) []Lost {
 // the message before it.
 func (g gap) place(part []byte, parts int) (sequence uint64, at int64) {
 	at = g.since
-	between := func(n uint64) bool { return n > g.after && (n < g.before || g.before == 0 && n-g.after <= maxJump) }
+	between := func(n uint64) bool { return n > g.after && (n < g.before || g.before == 0 && n-g.after <= maxTail) }
 	if len(part) >= headSize {
 		own := binary.LittleEndian.Uint64(part[4:])
 		ownAt := int64(binary.LittleEndian.Uint64(part[12:]))

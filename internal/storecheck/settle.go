@@ -22,9 +22,6 @@ import (
 // settleTimeout bounds [Settle].
 const settleTimeout = 2 * time.Minute
 
-// maxLines bounds the lines of the log about missing messages.
-const maxLines = 100
-
 // Settle decides what is missing after the server has recovered its store, and before anything
 // changes the streams. It stores a dead letter for each damaged event that has neither links nor
 // a dead letter, and returns the report of what is missing. The streams must exist. Its errors are
@@ -244,10 +241,7 @@ func (s *settler) add(lost Lost) {
 }
 
 func (s *settler) logMissing() {
-	for i, lost := range s.report.Missing {
-		if i == maxLines {
-			break
-		}
+	for _, lost := range s.report.Missing[:min(len(s.report.Missing), maxLines)] {
 		lost.event(s.log.Error()).Msg(lost.What())
 	}
 	if count := s.report.Count(); count > 0 {
