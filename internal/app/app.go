@@ -67,15 +67,22 @@ type App struct {
 	closers []func()
 }
 
-// start builds a program. If that fails, it stops what runs already.
-func start(ctx context.Context, env Environment, settings LogSettings, build func(*App) error) (*App, error) {
-	log, err := telemetry.NewLogger(env.Stderr, settings.LogLevel, settings.LogFormat)
+// start builds a program that answers on its operations HTTP meanwhile. If that fails, it stops
+// what runs already.
+func start(
+	ctx context.Context, env Environment, logs LogSettings, operations OperationsSettings, build func(*App) error,
+) (*App, error) {
+	log, err := telemetry.NewLogger(env.Stderr, logs.LogLevel, logs.LogFormat)
 	if err != nil {
 		return nil, UsageError{err}
 	}
 	a := &App{env: env, log: log, registry: telemetry.NewRegistry()}
 	a.ctx, a.stop = context.WithCancel(ctx)
-	if err := build(a); err != nil {
+	err = a.serveOperations(operations)
+	if err == nil {
+		err = build(a)
+	}
+	if err != nil {
 		a.stop()
 		_ = a.group.Wait() // the first error is the cause
 		a.close()

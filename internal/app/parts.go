@@ -37,10 +37,7 @@ type ServeSettings struct {
 // Serve starts webhook, worker and viewer in one process, with the embedded broker
 // unless an external one is configured.
 func Serve(ctx context.Context, env Environment, s ServeSettings) (*App, error) {
-	return start(ctx, env, s.LogSettings, func(a *App) error {
-		if err := a.serveOperations(s.OperationsSettings); err != nil {
-			return err
-		}
+	return start(ctx, env, s.LogSettings, s.OperationsSettings, func(a *App) error {
 		reader := &accountReader{settings: s.AccountSettings, rooms: &s.Rooms, credentials: true, passwords: s.NATSURL == ""}
 		if err := a.readAccounts(reader); err != nil {
 			return err
@@ -64,11 +61,9 @@ func Serve(ctx context.Context, env Environment, s ServeSettings) (*App, error) 
 				return err
 			}
 		}
-		pages := a.store
-		if a.broker.Embedded() {
-			if pages, err = a.openStore(broker.RoleViewer); err != nil {
-				return err
-			}
+		pages, err := a.storeOfPages()
+		if err != nil {
+			return err
 		}
 		feed := a.addFeed()
 		a.servePublic(public, a.webhook(public, webhook.Config{
@@ -76,6 +71,14 @@ func Serve(ctx context.Context, env Environment, s ServeSettings) (*App, error) 
 		}), a.viewer(public, pages, feed, s.FrameSettings))
 		return nil
 	})
+}
+
+// storeOfPages returns the store of a viewer in the same process as the webhook.
+func (a *App) storeOfPages() (*store.Store, error) {
+	if a.broker.Embedded() {
+		return a.openStore(broker.RoleViewer)
+	}
+	return a.store, nil // its user is that of the process
 }
 
 // WebhookSettings configure [Webhook].
@@ -100,10 +103,7 @@ func (s WebhookSettings) start(
 	ctx context.Context, env Environment, role broker.Role,
 	routes func(*App, publicHTTP, *store.Feed) func(chi.Router),
 ) (*App, error) {
-	return start(ctx, env, s.LogSettings, func(a *App) error {
-		if err := a.serveOperations(s.OperationsSettings); err != nil {
-			return err
-		}
+	return start(ctx, env, s.LogSettings, s.OperationsSettings, func(a *App) error {
 		if err := a.readAccounts(&accountReader{settings: s.AccountSettings, credentials: true}); err != nil {
 			return err
 		}
@@ -144,10 +144,7 @@ type WorkerSettings struct {
 
 // Worker starts a worker alone, on an external broker.
 func Worker(ctx context.Context, env Environment, s WorkerSettings) (*App, error) {
-	return start(ctx, env, s.LogSettings, func(a *App) error {
-		if err := a.serveOperations(s.OperationsSettings); err != nil {
-			return err
-		}
+	return start(ctx, env, s.LogSettings, s.OperationsSettings, func(a *App) error {
 		if err := a.readAccounts(&accountReader{settings: s.AccountSettings, rooms: &s.Rooms}); err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ var sentinelErrors = map[string]error{
 	"access.ErrTooManyFailures": access.ErrTooManyFailures,
 	"messages.ErrInvalid":       messages.ErrInvalid,
 	"messages.ErrNotFound":      messages.ErrNotFound,
+	"messages.ErrPermission":    nil,
 	"store.ErrLimits":           nil,
 	"store.ErrNotPermitted":     nil,
 	"store.ErrQueueFull":        store.ErrQueueFull,

@@ -163,7 +163,7 @@ func unlessRefused(ctx context.Context, nc *nats.Conn, call func(context.Context
 	before := nc.LastError()
 	refused := func() bool {
 		last := nc.LastError()
-		return last != before && errors.Is(last, nats.ErrPermissionViolation)
+		return last != before && errors.Is(last, nats.ErrPermissionViolation) //nolint:errorlint // an equal one is new
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
