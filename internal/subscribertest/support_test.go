@@ -67,7 +67,7 @@ func newSite(tb testing.TB, more ...string) *site {
 	env["ROOMLINK_ACCOUNTS"] = filepath.Join(dir, "accounts.yaml")
 	env["ROOMLINK_LISTEN"], env["ROOMLINK_BROKER_LISTEN"] = programtest.FreeAddress(tb), programtest.FreeAddress(tb)
 	env["ROOMLINK_LOG_LEVEL"] = "info"
-	s := &site{tb: tb, env: env, auvious: auvious}
+	s := &site{tb: tb, env: env, base: "http://" + env["ROOMLINK_LISTEN"], auvious: auvious}
 	s.start()
 	for _, account := range accountNames {
 		s.awaitDurable(account)
@@ -81,7 +81,7 @@ func apiKey(account string) string { return "invented-key-of-" + account }
 func (s *site) start() {
 	s.tb.Helper()
 	s.program = programtest.Start(s.tb, programtest.Command{Args: []string{"serve"}, Env: s.env})
-	s.base = s.program.Address("public")
+	s.program.Address("public")
 }
 
 // awaitDurable waits until the place of an account's crm is there.
@@ -139,6 +139,11 @@ type client struct {
 	process *programtest.Program
 	// ended is the output of the processes that have ended.
 	ended string
+	// exempted are the lines that may come again.
+	exempted map[string]bool
+	kind     string
+	// began is the number of lines before the process.
+	began int
 }
 
 // kinds are the programs of the document by the headings above them.
@@ -183,7 +188,7 @@ func newClient(tb testing.TB, s *site, kind, account, subscriber string, change 
 	default:
 		command.Path = build(tb, write("main.go"))
 	}
-	return &client{tb: tb, command: command}
+	return &client{tb: tb, command: command, exempted: map[string]bool{}, kind: kind}
 }
 
 // asItIs leaves a program unchanged.
@@ -240,9 +245,32 @@ func (c *client) start() {
 	c.process = programtest.Start(c.tb, c.command)
 }
 
+// kill kills the process. What it printed last, it may not have acknowledged.
 func (c *client) kill() {
 	c.process.Kill()
+	lines := c.lines()
+	c.exempt(lines[max(len(lines)-maxHeld, 0):])
+	c.exemptLeftovers()
 	c.ended, c.process = c.ended+c.process.Output(), nil
+	c.began = len(c.lines())
+}
+
+// maxHeld bounds the messages that a program of the document holds.
+const maxHeld = 64
+
+// exempt marks lines that may come again.
+func (c *client) exempt(lines []string) {
+	for _, line := range lines {
+		c.exempted[line] = true
+	}
+}
+
+// exemptLeftovers marks the lines with which a process of the nats CLI began: its predecessor
+// received them, and may not have acknowledged them.
+func (c *client) exemptLeftovers() {
+	if lines := c.lines()[c.began:]; c.kind == "The nats CLI" {
+		c.exempt(lines[:min(len(lines), maxHeld)])
+	}
 }
 
 // lines returns what all processes have printed, line by line. An unfinished line is left out.
