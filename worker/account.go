@@ -17,8 +17,16 @@ import (
 )
 
 const (
-	// pullTimeout bounds a pull. A stop waits for the running pull, or the broker would deliver events to a stopped worker.
-	pullTimeout = time.Second
+	// minPullTimeout and maxPullTimeout bound a pull. A stop waits for the running pull, or the broker would deliver
+	// events to a stopped worker. From 10 s on, the client of NATS would ask for heartbeats.
+	minPullTimeout = time.Second
+	maxPullTimeout = 8 * time.Second
+	// pullTimeoutPerAccount is the share of an account in the time of a pull. A pull that finds no event costs the broker
+	// about 0.1 ms, so all accounts together pull at most 1,000 times a second.
+	pullTimeoutPerAccount = time.Millisecond
+	// maxRequests bounds the requests that the accounts make at once to bind their consumers and to look for stuck
+	// events. After a start every account makes them, and the broker drops its requests if 10,000 wait.
+	maxRequests = 8
 	// maxPull bounds the events of one pull.
 	maxPull = 128
 	// pullRetryDelay is the delay after a failed pull, and between two attempts to bind the consumer.
@@ -32,10 +40,38 @@ const (
 	requestTimeout = 5 * time.Second
 )
 
+// shared is what the accounts of a worker share.
+type shared struct {
+	// requests contains a token for each of the requests that [maxRequests] bounds.
+	requests chan struct{}
+	// accounts is the number of accounts.
+	accounts atomic.Int64
+}
+
+// inTurn waits until fewer than [maxRequests] requests are under way, and then sends one. The request ends within
+// [requestTimeout]. inTurn returns its error, or that of ctx.
+func (s *shared) inTurn(ctx context.Context, send func(context.Context) error) error {
+	select {
+	case s.requests <- struct{}{}:
+		defer func() { <-s.requests }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return send(ctx)
+}
+
+// pullTimeout returns the time after which a pull without events ends.
+func (s *shared) pullTimeout() time.Duration {
+	return min(max(minPullTimeout, time.Duration(s.accounts.Load())*pullTimeoutPerAccount), maxPullTimeout)
+}
+
 // account pulls the events of one account and works on them.
 type account struct {
 	Account
-	store *store.Store
+	shared *shared
+	store  *store.Store
 	// provisioner makes the consumer.
 	provisioner jetstream.JetStream
 	breaker     *breaker
@@ -71,6 +107,7 @@ func newAccount(config Account, w *Worker) *account {
 	}
 	a := &account{
 		Account:     config,
+		shared:      &w.shared,
 		store:       w.config.Store,
 		provisioner: w.config.Provisioner,
 		clock:       wallClock{time.Now()},
@@ -145,9 +182,11 @@ func (a *account) run(ctx, held context.Context) {
 func (a *account) bind(ctx context.Context) jetstream.Consumer {
 	a.bound.Store(false)
 	for failures := 1; ctx.Err() == nil; failures++ {
-		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
-		consumer, err := a.store.Consumer(attempt, a.provisioner, a.Name)
-		cancel()
+		var consumer jetstream.Consumer
+		err := a.shared.inTurn(ctx, func(ctx context.Context) (err error) {
+			consumer, err = a.store.Consumer(ctx, a.provisioner, a.Name)
+			return err
+		})
 		if err == nil {
 			a.bound.Store(true)
 			return consumer
@@ -226,7 +265,7 @@ func (a *account) free(count int) {
 
 // pull asks for events and passes each to start. It frees the slots of events that did not come.
 func (a *account) pull(consumer jetstream.Consumer, count int, start func(jetstream.Msg)) error {
-	batch, err := consumer.Fetch(count, jetstream.FetchMaxWait(pullTimeout))
+	batch, err := consumer.Fetch(count, jetstream.FetchMaxWait(a.shared.pullTimeout()))
 	if err != nil {
 		a.free(count)
 		return err

@@ -245,3 +245,34 @@ func (h *harness) listen(handler http.Handler) (url string) {
 	h.tb.Cleanup(server.Close)
 	return server.URL
 }
+
+// TestManyAccounts serves more accounts than the consumers that a stream of NATS may have by default.
+func TestManyAccounts(t *testing.T) {
+	t.Parallel()
+	roomlinktest.SkipIfShort(t, "it creates a thousand consumers")
+	const count = 1001
+	h := newHarness(t)
+	f, calls := recorded(makes())
+	var all []worker.Account
+	for i := range count {
+		name := fmt.Sprintf("account-%d", i)
+		all = append(all, worker.Account{Account: accounts.Default(name), Facade: f})
+		event := roomlinktest.Started(name)
+		event.Data.Account = name
+		h.publish(event)
+	}
+	r := h.start(worker.Config{Accounts: all})
+	for range count {
+		roomlinktest.Receive(t, calls, "a call for each account")
+	}
+	if err := r.Ready(); err != nil {
+		t.Errorf("ready: got error %v, want none", err)
+	}
+	r.mustStop()
+	for _, one := range all {
+		conversation := messages.Conversation{Account: one.Name, InteractionID: one.Name}
+		if _, err := h.store.Links(roomlinktest.Context(t), conversation, store.Leader); err != nil {
+			t.Errorf("links of %q: got error %v, want none", one.Name, err)
+		}
+	}
+}

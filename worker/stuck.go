@@ -36,10 +36,12 @@ func (a *account) sweep(ctx, held context.Context) {
 	}
 }
 
-func (a *account) nextStuck(ctx context.Context, from uint64) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	return a.store.NextStuck(ctx, a.Name, from)
+func (a *account) nextStuck(ctx context.Context, from uint64) (stuck *jetstream.RawStreamMsg, err error) {
+	err = a.shared.inTurn(ctx, func(ctx context.Context) error {
+		stuck, err = a.store.NextStuck(ctx, a.Name, from)
+		return err
+	})
+	return stuck, err
 }
 
 // finishStuck works on a stuck event as on a first delivery, and then removes it from the stream.

@@ -66,6 +66,7 @@ type Config struct {
 type Worker struct {
 	config  Config
 	metrics *metrics
+	shared  shared
 
 	mu       sync.Mutex
 	accounts map[string]*account
@@ -77,7 +78,8 @@ type Worker struct {
 type running struct {
 	// ctx ends the pulls, and held ends the work on held events. Accounts that come later need them, too.
 	ctx, held context.Context //nolint:containedctx // see above
-	accounts  sync.WaitGroup
+	// accounts waits for the accounts, and for what looks for consumers of accounts that are gone.
+	accounts sync.WaitGroup
 }
 
 // New returns a worker. Its errors are those of [Worker.SetAccounts].
@@ -88,6 +90,7 @@ func New(config Config) (*Worker, error) {
 	w := &Worker{
 		config:   config,
 		metrics:  newMetrics(config.Registerer),
+		shared:   shared{requests: make(chan struct{}, maxRequests)},
 		accounts: map[string]*account{},
 	}
 	if err := w.SetAccounts(config.Accounts); err != nil {
@@ -115,6 +118,7 @@ func (w *Worker) SetAccounts(all []Account) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.shared.accounts.Store(int64(len(wanted)))
 	for name, old := range w.accounts {
 		if !same(wanted[name], old.Account) {
 			old.stop()
@@ -177,6 +181,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		w.launch(a)
 	}
 	w.mu.Unlock()
+	r.accounts.Go(func() { w.removeGone(ctx) })
 
 	<-ctx.Done()
 	w.mu.Lock()

@@ -6,10 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"roomlink/internal/app"
+	"roomlink/internal/broker"
 	"roomlink/internal/programtest"
 	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
@@ -104,5 +109,61 @@ func TestServeRefuses(t *testing.T) {
 	_, err = serve(ctx, t, "https://auvious.video", "--tls-cert=only-one")
 	if _, usage := errors.AsType[app.UsageError](err); !usage {
 		t.Errorf("starting with half a certificate: got error %v, want a usage error", err)
+	}
+}
+
+// A worker refuses accounts that an external broker has no room for, and says what to do. So
+// does "serve" with more accounts than its own broker serves.
+func TestTooManyAccounts(t *testing.T) {
+	srv, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: 2},
+	})
+	if err != nil {
+		t.Fatalf("preparing a server: %v", err)
+	}
+	srv.Start()
+	t.Cleanup(func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
+	for _, test := range []struct {
+		broker string
+		count  int
+		want   string
+	}{
+		{srv.ClientURL(), 3, "default_max_consumers"},
+		{"", broker.MaxAccounts + 1, "at most 5000"},
+	} {
+		var file strings.Builder
+		file.WriteString("accounts:\n  - {name: first, talkdesk: {apiKeys: [{name: key, file: secret}]}, " +
+			"auvious: {clientId: id, clientSecretFile: secret}}\n")
+		for i := range test.count - 1 {
+			fmt.Fprintf(&file, "  - {name: a%d, auvious: {clientId: id, clientSecretFile: secret}}\n", i)
+		}
+		dir := t.TempDir()
+		path := filepath.Join(dir, "accounts.yaml")
+		err := errors.Join(os.WriteFile(path, []byte(file.String()), 0o600),
+			os.WriteFile(filepath.Join(dir, "secret"), []byte(programtest.APIKey), 0o600))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var settings app.ServeSettings
+		err = app.ParseSettings(&settings, "--accounts="+path, "--nats-url="+test.broker, "--replicas=1", "--data-dir="+dir,
+			"--listen=127.0.0.1:0", "--broker-listen=off", "--ops-listen=127.0.0.1:0")
+		if err != nil {
+			t.Fatalf("parsing settings: %v", err)
+		}
+		env := environment(&roomlinktest.Logbook{})
+		env.Lookup = func(name string) (string, bool) {
+			if name == app.LinkKey {
+				return programtest.LinkKey, true
+			}
+			return "", false
+		}
+		_, err = app.Serve(roomlinktest.Context(t), env, settings)
+		if _, usage := errors.AsType[app.UsageError](err); !usage || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%d accounts on %q: got error %v, want a usage error with %q", test.count, test.broker, err, test.want)
+		}
 	}
 }

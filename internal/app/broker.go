@@ -39,6 +39,10 @@ func (a *App) openBroker(
 	case embedded == nil:
 		return Usagef("ROOMLINK_NATS_URL is missing: this part needs an external broker; only \"roomlink serve\" has its own")
 	default:
+		if err := limitEmbedded(a.accounts.all()); err != nil {
+			return err
+		}
+		a.accounts.onChange(limitEmbedded)
 		a.broker, err = broker.Embed(a.ctx, broker.EmbeddedConfig{
 			Dir: embedded.DataDir, Sync: time.Duration(embedded.Sync), Listen: embedded.BrokerListen,
 			Subscribers: subscribers(a.accounts.all()), Logger: a.log,
@@ -220,7 +224,7 @@ func (a *App) checkBroker() {
 		a.ready = append(a.ready, check)
 	}
 	a.ready = append(a.ready, telemetry.Check{Name: "streams", Run: a.keeper.ready})
-	a.registry.MustRegister(&telemetry.Queue{Client: a.store, Accounts: a.accounts.names, Logger: a.log})
+	a.registry.MustRegister(&telemetry.Queue{Store: a.store, Accounts: a.accounts.names, Logger: a.log})
 }
 
 func (a *App) addFeed() *store.Feed {

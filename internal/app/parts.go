@@ -189,6 +189,12 @@ func (a *App) viewer(
 // AddWorker adds a worker to the running program, on a connection of its own. grace
 // bounds the time for current work to finish after a stop.
 func (a *App) AddWorker(grace time.Duration) error {
+	if !a.broker.Embedded() {
+		if err := a.limitExternal(a.accounts.all()); err != nil {
+			return err
+		}
+		a.accounts.onChange(a.limitExternal)
+	}
 	a.keeper.need(true, messages.ConversationsStream, messages.LinksStream, messages.DeadLettersStream)
 	connection, err := a.openStore(broker.RoleWorker)
 	if err != nil {

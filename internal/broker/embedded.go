@@ -26,6 +26,11 @@ const ListenOff = "off"
 // an id of up to 256 bytes and a few URLs.
 const maxPayload = 256 << 10
 
+// MaxAccounts is the largest number of accounts that the embedded broker serves. To create or
+// recover the consumer of an account, the server (nats-server 2.15) compares it with all other
+// consumers. docs/performance.md has the figures.
+const MaxAccounts = 5000
+
 var (
 	// ErrLocked means that another process uses the data directory.
 	ErrLocked = errors.New("another process uses the data directory")

@@ -34,6 +34,8 @@ func serverOptions(config EmbeddedConfig, parts *partPasswords) (*server.Options
 		SyncInterval:      config.Sync,
 		MaxPayload:        maxPayload,
 		NoSigs:            true,
+		// By default a stream has at most 1,000 consumers. The queue has one for each account.
+		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
 	}
 	if err := addUsers(options, config.Dir, parts, config.Subscribers); err != nil {
 		return nil, err

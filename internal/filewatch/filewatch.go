@@ -19,12 +19,16 @@ import (
 // Interval is the default of [Watcher.Interval].
 const Interval = time.Second
 
+// restFactor is how many times longer than a poll the pause after it is at least. So the
+// polls of thousands of files take at most a twentieth of a processor.
+const restFactor = 19
+
 // maxFile bounds how much of a file is compared, in bytes.
 const maxFile = 4 << 20
 
 // Watcher watches files. The zero value watches none.
 type Watcher struct {
-	// Interval is the time between polls; [Interval] if 0.
+	// Interval is the time between polls; [Interval] if 0. It is longer if a poll takes long.
 	Interval time.Duration
 
 	files   []func() []string
@@ -55,17 +59,19 @@ func (w *Watcher) Add(files func() []string, changed func()) {
 // Run watches the files until the context ends, and then returns nil. It calls the changed
 // functions after a file has changed, appeared or disappeared. Calls never overlap.
 func (w *Watcher) Run(ctx context.Context) error {
-	ticker := time.NewTicker(cmp.Or(w.Interval, Interval))
-	defer ticker.Stop()
+	timer := time.NewTimer(cmp.Or(w.Interval, Interval))
+	defer timer.Stop()
 	known := w.poll()
 	maps.Copy(known, w.seen)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-timer.C:
 		}
+		began := time.Now()
 		now := w.poll()
+		timer.Reset(max(cmp.Or(w.Interval, Interval), restFactor*time.Since(began)))
 		if differs(known, now) {
 			for _, changed := range w.changed {
 				changed()

@@ -102,7 +102,9 @@ func republished(from, to string) *jetstream.RePublish {
 
 // ConsumerName returns the name of an account's durable consumer on
 // [messages.ConversationsStream].
-func ConsumerName(account string) string { return "rooms-" + account }
+func ConsumerName(account string) string { return consumerPrefix + account }
+
+const consumerPrefix = "rooms-"
 
 // ConsumerConfig returns the configuration of an account's durable consumer. A worker
 // bounds the events that it pulls, so the broker limits neither deliveries nor pending
@@ -255,37 +257,60 @@ func (s StreamSettings) merge(have, want jetstream.StreamConfig) jetstream.Strea
 	return next
 }
 
-// ProvisionConsumer creates or updates the durable consumer of an account. It returns an
-// error that wraps [ErrNotPermitted] if the user may not do that. Other errors are the
-// broker's.
+// ProvisionConsumer creates or updates the durable consumer of an account. It does not touch
+// a consumer that is as it should be: with thousands of consumers each update takes the
+// broker milliseconds. It returns an error that wraps [ErrTooManyConsumers] if the broker has
+// no room for another consumer, and one that wraps [ErrNotPermitted] if the user may not
+// make it. Other errors are the broker's.
 func ProvisionConsumer(ctx context.Context, js jetstream.JetStream, account string) (jetstream.Consumer, error) {
-	var consumer jetstream.Consumer
-	err := unlessRefused(ctx, js.Conn(), func(ctx context.Context) (err error) {
-		consumer, err = js.CreateOrUpdateConsumer(ctx, messages.ConversationsStream, ConsumerConfig(account))
+	want := ConsumerConfig(account)
+	consumer, err := js.Consumer(ctx, messages.ConversationsStream, want.Durable)
+	if err == nil && sameConsumer(consumer.CachedInfo().Config, want) {
+		return consumer, nil
+	}
+	err = unlessRefused(ctx, js.Conn(), func(ctx context.Context) (err error) {
+		consumer, err = js.CreateOrUpdateConsumer(ctx, messages.ConversationsStream, want)
 		return err
 	})
+	if refusal, ok := errors.AsType[*jetstream.APIError](err); ok && refusal.ErrorCode == maximumConsumers {
+		err = fmt.Errorf("%w: raise default_max_consumers (in jetstream, limits) in the configuration of NATS, "+
+			"and the consumers of the NATS account: %w", ErrTooManyConsumers, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("providing consumer %q: %w", ConsumerName(account), err)
+		return nil, fmt.Errorf("providing consumer %q: %w", want.Durable, err)
 	}
 	return consumer, nil
 }
 
-// Consumer returns the durable consumer of an account on the connection of the store. If the
-// account has none, Consumer makes it with provisioner, a connection that may. Its errors are
-// those of [ProvisionConsumer].
+// Consumer returns the durable consumer of an account on the connection of the store. If it
+// is missing, or not as it should be, Consumer provides it with provisioner, a connection that
+// may. Its errors are those of [ProvisionConsumer].
 func (s *Store) Consumer(
 	ctx context.Context, provisioner jetstream.JetStream, account string,
 ) (jetstream.Consumer, error) {
-	_, err := ProvisionConsumer(ctx, provisioner, account)
-	if err != nil && !errors.Is(err, ErrNotPermitted) {
-		return nil, err
+	have, missing := s.js.Consumer(ctx, messages.ConversationsStream, ConsumerName(account))
+	if missing == nil && sameConsumer(have.CachedInfo().Config, ConsumerConfig(account)) {
+		return have, nil
 	}
-	consumer, missing := s.js.Consumer(ctx, messages.ConversationsStream, ConsumerName(account))
-	switch {
-	case missing == nil:
-		return consumer, nil
+	switch _, err := ProvisionConsumer(ctx, provisioner, account); {
 	case err == nil:
-		return nil, missing
+		return s.js.Consumer(ctx, messages.ConversationsStream, ConsumerName(account))
+	case !errors.Is(err, ErrNotPermitted):
+		return nil, err
+	case missing != nil:
+		return nil, fmt.Errorf("%w: run \"roomlink streams apply\", or set ROOMLINK_NATS_PROVISION_USER", err)
 	}
-	return nil, fmt.Errorf("%w: run \"roomlink streams apply\", or set ROOMLINK_NATS_PROVISION_USER", err)
+	return have, nil
+}
+
+// maximumConsumers is the code of the broker's "maximum consumers limit reached".
+const maximumConsumers jetstream.ErrorCode = 10026
+
+// sameConsumer reports whether a consumer has the wanted values of the fields that
+// [ConsumerConfig] sets.
+func sameConsumer(have, want jetstream.ConsumerConfig) bool {
+	return have.Durable == want.Durable && have.Description == want.Description &&
+		have.FilterSubject == want.FilterSubject && have.AckPolicy == want.AckPolicy &&
+		have.AckWait == want.AckWait && have.MaxDeliver == want.MaxDeliver &&
+		have.MaxAckPending == want.MaxAckPending && have.MaxWaiting == want.MaxWaiting
 }

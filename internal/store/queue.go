@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,8 +23,7 @@ func (s *Store) Depth(ctx context.Context, account string, now time.Time) (uint6
 	if err != nil {
 		return 0, 0, fmt.Errorf("measuring the queue of %q: %w", account, s.explain(err))
 	}
-	info := consumer.CachedInfo()
-	depth := info.NumPending + uint64(max(info.NumAckPending, 0))
+	depth := depthOf(consumer.CachedInfo())
 	if depth == 0 {
 		return 0, 0, nil
 	}
@@ -35,6 +35,54 @@ func (s *Store) Depth(ctx context.Context, account string, now time.Time) (uint6
 		return 0, 0, fmt.Errorf("measuring the queue of %q: %w", account, s.explain(err))
 	}
 	return depth, max(now.Sub(oldest.Time), 0), nil
+}
+
+// Consumer is the durable consumer of an account.
+type Consumer struct {
+	Account string
+	// Depth is the number of the account's events in the queue, including those that a
+	// worker holds.
+	Depth uint64
+	// Pulls is the number of pulls that wait at the consumer.
+	Pulls int
+}
+
+// Consumers returns the consumers of all accounts, also of those without configuration.
+// The broker sends hundreds of them at a time. Its errors are the broker's.
+func (s *Store) Consumers(ctx context.Context) ([]Consumer, error) {
+	stream, err := s.js.Stream(ctx, messages.ConversationsStream)
+	if err != nil {
+		return nil, fmt.Errorf("listing the consumers: %w", err)
+	}
+	var all []Consumer
+	listed := stream.ListConsumers(ctx)
+	for info := range listed.Info() {
+		if account, ours := strings.CutPrefix(info.Name, consumerPrefix); ours {
+			all = append(all, Consumer{account, depthOf(info), info.NumWaiting})
+		}
+	}
+	if err := listed.Err(); err != nil {
+		return nil, fmt.Errorf("listing the consumers: %w", err)
+	}
+	return all, nil
+}
+
+func depthOf(info *jetstream.ConsumerInfo) uint64 {
+	return info.NumPending + uint64(max(info.NumAckPending, 0))
+}
+
+// RemoveConsumer deletes the consumer of an account. Events of the account stay in the
+// queue, and a worker that still serves the account makes the consumer again. It returns an
+// error that wraps [ErrNotPermitted] if the user may not do that. Other errors are the
+// broker's.
+func RemoveConsumer(ctx context.Context, js jetstream.JetStream, account string) error {
+	err := unlessRefused(ctx, js.Conn(), func(ctx context.Context) error {
+		return js.DeleteConsumer(ctx, messages.ConversationsStream, ConsumerName(account))
+	})
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return fmt.Errorf("removing consumer %q: %w", ConsumerName(account), err)
+	}
+	return nil
 }
 
 // nextEvent returns the first event of an account at or after a sequence. It returns

@@ -28,6 +28,9 @@ var (
 	ErrSuperseded = errors.New("somebody stored other links first")
 	// ErrWaiting reports that an event of the conversation waits already.
 	ErrWaiting = errors.New("an event of this conversation waits already")
+	// ErrTooManyConsumers reports that the broker has no room for another account's
+	// consumer.
+	ErrTooManyConsumers = errors.New("the broker allows no more consumers")
 )
 
 // requestTimeout bounds a read.

@@ -30,7 +30,7 @@ var (
 // Queue collects the metrics of the streams from the broker on each scrape. It omits them if
 // the broker does not answer.
 type Queue struct {
-	Client   *store.Store
+	Store    *store.Store
 	Accounts func() []string
 	Logger   zerolog.Logger
 }
@@ -56,7 +56,7 @@ func (q *Queue) Collect(out chan<- prometheus.Metric) {
 func (q *Queue) collect(ctx context.Context, out chan<- prometheus.Metric) error {
 	var total uint64
 	for _, name := range []string{messages.ConversationsStream, messages.LinksStream, messages.DeadLettersStream} {
-		state, err := q.Client.StreamState(ctx, name)
+		state, err := q.Store.StreamState(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -66,10 +66,20 @@ func (q *Queue) collect(ctx context.Context, out chan<- prometheus.Metric) error
 		out <- prometheus.MustNewConstMetric(storedMessages, prometheus.GaugeValue, float64(state.Msgs), name)
 		out <- prometheus.MustNewConstMetric(storedBytes, prometheus.GaugeValue, float64(state.Bytes), name)
 	}
+	consumers, err := q.Store.Consumers(ctx)
+	if err != nil {
+		return err
+	}
+	depths := map[string]uint64{}
+	for _, consumer := range consumers {
+		depths[consumer.Account] = consumer.Depth
+	}
 	for _, account := range q.Accounts() {
-		depth, oldest, err := q.Client.Depth(ctx, account, time.Now())
-		if err != nil {
-			return err
+		depth, oldest := depths[account], time.Duration(0)
+		if depth > 0 { // most accounts have no events, and need no request of their own
+			if depth, oldest, err = q.Store.Depth(ctx, account, time.Now()); err != nil {
+				return err
+			}
 		}
 		total -= min(total, depth)
 		out <- prometheus.MustNewConstMetric(queueEvents, prometheus.GaugeValue, float64(depth), account)

@@ -174,7 +174,7 @@ func TestQueue(t *testing.T) {
 	}
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(&telemetry.Queue{
-		Client: client, Accounts: func() []string { return []string{"acme"} }, Logger: zerolog.Nop(),
+		Store: client, Accounts: func() []string { return []string{"acme"} }, Logger: zerolog.Nop(),
 	})
 	_, text := get(t, telemetry.Operations{Gatherer: registry}, "/metrics")
 	for _, want := range []string{
