@@ -29,7 +29,7 @@ func TestGoneConsumers(t *testing.T) {
 	event := roomlinktest.Started("a")
 	event.Data.Account = "waiting"
 	roomlinktest.Publish(t, s, event)
-	w := &Worker{config: Config{Store: s, Logger: zerolog.Nop()}, accounts: map[string]*account{"configured": {}}}
+	w := &Worker{config: Config{Store: s, Provisioner: s.JetStream(), Logger: zerolog.Nop()}, accounts: map[string]*account{"configured": {}}}
 	gone, began := goneConsumers{}, time.Now()
 	look := func(at time.Duration, want ...string) {
 		t.Helper()

@@ -32,6 +32,7 @@ var sentinelErrors = map[string]error{
 	"store.ErrNotPermitted":     nil,
 	"store.ErrQueueFull":        store.ErrQueueFull,
 	"store.ErrSuperseded":       store.ErrSuperseded,
+	"store.ErrTooManyConsumers": nil,
 	"store.ErrWaiting":          store.ErrWaiting,
 }
 
