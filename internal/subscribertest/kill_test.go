@@ -169,7 +169,7 @@ func TestKilled(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			s := newSite(t)
-			c := newClient(t, s, kind, "acme", name, asItIs)
+			c := newClient(t, s, kind, "crm@acme", asItIs)
 			c.start()
 			load := startTraffic(t, s, 25)
 			var settled []settlement

@@ -28,7 +28,7 @@ func TestPrograms(t *testing.T) {
 	s := newSite(t)
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
-			c := newClient(t, s, kind, "acme", name, asItIs)
+			c := newClient(t, s, kind, "crm@acme", asItIs)
 			id := strings.ToLower(regexp.MustCompile(`\W`).ReplaceAllString(kind, "-"))
 			for _, account := range accountNames {
 				if got := s.post(account, account+"-"+id); got != http.StatusAccepted {
@@ -68,7 +68,7 @@ func TestRefusedPrograms(t *testing.T) {
 		"${account}_${name}", "globex_${name}", `"${account}_$name"`, `"globex_$name"`)
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
-			c := newClient(t, s, kind, "acme", name, func(text string) string {
+			c := newClient(t, s, kind, "crm@acme", func(text string) string {
 				text = strings.Replace(text, `name, account, _ := strings.Cut(user, "@")`, `name, _, _ := strings.Cut(user, "@")`, 1)
 				return others.Replace(text)
 			})

@@ -26,10 +26,10 @@ func TestSoak(t *testing.T) {
 	s := newSite(t, "board")
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a test
+	random := rand.New(rand.NewPCG(seed, 0))
 	var clients []*client
 	for i, kind := range kinds {
-		c := newClient(t, s, kind, accountNames[i%2], []string{name, "board"}[i/2], asItIs)
+		c := newClient(t, s, kind, []string{name, "board"}[i/2]+"@"+accountNames[i%2], asItIs)
 		c.start()
 		clients = append(clients, c)
 	}

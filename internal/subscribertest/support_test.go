@@ -44,17 +44,18 @@ func newSite(tb testing.TB, more ...string) *site {
 	auvious := programtest.StartAuvious(tb, simulator.Config{})
 	dir := tb.TempDir()
 	files := map[string]string{"auvious": programtest.AuviousSecret}
-	yaml := "accounts:\n"
+	var yaml strings.Builder
+	yaml.WriteString("accounts:\n")
 	for _, account := range accountNames {
-		yaml += fmt.Sprintf("  - name: %s\n    talkdesk: {apiKeys: [{name: key, file: %s}]}\n"+
+		fmt.Fprintf(&yaml, "  - name: %s\n    talkdesk: {apiKeys: [{name: key, file: %s}]}\n"+
 			"    auvious: {url: %q, clientId: %s, clientSecretFile: auvious, applicationId: app}\n    subscribers:\n",
 			account, account, auvious.URL, programtest.AuviousClient)
 		for _, subscriber := range append([]string{name}, more...) {
-			yaml += fmt.Sprintf("      - {name: %s}\n", subscriber)
+			fmt.Fprintf(&yaml, "      - {name: %s}\n", subscriber)
 		}
 		files[account] = apiKey(account)
 	}
-	files["accounts.yaml"] = yaml
+	files["accounts.yaml"] = yaml.String()
 	for file, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
 			tb.Fatal(err)
@@ -122,7 +123,7 @@ func (s *site) call(account, method, path, body string) int {
 		return 0
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("X-Api-Key", apiKey(account))
+	request.Header.Set("X-API-Key", apiKey(account))
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return 0
@@ -149,10 +150,9 @@ type client struct {
 // kinds are the programs of the document by the headings above them.
 var kinds = []string{"Go", "Go with package messages", "Node", "The nats CLI"}
 
-// newClient prepares a program as the subscriber of an account. change may change its text.
-func newClient(tb testing.TB, s *site, kind, account, subscriber string, change func(string) string) *client {
+// newClient prepares a program for the user of a subscriber. change may change its text.
+func newClient(tb testing.TB, s *site, kind, user string, change func(string) string) *client {
 	tb.Helper()
-	user := subscriber + "@" + account
 	password, err := secret.ReadFile(filepath.Join(s.env["ROOMLINK_DATA_DIR"], "subscribers", user+".password"))
 	if err != nil {
 		tb.Fatalf("reading the password of %q: %v", user, err)
@@ -198,7 +198,6 @@ func asItIs(text string) string { return text }
 func build(tb testing.TB, file string) string {
 	tb.Helper()
 	path := strings.TrimSuffix(file, ".go")
-	//nolint:gosec // the test wrote the file
 	printed, err := exec.CommandContext(tb.Context(), "go", "build", "-o", path, file).CombinedOutput()
 	if err != nil {
 		tb.Fatalf("building a program of the document: %v\n%s", err, printed)
@@ -224,7 +223,7 @@ func programOf(tb testing.TB, heading string) string {
 // tool returns the path in an environment variable. It skips the test without one.
 func tool(tb testing.TB, variable string) string {
 	tb.Helper()
-	path := os.Getenv(variable) //nolint:forbidigo // tests have no settings
+	path := os.Getenv(variable)
 	if path == "" {
 		programtest.Skipf(tb, "%s is not set: .ci/run installs what it names", variable)
 	}
