@@ -58,13 +58,12 @@ func (e *embedded) checkStore(ctx context.Context) (*storecheck.Findings, error)
 	if err != nil {
 		return nil, fmt.Errorf("checking the store: %w", err)
 	}
-	if e.current.Load() != nil {
-		if found.Damaged() {
-			return nil, fmt.Errorf("%w: it is damaged: start the program again to repair it", ErrStore)
-		}
-		return found, nil
+	switch {
+	case e.current.Load() == nil:
+		e.findings = found
+	case found.Damaged():
+		return nil, fmt.Errorf("%w: it is damaged: start the program again to repair it", ErrStore)
 	}
-	e.findings = found
 	return found, found.Repair(e.log)
 }
 

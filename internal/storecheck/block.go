@@ -78,6 +78,8 @@ type gap struct {
 	since int64
 	// deleted is the highest sequence that a deletion in the block names.
 	deleted uint64
+	// torn is true for a record whose write broke off.
+	torn bool
 }
 
 // reader reads the blocks of one stream in their order.
@@ -90,8 +92,8 @@ type reader struct {
 	gap    func(gap)
 }
 
-// read reads a block. It returns the size of a record at the end whose write broke off.
-func (r *reader) read(buf []byte, isLast bool) (torn int) {
+// read reads a block. isLast is true for the last one, in which a write may have broken off.
+func (r *reader) read(buf []byte, isLast bool) {
 	inBlock := uint64(0) // the last message of this block
 	for at := 0; at < len(buf); {
 		found, ok := r.parse(buf, at, 0, inBlock)
@@ -100,24 +102,24 @@ func (r *reader) read(buf []byte, isLast bool) (torn int) {
 			// The length may be the only damage.
 			found, ok = r.parse(buf, at, end-at, inBlock)
 			found.mended = ok
-			if !ok && isLast && end == len(buf) && tornRecord(buf[at:]) {
-				return end - at
-			}
 			if !ok {
+				torn := isLast && end == len(buf) && tornRecord(buf[at:])
 				r.gap(gap{
-					offset: at, size: end - at, data: buf[at:end], after: r.last, since: r.lastAt, alone: inBlock == 0,
+					offset: at, size: end - at, data: buf[at:end], after: r.last, since: r.lastAt, alone: inBlock == 0, torn: torn,
 				})
 				at = end
 				continue
 			}
 		}
 		at += found.size
+		if found.kind == message && found.sequence <= inBlock {
+			continue // a copy of an older record, which the server leaves out
+		}
 		r.found(found)
 		if found.kind == message {
 			inBlock, r.last, r.lastAt = found.sequence, found.sequence, found.at
 		}
 	}
-	return 0
 }
 
 // resync returns the offset of the next whole record after a damaged one, or the length of the

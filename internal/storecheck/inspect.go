@@ -31,6 +31,8 @@ const (
 	maxBody = 16 << 10
 	// maxGap bounds the part of a block in which lost messages are looked for, in bytes.
 	maxGap = 1 << 20
+	// minMessage is smaller than any message of ours, in bytes.
+	minMessage = 400
 	// minUnknown is the size of blocks without any whole record that have another format, rather
 	// than damage.
 	minUnknown = 64 << 10
@@ -101,6 +103,8 @@ type Findings struct {
 	report *Report
 	// waiting are the events of the queue.
 	waiting []event
+	// torn are the links and dead letters whose write broke off.
+	torn []Lost
 }
 
 // event is an event in the queue.
@@ -192,7 +196,7 @@ func (f *Findings) inspectStream(ctx context.Context, path string, progress func
 		s.stream.Bytes += int64(len(buf))
 		s.highest = 0
 		first := len(s.gaps)
-		s.stream.Torn = r.read(buf, i == len(blocks)-1)
+		r.read(buf, i == len(blocks)-1)
 		for n := first; n < len(s.gaps); n++ {
 			s.gaps[n].deleted = s.highest
 		}
@@ -247,9 +251,6 @@ func readBlock(path string) ([]byte, error) {
 	}
 	return buf, nil
 }
-
-// Damaged reports whether a block needs a repair.
-func (f *Findings) Damaged() bool { return len(f.repairs) > 0 }
 
 // Bytes returns the size of the inspected blocks.
 func (f *Findings) Bytes() int64 {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -24,17 +25,26 @@ const maxLines = 100
 // copiesDir is the directory of the copies of damaged blocks, in the data directory.
 const copiesDir = "damaged"
 
-// repair is a change of a block.
+// repair is a change of a block: size bytes become an erased record of the stream, or go if they
+// are too few for one.
 type repair struct {
-	block  *block
-	offset int
-	// length is the right length of a record; 0 to replace size bytes by an erased record of
-	// the stream.
-	length   int
-	stream   string
-	size     int
-	sequence uint64
-	at       int64
+	block        *block
+	offset, size int
+	stream       string
+	sequence     uint64
+	at           int64
+	// length is the right length of the record at the offset, if only that is changed.
+	length int
+	// torn is true for a write that broke off. It goes.
+	torn bool
+}
+
+// cuts reports whether the repair shortens the block.
+func (r repair) cuts() bool { return r.length == 0 && (r.torn || r.size < minRecord) }
+
+// Damaged reports whether a block has other damage than a write that broke off.
+func (f *Findings) Damaged() bool {
+	return slices.ContainsFunc(f.repairs, func(r repair) bool { return !r.torn })
 }
 
 // Repair keeps a copy of each damaged block, writes the damaged messages to the report, and then
@@ -42,8 +52,8 @@ type repair struct {
 // be written is left out with a line in the log. Repair returns an error of the disk.
 func (f *Findings) Repair(log zerolog.Logger) error {
 	f.logTorn(log)
-	if len(f.repairs) == 0 {
-		return nil
+	if !f.Damaged() {
+		return f.repair()
 	}
 	report, err := ReadReport(f.dir)
 	if err != nil {
@@ -105,7 +115,7 @@ func (f *Findings) copyBlocks(log zerolog.Logger) string {
 	copied := ""
 	done := map[string]bool{}
 	for _, r := range f.repairs {
-		if done[r.block.path] || r.length != 0 {
+		if done[r.block.path] || r.length != 0 || r.torn {
 			continue
 		}
 		done[r.block.path] = true
@@ -159,13 +169,28 @@ func (f *Findings) repair() error {
 		}
 	}
 	for _, r := range f.repairs {
+		if r.cuts() {
+			continue
+		}
 		if err := r.apply(); err != nil {
+			return fmt.Errorf("repairing block %q: %w", r.block.name, err)
+		}
+	}
+	// From behind, so that the other offsets stay.
+	slices.SortFunc(f.repairs, func(a, b repair) int { return b.offset - a.offset })
+	for _, r := range f.repairs {
+		if !r.cuts() {
+			continue
+		}
+		if err := r.cut(); err != nil {
 			return fmt.Errorf("repairing block %q: %w", r.block.name, err)
 		}
 	}
 	return nil
 }
 
+// apply changes bytes in place. That needs no space, and a change that breaks off is damage, as
+// before.
 func (r repair) apply() error {
 	file, err := os.OpenFile(r.block.path, os.O_RDWR, 0)
 	if err != nil {
@@ -190,6 +215,30 @@ func (r repair) apply() error {
 		return err
 	}
 	return file.Sync()
+}
+
+// cut removes bytes from a block.
+func (r repair) cut() error {
+	content, err := os.ReadFile(r.block.path)
+	if err != nil {
+		return err
+	}
+	if r.offset+r.size == len(content) {
+		return os.Truncate(r.block.path, int64(r.offset))
+	}
+	file, err := os.CreateTemp(filepath.Dir(r.block.path), "repair-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name()) // does nothing after the rename
+	_, err = file.Write(slices.Delete(content, r.offset, r.offset+r.size))
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), r.block.path)
 }
 
 // eraseOlder adds the erasure of the messages that a damaged one had replaced. They would come

@@ -3,6 +3,7 @@ package storecheck
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -70,6 +71,10 @@ func (f *Findings) add(s scan) {
 	f.whole = f.whole || s.whole
 	f.repairs = append(f.repairs, s.repairs...)
 	for _, g := range s.gaps {
+		if g.torn {
+			f.addTorn(&s.stream, g)
+			continue
+		}
 		lost := lostIn(s.stream.Name, g, isDeleted)
 		s.stream.Damaged += len(lost)
 		for _, damage := range lost {
@@ -97,15 +102,31 @@ func (f *Findings) add(s scan) {
 	f.Streams = append(f.Streams, s.stream)
 }
 
+// addTorn adds a record whose write broke off. Nobody was told that it was stored. So an event that
+// broke off is not missing, and the event of links or of a dead letter still waits. It does not
+// after a clean stop: then this is damage, and what is gone is missing.
+func (f *Findings) addTorn(stream *Stream, g gap) {
+	stream.Torn = g.size
+	f.repairs = append(f.repairs, repair{block: g.block, offset: g.offset, size: g.size, torn: true})
+	if id := identify(stream.Name, g.data); id.token != "" && stream.Name != messages.ConversationsStream {
+		f.torn = append(f.torn, Lost{
+			Stream: stream.Name, Block: g.block.name, Offset: g.offset,
+			Account: id.account, Token: id.token, InteractionID: id.interactionID,
+		})
+	}
+}
+
 // lostIn returns the messages in a gap that were not deleted.
 func lostIn(stream string, g gap, isDeleted func(uint64) bool) []Lost {
 	if g.size == minRecord {
 		return nil // a deletion: the message that it deleted comes back, and is settled again
 	}
 	parts := split(stream, g.data)
+	absent, hidden := g.absent(isDeleted), 0
 	var lost []Lost
 	for _, part := range parts {
 		sequence, at := g.place(part, len(parts))
+		hidden += hiddenIn(part)
 		if sequence != 0 && isDeleted(sequence) {
 			continue
 		}
@@ -114,7 +135,7 @@ func lostIn(stream string, g gap, isDeleted func(uint64) bool) []Lost {
 			continue // no message is missing between the two around it
 		}
 		damage := Lost{
-			Stream: stream, Block: g.block.name, Offset: g.offset, Sequence: sequence, Since: time.Unix(0, at).UTC(),
+			Stream: stream, Block: g.block.name, Offset: g.offset, Sequence: sequence, Since: timeOf(at),
 			Account: id.account, Token: id.token, InteractionID: id.interactionID,
 			below: max(sequence, g.after+1),
 		}
@@ -123,7 +144,42 @@ func lostIn(stream string, g gap, isDeleted func(uint64) bool) []Lost {
 		}
 		lost = append(lost, damage)
 	}
+	for range min(absent-len(lost), hidden) {
+		lost = append(lost, Lost{
+			Stream: stream, Block: g.block.name, Offset: g.offset, Since: timeOf(g.since), below: g.after + 1,
+		})
+	}
 	return lost
+}
+
+// absent returns how many sequences the messages around the gap leave out, without deleted ones.
+// Behind the last message it is a large number.
+func (g gap) absent(isDeleted func(uint64) bool) int {
+	if g.before == 0 {
+		return math.MaxInt
+	}
+	count := 0
+	for sequence := g.after + 1; sequence < g.before && count*minMessage < g.size; sequence++ {
+		if !isDeleted(sequence) {
+			count++
+		}
+	}
+	return count
+}
+
+// hiddenIn returns how many more messages a part may hold than the one that begins it.
+func hiddenIn(part []byte) int {
+	if len(part) < minRecord {
+		return 0
+	}
+	length := int(binary.LittleEndian.Uint32(part) &^ headerFlag)
+	switch {
+	case length == len(part):
+		return 0
+	case length >= minRecord && length < len(part):
+		return (len(part)-length)/minMessage + 1
+	}
+	return len(part) / minMessage
 }
 
 // place returns the sequence of a damaged record, or 0 if it is unknown, and its time, or that of
@@ -137,7 +193,7 @@ func (g gap) place(part []byte, parts int) (sequence uint64, at int64) {
 		if between(own) {
 			sequence = own
 		}
-		if ownAt > g.since && ownAt-g.since < int64(24*time.Hour) {
+		if ownAt > g.since && (g.since == 0 || ownAt-g.since < int64(24*time.Hour)) {
 			at = ownAt
 		}
 	}
@@ -145,6 +201,14 @@ func (g gap) place(part []byte, parts int) (sequence uint64, at int64) {
 		sequence = g.after + 1
 	}
 	return sequence, at
+}
+
+// timeOf returns the time of a record; the zero time for 0.
+func timeOf(at int64) time.Time {
+	if at == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, at).UTC()
 }
 
 // replacement returns the sequence of the erased record that fills the gap, 0 for none. The server

@@ -76,7 +76,7 @@ func (s *settler) settle(ctx context.Context, found *Findings) error {
 	for _, lost := range s.report.Missing {
 		s.known[lost.Account+"."+lost.Token] = true
 	}
-	damaged := s.report.Damaged
+	damaged := append(s.report.Damaged, found.torn...)
 	s.report.Damaged = nil
 	for _, lost := range damaged {
 		if err := s.settleDamaged(ctx, lost); err != nil {
@@ -188,10 +188,7 @@ func (s *settler) settleEvent(ctx context.Context, e event, recovered map[string
 		return nil
 	}
 	lost := Lost{
-		Stream: messages.ConversationsStream, Sequence: e.sequence, Account: account, Token: token,
-	}
-	if e.at > 0 {
-		lost.Since = time.Unix(0, e.at).UTC()
+		Stream: messages.ConversationsStream, Sequence: e.sequence, Since: timeOf(e.at), Account: account, Token: token,
 	}
 	if !strings.HasPrefix(token, "~") {
 		lost.InteractionID = token
@@ -212,7 +209,7 @@ func (s *settler) answered(ctx context.Context, lost Lost) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if age := handle.CachedInfo().Config.MaxAge; stream == lost.Stream && age > 0 && time.Since(lost.Since) > age {
+		if age := handle.CachedInfo().Config.MaxAge; stream == lost.Stream && age > 0 && !lost.Since.IsZero() && time.Since(lost.Since) > age {
 			return true, nil // too old to be there
 		}
 		last, err := handle.GetLastMsgForSubject(ctx, prefix+lost.Account+"."+lost.Token)
