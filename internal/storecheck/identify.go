@@ -17,6 +17,9 @@ var subjects = map[string]string{
 	messages.DeadLettersStream:   messages.DeadLetterSubjects,
 }
 
+// maxName bounds the end of a subject: an account, a dot and a token.
+const maxName = 32 + 1 + 64
+
 // identity is what can be told of a damaged message.
 type identity struct {
 	// account and token are empty if no conversation can be told.
@@ -143,8 +146,9 @@ func split(stream string, data []byte) [][]byte {
 			return append(parts, data[begin:])
 		}
 		at += next
-		// The type of links begins as their subjects do.
-		if !bytes.HasPrefix(data[at:], []byte(messages.TypeLinks)) && at-headSize-begin >= minRecord {
+		// The type of links begins as their subjects do. The length of the subject stands before a subject.
+		size := int(binary.LittleEndian.Uint16(data[at-2:]))
+		if size > len(prefix) && size <= len(prefix)+maxName && at-headSize-begin >= minRecord {
 			parts = append(parts, data[begin:at-headSize])
 			begin = at - headSize
 		}

@@ -76,7 +76,7 @@ func (s *settler) settle(ctx context.Context, found *Findings) error {
 	for _, lost := range s.report.Missing {
 		s.known[lost.Account+"."+lost.Token] = true
 	}
-	damaged := append(s.report.Damaged, found.torn...)
+	damaged := slices.Concat(s.report.Damaged, found.torn)
 	s.report.Damaged = nil
 	for _, lost := range damaged {
 		if err := s.settleDamaged(ctx, lost); err != nil {

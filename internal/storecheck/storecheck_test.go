@@ -84,9 +84,7 @@ func (f fixture) change(stream string, change func([]byte) []byte) {
 	if err != nil {
 		f.t.Fatalf("reading a block: %v", err)
 	}
-	if err := os.WriteFile(path, change(content), 0o600); err != nil {
-		f.t.Fatalf("writing a block: %v", err)
-	}
+	write(f.t, path, change(content))
 }
 
 // record returns the offset and the size of the record with a subject.
@@ -159,32 +157,51 @@ func TestIntact(t *testing.T) {
 	}
 }
 
-// TestEveryByte changes each byte of a record. The others stay whole, and the damaged one is named.
+// TestEveryByte changes each byte of an event and of links. The others stay whole, and the damaged one is
+// named.
 func TestEveryByte(t *testing.T) {
 	f := newFixture(t)
-	f.fill("before", "the one", "after")
-	path := f.block(messages.ConversationsStream)
-	intact, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("reading a block: %v", err)
+	const id = "the one"
+	f.run(func(s *store.Store, _ storecheck.Report) {
+		for _, id := range []string{"before", id, "after"} {
+			roomlinktest.Publish(t, s, roomlinktest.Started(id))
+			roomlinktest.PublishLinks(t, s, roomlinktest.Links(id, 1), 0)
+		}
+	})
+	for stream, subject := range map[string]string{
+		messages.ConversationsStream: eventSubject(id),
+		messages.LinksStream:         roomlinktest.Conversation(id).LinksSubject(),
+	} {
+		path := f.block(stream)
+		intact, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatalf("reading a block: %v", err)
+		}
+		at, size := f.record(intact, subject)
+		for i := range size {
+			content := bytes.Clone(intact)
+			content[at+i] ^= 0x41
+			write(t, path, content)
+			found := f.inspect()
+			if i < 4 && found.Damaged() && len(found.Damage) == 0 {
+				continue // the length alone
+			}
+			if len(found.Damage) != 1 {
+				t.Fatalf("byte %d of %s: got %+v, want one damaged message", i, stream, found.Damage)
+			}
+			if got := found.Damage[0]; got.Token != messages.Token(id) || got.Account != roomlinktest.Account ||
+				got.Sequence != 2 || got.InteractionID != id {
+				t.Fatalf("byte %d of %s: got %+v, want the damaged message", i, stream, got)
+			}
+		}
+		write(t, path, intact)
 	}
-	at, size := f.record(intact, eventSubject("the one"))
-	for i := range size {
-		content := bytes.Clone(intact)
-		content[at+i] ^= 0x41
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatalf("writing a block: %v", err)
-		}
-		found := f.inspect()
-		whole := found.Streams[0].Messages
-		switch {
-		case whole == 3 && found.Damaged() && i < 4: // the length alone
-		case whole != 2 || len(found.Damage) != 1:
-			t.Fatalf("byte %d: got %d whole and %d damaged, want 2 and 1", i, whole, len(found.Damage))
-		case found.Damage[0].Token != messages.Token("the one") || found.Damage[0].Account != roomlinktest.Account ||
-			found.Damage[0].Sequence != 2 || found.Damage[0].InteractionID != "the one":
-			t.Fatalf("byte %d: got %+v, want the damaged event", i, found.Damage[0])
-		}
+}
+
+func write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatalf("writing a block: %v", err)
 	}
 }
 
