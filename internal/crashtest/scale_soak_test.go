@@ -4,7 +4,8 @@ package crashtest_test
 
 // How often a test breaks something.
 const (
-	kills = 25
-	cuts  = 3
-	flips = 200
+	kills      = 25
+	cuts       = 3
+	flips      = 200
+	damageSeed = 0
 )
