@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -77,7 +78,7 @@ func (a *App) openBroker(
 	a.checkBroker()
 	a.accounts.onChange(a.reportRemoved)
 	a.accounts.onChange(func(all []accounts.Account) error { return a.broker.SetSubscribers(subscribers(all)) })
-	if role != broker.RoleViewer && (a.broker.Embedded() || role != broker.RoleWebhook) {
+	if a.broker.Embedded() || role == broker.RoleServe || role == broker.RoleWorker {
 		a.keepSubscribers()
 	}
 	return nil
@@ -86,8 +87,12 @@ func (a *App) openBroker(
 // keepSubscribers makes the consumers of the subscribers now, after each change of the accounts,
 // and at times.
 func (a *App) keepSubscribers() {
+	var wanted atomic.Pointer[[]accounts.Account]
+	first := a.accounts.all()
+	wanted.Store(&first)
 	changed := make(chan struct{}, 1)
-	a.accounts.onChange(func([]accounts.Account) error {
+	a.accounts.onChange(func(all []accounts.Account) error {
+		wanted.Store(&all)
 		select {
 		case changed <- struct{}{}:
 		default:
@@ -97,7 +102,7 @@ func (a *App) keepSubscribers() {
 	a.run(func(ctx context.Context) error {
 		for {
 			wait := subscribersInterval
-			if err := a.syncSubscribers(ctx); err != nil && ctx.Err() == nil {
+			if err := a.syncSubscribers(ctx, *wanted.Load()); err != nil && ctx.Err() == nil {
 				a.log.Warn().Err(err).Int64("retry_in_ms", subscribersDelay.Milliseconds()).Msg("consumers of subscribers not ready")
 				wait = subscribersDelay
 			}
@@ -111,10 +116,10 @@ func (a *App) keepSubscribers() {
 	})
 }
 
-func (a *App) syncSubscribers(ctx context.Context) error {
+func (a *App) syncSubscribers(ctx context.Context, all []accounts.Account) error {
 	ctx, cancel := context.WithTimeout(ctx, subscribersTimeout)
 	defer cancel()
-	return store.SyncSubscribers(ctx, a.provisioner, a.accounts.all(), time.Now())
+	return store.SyncSubscribers(ctx, a.provisioner, all, time.Now())
 }
 
 // subscribers returns the broker's users for the subscribers of accounts.
