@@ -17,6 +17,8 @@ const retryAfter = 2 * time.Second
 var (
 	// errState wraps every error of a read of a state.
 	errState = errors.New("reading the state of the conversation")
+	// errTooManyStreams answers a page that has too many event streams.
+	errTooManyStreams = web.TooMany("this page has too many event streams: ask for its state instead", retryAfter)
 	// errNotStored answers a renewal that may or may not be stored.
 	errNotStored = web.Unavailable("queue_unavailable", "the renewal could not be stored: ask again", retryAfter)
 )

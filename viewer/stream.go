@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 
 	"roomlink/internal/access"
@@ -23,6 +24,8 @@ const (
 	// settledInterval is the interval between two reads of a state that a renewal may change. The feed does not
 	// report the event of the renewal.
 	settledInterval = 3 * time.Second
+	// maxStreams bounds the event streams of a page. A page beyond it polls.
+	maxStreams = 20
 	// jitter spreads streams that began at the same time, as after a restart.
 	jitter = 3 * time.Second
 )
@@ -47,6 +50,36 @@ func (v *Viewer) poll(shown func(access.Claims) view, purposes []access.Purpose)
 	}
 }
 
+// streams counts the event streams of each page.
+type streams struct {
+	mu     sync.Mutex
+	counts map[streamKey]int
+}
+
+// streamKey identifies a page, whichever of its addresses is used.
+type streamKey struct {
+	purpose          access.Purpose
+	account, subject string
+}
+
+// enter counts a stream until leave is called. It returns false for one stream too many.
+func (s *streams) enter(claims access.Claims) (leave func(), ok bool) {
+	key := streamKey{claims.Purpose, claims.Account, claims.Subject}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counts[key] >= maxStreams {
+		return nil, false
+	}
+	s.counts[key]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.counts[key]--; s.counts[key] == 0 {
+			delete(s.counts, key)
+		}
+	}, true
+}
+
 // stream returns a handler that answers with the state whenever it changes, as server-sent events (WHATWG
 // HTML, section 9.2). The stream ends if the browser is gone or too slow, if the token expires, if the account
 // is removed, or if the server stops.
@@ -57,6 +90,12 @@ func (v *Viewer) stream(shown func(access.Claims) view, purposes []access.Purpos
 			v.failPage(w, r, err)
 			return
 		}
+		leave, ok := v.streams.enter(claims)
+		if !ok {
+			fail(w, errTooManyStreams)
+			return
+		}
+		defer leave()
 		ctx, stop := web.UntilStopping(r)
 		defer stop()
 		ctx, cancel := context.WithDeadline(ctx, claims.Expires)

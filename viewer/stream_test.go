@@ -210,3 +210,37 @@ func TestPagesOfARemovedAccount(t *testing.T) {
 	s.follow(t, pages.Card).wantNext(t, store.StatusReady)
 	s.do(t, http.MethodPost, pages.Customer).wantRedirect(t, http.StatusSeeOther, ticketURL)
 }
+
+// A page has a bounded number of event streams, whichever of its addresses is used. One that ends makes room.
+func TestStreamsOfAPageAreBounded(t *testing.T) {
+	s := newSite(t)
+	pages := s.pages.For(roomlinktest.Conversation("a"), time.Now())
+	again := s.pages.For(roomlinktest.Conversation("a"), time.Now().Add(24*time.Hour))
+	var first *stream
+	for i := range 20 {
+		address := pages.Card
+		if i%2 == 1 {
+			address = again.Card
+		}
+		opened := s.follow(t, address)
+		if i == 0 {
+			first = opened
+		}
+	}
+	refused := s.do(t, http.MethodGet, again.Card+"/events")
+	refused.WantError(t, http.StatusTooManyRequests, "too_many_requests")
+	if got := s.do(t, http.MethodGet, pages.Card+"/state"); got.Status != http.StatusOK {
+		t.Errorf("state of the page: got %d, want 200", got.Status)
+	}
+	s.follow(t, pages.Customer)                                               // another page
+	s.follow(t, s.pages.For(roomlinktest.Conversation("b"), time.Now()).Card) // another conversation
+	_ = first.close()
+	for answer := refused.Status; answer != http.StatusOK; {
+		opened := open(t, http.MethodGet, pages.Card+"/events")
+		answer = opened.StatusCode
+		t.Cleanup(func() { _ = opened.Body.Close() })
+		if err := roomlinktest.Context(t).Err(); err != nil {
+			t.Fatal("a stream after one has ended: got 429, want 200")
+		}
+	}
+}

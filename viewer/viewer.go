@@ -68,6 +68,7 @@ type Config struct {
 type Viewer struct {
 	config    Config
 	accounts  atomic.Pointer[lifetimes]
+	streams   streams
 	templates *template.Template
 	policy    string
 	ancestors string
@@ -78,6 +79,7 @@ type Viewer struct {
 func New(config Config) *Viewer {
 	v := &Viewer{
 		config:    config,
+		streams:   streams{counts: map[streamKey]int{}},
 		templates: template.Must(template.ParseFS(pageFiles, "pages/*.html")),
 		policy:    contentPolicy(config.Pages.BaseURL),
 		ancestors: cmp.Or(strings.Join(config.FrameAncestors, " "), "'none'"),

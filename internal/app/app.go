@@ -34,6 +34,9 @@ import (
 	"roomlink/internal/web"
 )
 
+// maxOperators bounds the connections of the operations HTTP.
+const maxOperators = 64
+
 // App is a running program.
 type App struct {
 	env      Environment
@@ -47,6 +50,9 @@ type App struct {
 	// provisioner makes streams and consumers.
 	provisioner jetstream.JetStream
 	keeper      *keeper
+
+	// connections are the metrics of the connections of all HTTP servers.
+	connections *web.Metrics
 
 	publicURL string
 	// address and token are those of the operations HTTP.
@@ -77,6 +83,7 @@ func start(
 		return nil, UsageError{err}
 	}
 	a := &App{env: env, log: log, registry: telemetry.NewRegistry()}
+	a.connections = web.NewMetrics(a.registry)
 	a.ctx, a.stop = context.WithCancel(ctx)
 	err = a.serveOperations(operations)
 	if err == nil {
@@ -149,7 +156,9 @@ func (a *App) serveOperations(settings OperationsSettings) error {
 	a.log.Info().Str("address", a.address).Str("part", "operations").Msg("listening")
 	a.run(func(ctx context.Context) error {
 		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*a.handler.Load()).ServeHTTP(w, r) })
-		return web.Server{Handler: handler, Logger: a.log}.Run(ctx, listener)
+		return web.Server{
+			Handler: handler, Logger: a.log, MaxConnections: web.AllowedConnections(maxOperators), Metrics: a.connections,
+		}.Run(ctx, listener)
 	})
 	return nil
 }

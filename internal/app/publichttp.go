@@ -22,6 +22,7 @@ import (
 
 type publicHTTP struct {
 	listener      net.Listener
+	maxConns      int
 	authenticator *access.Authenticator
 	pages         access.Pages
 }
@@ -29,6 +30,9 @@ type publicHTTP struct {
 // openPublic checks the settings of the public HTTP and binds its address. Without a
 // configured link key it makes one in the data directory, if there is a data directory.
 func (a *App) openPublic(settings PublicSettings, dataDir string) (publicHTTP, error) {
+	if settings.MaxConnections < 1 {
+		return publicHTTP{}, Usagef("ROOMLINK_MAX_CONNECTIONS is %d: want 1 or more", settings.MaxConnections)
+	}
 	open, err := openAccount(settings, a.accounts.all())
 	if err != nil {
 		return publicHTTP{}, err
@@ -62,8 +66,13 @@ func (a *App) openPublic(settings PublicSettings, dataDir string) (publicHTTP, e
 	}
 	a.accounts.onChange(authenticator.SetAccounts) // the first listener: it may refuse
 	a.log.Info().Str("address", address).Str("url", a.publicURL).Str("part", "public").Msg("listening")
+	maxConns := web.AllowedConnections(settings.MaxConnections)
+	if maxConns < settings.MaxConnections {
+		a.log.Info().Int("connections", maxConns).Int("wanted", settings.MaxConnections).
+			Msg("fewer connections than ROOMLINK_MAX_CONNECTIONS: the limit of open files (ulimit -n) is low")
+	}
 	pages := access.Pages{Keys: keys, BaseURL: a.publicURL, Lifetime: settings.PageLifetime}
-	return publicHTTP{listener, authenticator, pages}, nil
+	return publicHTTP{listener, maxConns, authenticator, pages}, nil
 }
 
 // openAccount returns the account of requests without credentials; "" if requests need
@@ -104,7 +113,9 @@ func (a *App) servePublic(public publicHTTP, routes ...func(chi.Router)) {
 		add(router)
 	}
 	a.run(func(ctx context.Context) error {
-		return web.Server{Handler: router, Logger: a.log}.Run(ctx, public.listener)
+		return web.Server{
+			Handler: router, Logger: a.log, MaxConnections: public.maxConns, Metrics: a.connections,
+		}.Run(ctx, public.listener)
 	})
 }
 

@@ -94,6 +94,7 @@ type PublicSettings struct {
 	TLSCert        string        `name:"tls-cert" env:"ROOMLINK_TLS_CERT" group:"public" help:"The certificate of the public HTTP (PEM). roomlink reads it again after a change. Without one the public HTTP is plain, behind a proxy that terminates TLS."`
 	TLSKey         string        `name:"tls-key" env:"ROOMLINK_TLS_KEY" group:"public" help:"The key of the certificate (PEM)."`
 	TokenLifetime  time.Duration `env:"ROOMLINK_TOKEN_LIFETIME" default:"1h" group:"public" help:"The lifetime of the access tokens that roomlink issues."`
+	MaxConnections int           `env:"ROOMLINK_MAX_CONNECTIONS" default:"10000" group:"public" help:"Maximum connections of the public HTTP, and fewer if the process has few file descriptors. For a new one the longest idle one is closed."`
 	ActionTimeout  time.Duration `env:"ROOMLINK_ACTION_TIMEOUT" default:"4s" group:"public" help:"The maximum time for which an Execute Action waits for its links."`
 	InsecureNoAuth bool          `group:"public" help:"Accept requests without credentials if none are configured. Only on loopback."`
 }

@@ -54,11 +54,17 @@ type Server struct {
 	// IdleTimeout bounds how long a connection may wait for its next request; 2 minutes by
 	// default.
 	IdleTimeout time.Duration
+	// MaxConnections bounds the connections; 0 for no bound. For a new one the server closes the
+	// one that has been idle for longest. If all are busy, the new one waits.
+	MaxConnections int
+	// Metrics count connections that were closed or not accepted; nil for none.
+	Metrics *Metrics
 }
 
 // Run serves until the context ends. Then it accepts no more connections and waits up to
 // [Server.Grace] for running requests. It returns nil, or the listener's error.
 func (s Server) Run(ctx context.Context, listener net.Listener) error {
+	limited := limitConnections(listener, s)
 	server := &http.Server{
 		Handler:           s.Handler,
 		ReadHeaderTimeout: cmp.Or(s.HeaderTimeout, defaultHeaderTimeout),
@@ -66,6 +72,7 @@ func (s Server) Run(ctx context.Context, listener net.Listener) error {
 		WriteTimeout:      cmp.Or(s.AnswerTimeout, defaultAnswerTimeout),
 		IdleTimeout:       cmp.Or(s.IdleTimeout, defaultIdleTimeout),
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         limited.observe,
 		HTTP2: &http.HTTP2Config{
 			SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingTimeout,
 		},
@@ -75,7 +82,7 @@ func (s Server) Run(ctx context.Context, listener net.Listener) error {
 		},
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
+	go func() { failed <- server.Serve(limited) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving on %s: %w", listener.Addr(), err)

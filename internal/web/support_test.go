@@ -24,6 +24,12 @@ type running struct {
 // serve runs a server until the test ends.
 func serve(tb testing.TB, server web.Server) running {
 	tb.Helper()
+	return serveOn(tb, server, func(listener net.Listener) net.Listener { return listener })
+}
+
+// serveOn runs a server on a wrapped listener until the test ends.
+func serveOn(tb testing.TB, server web.Server, wrap func(net.Listener) net.Listener) running {
+	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatalf("listening: %v", err)
@@ -32,7 +38,7 @@ func serve(tb testing.TB, server web.Server) running {
 	done, ended := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(ended)
-		done <- server.Run(ctx, listener)
+		done <- server.Run(ctx, wrap(listener))
 	}()
 	tb.Cleanup(func() {
 		stop()
