@@ -50,6 +50,13 @@ const (
 	ReasonUnreadable = "unreadable"
 )
 
+// MaxTicketExpirationSeconds bounds the lifetime of a ticket that a caller asks for, in
+// seconds. More than ten years are a mistake.
+const MaxTicketExpirationSeconds = 10 * 365 * 24 * 60 * 60
+
+// maxCount bounds a generation and the replays of an event.
+const maxCount = 1_000_000_000
+
 // Request is the part of an event that its links and its renewals repeat: the
 // conversation, the customer, and the caller's own options.
 type Request struct {
@@ -67,7 +74,8 @@ type RoomOptions struct {
 	Destination    string `json:"cdestination,omitempty"`
 	OrganizationID string `json:"organizationId,omitempty"`
 	// TicketExpirationSeconds is nil if the caller gave none. An explicit 0 goes to
-	// auvious, because only auvious knows its meaning.
+	// auvious, because only auvious knows its meaning. The maximum is
+	// [MaxTicketExpirationSeconds].
 	TicketExpirationSeconds *int64 `json:"ticketExpirationSeconds,omitempty"`
 	URLBase                 string `json:"urlBase,omitempty"`
 }
@@ -171,16 +179,19 @@ func (s Started) validate() error {
 	switch {
 	case s.CustomerID == "":
 		return fmt.Errorf("%w: customerId is empty", ErrInvalid)
-	case s.Renews < 0 || s.Replays < 0:
-		return fmt.Errorf("%w: renews and replays must not be negative", ErrInvalid)
+	case s.Renews < 0 || s.Renews >= maxCount || s.Replays < 0 || s.Replays >= maxCount:
+		return fmt.Errorf("%w: renews and replays must be numbers from 0 to %d", ErrInvalid, maxCount-1)
+	case s.TicketExpirationSeconds != nil &&
+		(*s.TicketExpirationSeconds < 0 || *s.TicketExpirationSeconds > MaxTicketExpirationSeconds):
+		return fmt.Errorf("%w: ticketExpirationSeconds is not between 0 and %d", ErrInvalid, MaxTicketExpirationSeconds)
 	}
 	return nil
 }
 
 func (l Links) validate() error {
 	switch {
-	case l.Generation < 1:
-		return fmt.Errorf("%w: generation %d: the first is 1", ErrInvalid, l.Generation)
+	case l.Generation < 1 || l.Generation > maxCount:
+		return fmt.Errorf("%w: generation %d: want 1 to %d", ErrInvalid, l.Generation, maxCount)
 	case l.Revoked() && (l.AgentURL != "" || l.RecordingURL != "" || l.TicketURL != ""):
 		return fmt.Errorf("%w: revoked links must have no URLs", ErrInvalid)
 	case !l.Revoked() && (l.AgentURL == "" || l.TicketURL == ""):

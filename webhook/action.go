@@ -26,8 +26,6 @@ import (
 var roomRequestSchema []byte
 
 const (
-	// maxExpiration bounds the lifetime of a ticket in seconds. Ten years are a mistake.
-	maxExpiration = 10 * 365 * 24 * 60 * 60
 	// maxText bounds each text of a request in bytes: an event must fit into a message of
 	// the broker, and into a dead letter.
 	maxText = 2048
@@ -116,8 +114,8 @@ func expiration(raw jsontext.Value) (*int64, error) {
 	if err := json.Unmarshal(raw, &number); err != nil || number != math.Trunc(number) {
 		return nil, errors.New("is not an integer")
 	}
-	if number < 0 || number > maxExpiration {
-		return nil, fmt.Errorf("is not between 0 and %d", maxExpiration)
+	if number < 0 || number > messages.MaxTicketExpirationSeconds {
+		return nil, fmt.Errorf("is not between 0 and %d", messages.MaxTicketExpirationSeconds)
 	}
 	seconds := int64(number)
 	return &seconds, nil

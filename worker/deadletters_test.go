@@ -179,6 +179,7 @@ func TestBadEvents(t *testing.T) {
 	foreign := roomlinktest.Started("call-1")
 	foreign.Data.Account = "other"
 	long := strings.Repeat("x", 300)
+	with := func(field string) string { return strings.Replace(good, `"data":{`, `"data":{`+field+",", 1) }
 	tests := []struct {
 		name, token, data string
 		// id and detail are those of the dead letter. detail is part of the text.
@@ -197,6 +198,12 @@ func TestBadEvents(t *testing.T) {
 		{"without an id", "no-id", strings.Replace(good, `"id":"`, `"ID_":"`, 1), "no-id", "id is empty"},
 		{"the subject of another conversation", "call-2", good, "call-1", "that of another conversation"},
 		{"the subject of another account", "call-1", string(roomlinktest.Encode(t, foreign)), "call-1", "that of another conversation"},
+		{"a ticket that lasts longer than time", "ticket", with(`"ticketExpirationSeconds":9223372036854775807`), "ticket", "ticketExpirationSeconds"},
+		{"a ticket that lasts 10 years and a second", "ticket-10", with(`"ticketExpirationSeconds":315360001`), "ticket-10", "ticketExpirationSeconds"},
+		{"a ticket that has ended before", "ticket-past", with(`"ticketExpirationSeconds":-1`), "ticket-past", "ticketExpirationSeconds"},
+		{"a ticket beyond any number", "ticket-more", with(`"ticketExpirationSeconds":9223372036854775808`), "ticket-more", "not the JSON"},
+		{"the last generation of all", "renews", with(`"renews":9223372036854775807`), "renews", "renews"},
+		{"replays without end", "replays", with(`"replays":9223372036854775807`), "replays", "replays"},
 		{"a template for a token", "{{call_id}}", "{}", messages.Token("{{call_id}}"), "specversion"},
 		{"a token too long for an id", long, "{}", messages.Token(long), "specversion"},
 		{"a hashed token", messages.Token("a b"), "{}", messages.Token("a b"), "specversion"},
