@@ -167,6 +167,8 @@ func TestRefusals(t *testing.T) {
 		}, []string{"serve"}, 2, "no credentials of Talkdesk"},
 		{"off loopback without a public URL", map[string]string{"ROOMLINK_LISTEN": ":0"}, []string{"serve"}, 2, "ROOMLINK_PUBLIC_URL"},
 		{"open off loopback", map[string]string{"ROOMLINK_LISTEN": ":0", "ROOMLINK_PUBLIC_URL": "https://x.example"}, []string{"serve", "--insecure-no-auth"}, 2, "loopback"},
+		{"a plain broker off loopback", map[string]string{"ROOMLINK_BROKER_LISTEN": ":0"}, []string{"serve"}, 2, "ROOMLINK_BROKER_TLS_CERT"},
+		{"half a certificate of the broker", map[string]string{"ROOMLINK_BROKER_TLS_KEY": "key.pem"}, []string{"serve"}, 2, "belong together"},
 		{"public URL without a scheme", map[string]string{"ROOMLINK_PUBLIC_URL": "x.example"}, []string{"serve"}, 2, "absolute"},
 		{"auvious by http", map[string]string{"ROOMLINK_AUVIOUS_URL": "http://auvious.example"}, []string{"serve"}, 2, "http"},
 		{"size", map[string]string{"ROOMLINK_MAX_BYTES": "much"}, []string{"serve"}, 2, "512MiB"},

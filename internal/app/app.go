@@ -168,7 +168,7 @@ func (a *App) showChecks() { a.setHandler(a.live, a.ready) }
 
 func (a *App) setHandler(live, ready []telemetry.Check) {
 	handler := telemetry.Operations{
-		Live: live, Ready: ready, Gatherer: a.registry, Open: telemetry.IsLoopback(a.address), Token: a.token,
+		Live: live, Ready: ready, Gatherer: a.registry, Open: web.IsLoopback(a.address), Token: a.token,
 	}.Handler()
 	a.handler.Store(&handler)
 }

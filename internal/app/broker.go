@@ -40,15 +40,7 @@ func (a *App) openBroker(
 	case embedded == nil:
 		return Usagef("ROOMLINK_NATS_URL is missing: this part needs an external broker; only \"roomlink serve\" has its own")
 	default:
-		if err := limitEmbedded(a.accounts.all()); err != nil {
-			return err
-		}
-		a.accounts.onChange(limitEmbedded)
-		a.broker, err = broker.Embed(a.ctx, broker.EmbeddedConfig{
-			Dir: embedded.DataDir, Sync: time.Duration(embedded.Sync), Listen: embedded.BrokerListen,
-			Subscribers: subscribers(a.accounts.all()), Logger: a.log,
-			OnProgress: func(progress string) { a.progress.Store(&progress) },
-		})
+		a.broker, err = a.embedBroker(embedded)
 		role = broker.RoleWebhook
 	}
 	if err != nil {
@@ -82,6 +74,30 @@ func (a *App) openBroker(
 		a.keepSubscribers()
 	}
 	return nil
+}
+
+func (a *App) embedBroker(settings *EmbeddedSettings) (*broker.Broker, error) {
+	if err := limitEmbedded(a.accounts.all()); err != nil {
+		return nil, err
+	}
+	a.accounts.onChange(limitEmbedded)
+	secured, err := a.brokerTLS(settings)
+	if err != nil {
+		return nil, err
+	}
+	embedded, err := broker.Embed(a.ctx, broker.EmbeddedConfig{
+		Dir: settings.DataDir, Sync: time.Duration(settings.Sync), Listen: settings.BrokerListen, TLS: secured,
+		Subscribers: subscribers(a.accounts.all()), Logger: a.log,
+		OnProgress: func(progress string) { a.progress.Store(&progress) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := keepBrokerCertificate(settings.DataDir, secured); err != nil {
+		embedded.Close()
+		return nil, err
+	}
+	return embedded, nil
 }
 
 // keepSubscribers makes the consumers of the subscribers now, after each change of the accounts,

@@ -3,7 +3,7 @@ package app
 import (
 	"roomlink/internal/broker"
 	"roomlink/internal/secret"
-	"roomlink/internal/telemetry"
+	"roomlink/internal/web"
 )
 
 // NATSConfigSettings describe the configuration of an external NATS server.
@@ -24,7 +24,7 @@ func (s NATSConfigSettings) Text(env Environment) (string, error) {
 	switch {
 	case (s.TLSCert == "") != (s.TLSKey == ""):
 		return "", Usagef("--tls-cert and --tls-key belong together: set both")
-	case s.TLSCert == "" && !telemetry.IsLoopback(s.Listen) && !s.InsecurePlainBroker:
+	case s.TLSCert == "" && !web.IsLoopback(s.Listen) && !s.InsecurePlainBroker:
 		return "", Usagef("--listen %s is off loopback: set --tls-cert and --tls-key, or --insecure-plain-broker", s.Listen)
 	}
 	reader := &accountReader{env: env, settings: s.AccountSettings, passwords: true}

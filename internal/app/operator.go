@@ -69,12 +69,8 @@ func (s ConnectionSettings) connect(
 			return nil, nil, Usagef("ROOMLINK_BROKER_LISTEN is off: this command needs the embedded broker to listen")
 		}
 		server = s.BrokerListen
-		remote.URL = "nats://" + server
-		remote.User = string(broker.RoleOperator)
-		remote.Password, err = secret.ReadFile(broker.OperatorPassword(s.DataDir))
-		if err != nil {
-			return nil, nil, fmt.Errorf("reading the operator's password: %w: is this the data directory "+
-				"(ROOMLINK_DATA_DIR) of a running \"roomlink serve\"?", err)
+		if err := s.embedded(&remote); err != nil {
+			return nil, nil, err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, DialTimeout)
@@ -89,6 +85,22 @@ func (s ConnectionSettings) connect(
 		return nil, nil, err
 	}
 	return store.New(js, store.WithExplanation(func(err error) error { return b.Explain(js, err) })), b.Close, nil
+}
+
+// embedded fills in how to reach the embedded broker of this machine. The data directory has
+// the operator's password, and the certificate of a broker with TLS.
+func (s ConnectionSettings) embedded(remote *broker.RemoteConfig) (err error) {
+	remote.URL = "nats://" + s.BrokerListen
+	remote.User = string(broker.RoleOperator)
+	remote.Password, err = secret.ReadFile(broker.OperatorPassword(s.DataDir))
+	if err != nil {
+		return fmt.Errorf("reading the operator's password: %w: is this the data directory "+
+			"(ROOMLINK_DATA_DIR) of a running \"roomlink serve\"?", err)
+	}
+	if remote.CAFile == "" {
+		remote.TLS, err = pinnedBroker(s.DataDir)
+	}
+	return err
 }
 
 // Pages returns the addresses of the pages of a conversation. It returns nil if neither

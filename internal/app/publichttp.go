@@ -16,7 +16,6 @@ import (
 	"roomlink/internal/broker"
 	"roomlink/internal/openapi"
 	"roomlink/internal/secret"
-	"roomlink/internal/telemetry"
 	"roomlink/internal/web"
 )
 
@@ -37,7 +36,7 @@ func (a *App) openPublic(settings PublicSettings, dataDir string) (publicHTTP, e
 	if err != nil {
 		return publicHTTP{}, err
 	}
-	cert, err := a.certificate(settings)
+	cert, err := a.certificate(keyPair{settings.TLSCert, settings.TLSKey, "ROOMLINK_TLS_CERT", "ROOMLINK_TLS_KEY"}, nil)
 	if err != nil {
 		return publicHTTP{}, err
 	}
@@ -48,6 +47,7 @@ func (a *App) openPublic(settings PublicSettings, dataDir string) (publicHTTP, e
 	a.closers = append(a.closers, func() { _ = listener.Close() }) // for a start that fails
 	address, scheme := listener.Addr().String(), "http"
 	if cert != nil {
+		cert.NextProtos = []string{"h2", "http/1.1"}
 		listener, scheme = tls.NewListener(listener, cert), "https"
 	}
 	if a.publicURL, err = publicURL(settings, scheme, address); err != nil {
@@ -94,7 +94,7 @@ func openAccount(settings PublicSettings, all []accounts.Account) (string, error
 // publicURL returns the base of the program's own addresses. Off loopback the program
 // cannot know it.
 func publicURL(settings PublicSettings, scheme, address string) (string, error) {
-	loopback := telemetry.IsLoopback(address)
+	loopback := web.IsLoopback(address)
 	switch {
 	case settings.InsecureNoAuth && !loopback:
 		return "", Usagef("--insecure-no-auth works on loopback only: %s is not loopback", address)

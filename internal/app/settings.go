@@ -76,6 +76,10 @@ type StoreSettings struct {
 type EmbeddedSettings struct {
 	StoreSettings
 
+	BrokerTLSCert       string `name:"broker-tls-cert" env:"ROOMLINK_BROKER_TLS_CERT" group:"broker" help:"The certificate of the embedded broker (PEM). roomlink reads it again after a change. It is required off loopback."`
+	BrokerTLSKey        string `name:"broker-tls-key" env:"ROOMLINK_BROKER_TLS_KEY" group:"broker" help:"The key of the broker's certificate (PEM)."`
+	InsecurePlainBroker bool   `group:"broker" help:"Let the embedded broker send passwords and tickets in plain text off loopback."`
+
 	Sync   SyncInterval `env:"ROOMLINK_SYNC" default:"always" group:"broker" help:"When the embedded broker syncs its store to the disk: \"always\" or an interval."`
 	OnLoss string       `env:"ROOMLINK_ON_LOSS" default:"continue" enum:"continue,refuse" group:"broker" help:"What a start does after the store of the embedded broker has lost messages: ${enum}."`
 }

@@ -235,6 +235,9 @@ func (b *Broker) Address() string {
 	if address == nil {
 		return ""
 	}
+	if b.embedded.secured {
+		return "tls://" + address.String()
+	}
 	return "nats://" + address.String()
 }
 

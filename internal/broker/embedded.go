@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -47,7 +48,9 @@ type EmbeddedConfig struct {
 	// acknowledged event survives a power failure.
 	Sync time.Duration
 	// Listen is the TCP address for other processes; "" or [ListenOff] for none.
-	Listen      string
+	Listen string
+	// TLS secures the connections of other processes; nil for plain text.
+	TLS         *tls.Config
 	Subscribers []Subscriber
 	Logger      zerolog.Logger
 	// OnProgress gets a few words on how far the start is; nil for nobody. It must not block.
@@ -57,10 +60,12 @@ type EmbeddedConfig struct {
 // embedded is the server in this process. A restart replaces the server, and the connections
 // reconnect to the new one.
 type embedded struct {
-	log     zerolog.Logger
-	dir     string
-	parts   *partPasswords
-	lock    *flock.Flock
+	log   zerolog.Logger
+	dir   string
+	parts *partPasswords
+	lock  *flock.Flock
+	// secured reports whether the listener has TLS.
+	secured bool
 	current atomic.Pointer[server.Server]
 	// trouble is the error of the last store check; nil for none.
 	trouble atomic.Pointer[error]
@@ -91,7 +96,9 @@ func Embed(ctx context.Context, config EmbeddedConfig) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{log: config.Logger, dir: config.Dir, parts: newPartPasswords(), lock: lock, config: config}
+	e := &embedded{
+		log: config.Logger, dir: config.Dir, parts: newPartPasswords(), lock: lock, secured: config.TLS != nil, config: config,
+	}
 	if old := oldSubscribers(config.Dir); len(old) > 0 {
 		config.Logger.Warn().Strs("files", old).Msg("the broker users \"subscriber\" and \"subscriber-<account>\" have ended: " +
 			"name each subscriber (docs/subscribe.md), then delete these files")

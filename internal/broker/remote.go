@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/url"
@@ -27,6 +28,8 @@ type RemoteConfig struct {
 	// CAFile, CertFile and KeyFile are PEM files. Without CAFile the system's authorities
 	// apply. Without CertFile there is no client certificate.
 	CAFile, CertFile, KeyFile string
+	// TLS replaces CAFile, CertFile and KeyFile; nil for none.
+	TLS *tls.Config
 	// Domain is the JetStream domain of the streams; "" for that of the servers.
 	Domain string
 	// Role is the role of this process. It decides the inboxes.
@@ -77,6 +80,9 @@ func (c RemoteConfig) options(role Role) []nats.Option {
 	}
 	if c.CertFile != "" {
 		options = append(options, nats.ClientCert(c.CertFile, c.KeyFile))
+	}
+	if c.TLS != nil {
+		options = append(options, nats.Secure(c.TLS))
 	}
 	return options
 }

@@ -34,6 +34,7 @@ func serverOptions(config EmbeddedConfig, parts *partPasswords) (*server.Options
 		SyncInterval:      config.Sync,
 		MaxPayload:        maxPayload,
 		NoSigs:            true,
+		TLSConfig:         config.TLS, // connections of this process stay plain
 		// By default a stream has at most 1,000 consumers. The queue has one for each account.
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/subtle"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"slices"
@@ -92,14 +91,4 @@ func answerChecks(checks []Check) http.HandlerFunc {
 		w.WriteHeader(status)
 		fmt.Fprint(w, lines.String())
 	}
-}
-
-// IsLoopback reports whether an address of a listener is reachable from this machine only.
-func IsLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -27,3 +27,13 @@ func FreeAddresses(count int) ([]string, error) {
 	}
 	return nil, fmt.Errorf("looking for free ports: %w", err)
 }
+
+// IsLoopback reports whether an address of a listener is reachable from this machine only.
+func IsLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
