@@ -152,6 +152,9 @@ func TestNoIDs(t *testing.T) {
 			t.Errorf("roomlink %q: got exit code %d, %s\nwant 2, and what to do", args, code, stderr)
 		}
 	}
+	if code, _, stderr := command(t, env, "links", "get", ""); code != 2 || !strings.Contains(stderr, "interaction") {
+		t.Errorf("links of no id: got exit code %d, %s\nwant 2, and what is wrong", code, stderr)
+	}
 	if code, stdout, stderr := command(t, env, "send", "--url", base, filepath.Join(dir, "good.json")); code != 0 ||
 		!strings.Contains(stdout, `"interactionId":"sent-1"`) {
 		t.Errorf("sending a file: got exit code %d, %s%s\nwant 0 and sent-1", code, stdout, stderr)

@@ -41,18 +41,21 @@ func (q *linksQuery) conversation() messages.Conversation {
 func (q *linksQuery) connect(ctx context.Context, env app.Environment) (*store.Store, func(), error) {
 	id, refused := interaction.ID(q.Interaction)
 	s, disconnect, err := q.Connect(ctx, env)
-	switch {
-	case err != nil && refused == nil:
+	if err != nil {
+		if refused != nil {
+			err = app.UsageError{Err: refused}
+		}
 		return nil, nil, err
-	case err == nil && (id == q.Interaction || q.isStored(ctx, s)):
-		return s, disconnect, nil
+	}
+	switch {
+	case refused == nil && id == q.Interaction, q.isStored(ctx, s): // good as it is
 	case refused == nil:
 		q.Interaction = id
-		return s, disconnect, nil
-	case err == nil:
+	default:
 		disconnect()
+		return nil, nil, app.UsageError{Err: refused}
 	}
-	return nil, nil, app.UsageError{Err: refused}
+	return s, disconnect, nil
 }
 
 // isStored reports whether anything is stored for the conversation.
@@ -146,7 +149,7 @@ func (c *linksRenewCommand) Run(ctx context.Context, env app.Environment) error 
 	}
 	state, err := awaitRenewal(ctx, s, c.conversation(), known)
 	if err != nil {
-		return fmt.Errorf("waiting for the new links of %q, which still come: %w", c.Interaction, err)
+		return fmt.Errorf("the new links of conversation %q are still being made: %w", c.Interaction, err)
 	}
 	if err := c.print(env, state); err != nil {
 		return err

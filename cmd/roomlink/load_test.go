@@ -176,7 +176,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"--accounts=0"},
 		{"--duplicates=200%"},
 		{"--shapes=voice"},
-		{"--reference"},
+		{"--no-such-flag"},
 		{"--fail=ratio>=0.8"},
 		{"--apart", "--split"},
 		{"--apart", "--drain=10"},

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"roomlink/internal/app"
+	"roomlink/internal/load/rig"
 )
 
 // The exit codes.
@@ -49,7 +50,7 @@ type commandLine struct {
 	Store       storeCommand       `cmd:"" help:"Check the store of the embedded broker."`
 	NATS        natsCommand        `cmd:"" name:"nats" help:"Configure an external NATS server."`
 	Load        loadCommand        `cmd:"" help:"Run a load test of the whole path."`
-	LoadBroker  loadBrokerCommand  `cmd:"" hidden:"" help:"Run the broker of a load test whose parts are processes."`
+	LoadBroker  rig.Broker         `cmd:"" hidden:"" help:"Run the broker of a load test whose parts are processes."`
 	Auvious     auviousCommand     `cmd:"" help:"Run the simulated auvious alone."`
 }
 

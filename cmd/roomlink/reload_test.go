@@ -37,15 +37,15 @@ func accountsYAML(a programtest.Auvious, names ...string) string {
 	return text.String()
 }
 
-// startTenants runs a "serve" with an accounts file in a directory.
-func startTenants(t *testing.T, a programtest.Auvious, names ...string) (p *programtest.Program, dir string) {
+// startAccounts runs a "serve" with an accounts file in a directory.
+func startAccounts(t *testing.T, a programtest.Auvious, names ...string) (p *programtest.Program, dir string) {
 	t.Helper()
-	env, dir := tenantsEnv(t, a, names...)
+	env, dir := accountsEnv(t, a, names...)
 	return start(t, env, "serve"), dir
 }
 
-// tenantsEnv returns an environment with an accounts file in a directory.
-func tenantsEnv(t *testing.T, a programtest.Auvious, names ...string) (env map[string]string, dir string) {
+// accountsEnv returns an environment with an accounts file in a directory.
+func accountsEnv(t *testing.T, a programtest.Auvious, names ...string) (env map[string]string, dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	files := map[string]string{"accounts.yaml": accountsYAML(a, names...), "auvious": programtest.AuviousSecret}
@@ -86,7 +86,7 @@ func TestAccountsComeAndGo(t *testing.T) {
 	t.Parallel()
 	roomlinktest.SkipIfShort(t, "it waits for files to be read again")
 	a := programtest.StartAuvious(t, simulator.Config{})
-	p, dir := startTenants(t, a, "one", "two")
+	p, dir := startAccounts(t, a, "one", "two")
 	base := p.Address("public")
 	stop := make(chan struct{})
 	var posted, refused atomic.Int64
@@ -151,7 +151,7 @@ func TestAccountsComeAndGo(t *testing.T) {
 func TestRotatedAuviousSecret(t *testing.T) {
 	t.Parallel()
 	a := programtest.StartAuvious(t, simulator.Config{})
-	p, dir := startTenants(t, a, "one")
+	p, dir := startAccounts(t, a, "one")
 	base := p.Address("public")
 	a.SetCredentials("auvious-client", "rotated-auvious-secret")
 	if got := askAs(t, "key-of-one", http.MethodPost, base+"/talkdesk/events", programtest.StartEvent("rotated-1")); got != http.StatusAccepted {

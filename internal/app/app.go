@@ -91,7 +91,10 @@ func start(
 	}
 	if err != nil {
 		a.stop()
-		_ = a.group.Wait() // the first error is the cause
+		// A part that failed meanwhile may be the cause.
+		if cause := a.group.Wait(); cause != nil && !errors.Is(err, cause) {
+			err = errors.Join(err, cause)
+		}
 		a.close()
 		return nil, err
 	}

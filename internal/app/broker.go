@@ -68,7 +68,7 @@ func (a *App) openBroker(
 	a.keeper = a.newKeeper(a.provisioner, streams.stream(a.broker.Embedded()))
 	a.run(a.keeper.run)
 	a.checkBroker()
-	a.accounts.onChange(a.reportRemoved)
+	a.accounts.changed = a.reportRemoved
 	a.accounts.onChange(func(all []accounts.Account) error { return a.broker.SetSubscribers(subscribers(all)) })
 	if a.broker.Embedded() || role == broker.RoleServe || role == broker.RoleWorker {
 		a.keepSubscribers()

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"sync"
@@ -20,8 +22,10 @@ type accountSet struct {
 	log     zerolog.Logger
 	reloads *prometheus.CounterVec
 	// listeners take over changed accounts. The first one to refuse them ends the change,
-	// so a listener that may refuse comes before those that may not.
+	// and those that have accepted them get the former ones again.
 	listeners []func([]accounts.Account) error
+	// changed is called after a change with the former and the new accounts; nil for nothing.
+	changed func(before, now []accounts.Account)
 
 	mu      sync.Mutex
 	current []accounts.Account
@@ -73,7 +77,11 @@ func (s *accountSet) reload() {
 		err = s.apply(all)
 	}
 	if err != nil {
-		s.reader.files = append(s.reader.files, before...) // the correction may be in any of them
+		for _, path := range before { // the correction may be in any of them
+			if !slices.Contains(s.reader.files, path) {
+				s.reader.files = append(s.reader.files, path)
+			}
+		}
 		s.reloads.WithLabelValues("refused").Inc()
 		s.log.Error().Err(err).Msg("changed accounts refused: the former ones stay in use")
 		return
@@ -84,30 +92,43 @@ func (s *accountSet) reload() {
 
 func (s *accountSet) apply(all []accounts.Account) error {
 	s.mu.Lock()
-	listeners := slices.Clone(s.listeners)
+	listeners, before := slices.Clone(s.listeners), s.current
 	s.mu.Unlock()
-	for _, apply := range listeners {
-		if err := apply(all); err != nil {
-			return err
+	for i, apply := range listeners {
+		err := apply(all)
+		if err == nil {
+			continue
 		}
+		for _, undo := range slices.Backward(listeners[:i+1]) {
+			if failed := undo(before); failed != nil {
+				err = errors.Join(err, fmt.Errorf("applying the former accounts again: %w", failed))
+			}
+		}
+		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.current = all
+	s.mu.Unlock()
+	if s.changed != nil {
+		s.changed(before, all)
+	}
 	return nil
 }
 
 // reportRemoved logs the waiting events of removed accounts.
-func (a *App) reportRemoved(all []accounts.Account) error {
-	for _, old := range a.accounts.names() {
-		if slices.Contains(names(all), old) {
+func (a *App) reportRemoved(before, now []accounts.Account) {
+	left := map[string]bool{}
+	for _, name := range names(now) {
+		left[name] = true
+	}
+	for _, old := range names(before) {
+		if left[old] {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), provisionTimeout)
+		ctx, cancel := context.WithTimeout(a.ctx, provisionTimeout)
 		waiting, _, err := a.store.Depth(ctx, old, time.Now())
 		cancel()
 		a.log.Warn().Str("account", old).AnErr("depth_error", err).Uint64("waiting", waiting).
 			Msg("account removed: its waiting events stay in the queue")
 	}
-	return nil
 }

@@ -49,11 +49,7 @@ func TestCluster(t *testing.T) {
 
 	accepted := l.stop()
 	awaitEmpty(t, js)
-	for _, p := range []*programtest.Program{webhook, worker} {
-		if code := p.Stop(); code != 0 {
-			t.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.Log())
-		}
-	}
+	wantCleanStop(t, webhook, worker)
 	reconcile(t, js, auvious, accepted, 3*concurrency)
 }
 
@@ -94,11 +90,7 @@ func TestPartition(t *testing.T) {
 	accepted := l.stop()
 	t.Logf("other answers, by status: %s", l.statuses())
 	awaitEmpty(t, js)
-	for _, p := range []*programtest.Program{webhook, worker} {
-		if code := p.Stop(); code != 0 {
-			t.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.Log())
-		}
-	}
+	wantCleanStop(t, webhook, worker)
 	reconcile(t, js, auvious, accepted, cuts*concurrency)
 }
 

@@ -81,11 +81,7 @@ func TestCrashStormSplit(t *testing.T) {
 	accepted := l.stop()
 	js := dialOperator(t, server)
 	awaitEmpty(t, js)
-	for _, p := range []*programtest.Program{webhook, worker} {
-		if code := p.Stop(); code != 0 {
-			t.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.Log())
-		}
-	}
+	wantCleanStop(t, webhook, worker)
 	reconcile(t, js, auvious, accepted, kills*concurrency)
 }
 

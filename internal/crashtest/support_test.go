@@ -75,12 +75,20 @@ func drain(tb testing.TB, p *programtest.Program) {
 	})
 }
 
+// wantCleanStop stops programs with SIGTERM, and checks their exit codes.
+func wantCleanStop(tb testing.TB, programs ...*programtest.Program) {
+	tb.Helper()
+	for _, p := range programs {
+		if code := p.Stop(); code != 0 {
+			tb.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.Log())
+		}
+	}
+}
+
 // stop stops a "serve" with SIGTERM and opens its store.
 func stop(tb testing.TB, p *programtest.Program, env map[string]string) jetstream.JetStream {
 	tb.Helper()
-	if code := p.Stop(); code != 0 {
-		tb.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, p.Log())
-	}
+	wantCleanStop(tb, p)
 	b, err := broker.Embed(roomlinktest.Context(tb), broker.EmbeddedConfig{
 		Dir: env["ROOMLINK_DATA_DIR"], Sync: time.Minute, Logger: zerolog.New(io.Discard),
 	})

@@ -36,8 +36,8 @@ type Attack struct {
 	Duplicates  Share         `default:"0%" help:"The share of requests that repeat a recent conversation, such as 2%."`
 }
 
-// check returns [ErrAttack] with the reason for an attack that contradicts itself.
-func (a Attack) check() error {
+// Check returns [ErrAttack] with the reason for an attack that contradicts itself.
+func (a Attack) Check() error {
 	switch {
 	case a.Rate < 0, a.Connections < 0, a.Duration < 0, a.Requests < 0, a.Ramp < 0:
 		return fmt.Errorf("%w: a value is negative", ErrAttack)

@@ -93,7 +93,7 @@ type run struct {
 // returns [ErrAttack] for an impossible attack, the error of AfterAttack, or an error that says why the test
 // could not run.
 func (t Test) Run(ctx context.Context) (Result, error) {
-	if err := t.Attack.check(); err != nil {
+	if err := t.Attack.Check(); err != nil {
 		return Result{}, err
 	}
 	r := &run{Test: t, meter: newMeter()}

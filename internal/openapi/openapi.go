@@ -30,8 +30,8 @@ var document string
 // Document returns the OpenAPI document, as JSON.
 func Document() []byte { return []byte(document) }
 
-// Handler serves the document.
-func Handler() http.HandlerFunc {
+// handler serves the document.
+func handler() http.HandlerFunc {
 	length := strconv.Itoa(len(document))
 	return func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
@@ -48,7 +48,7 @@ func Handler() http.HandlerFunc {
 
 // Routes adds the document to a router.
 func Routes(router chi.Router) {
-	handler := Handler()
+	handler := handler()
 	router.Get(path, handler)
 	router.Head(path, handler)
 }

@@ -45,12 +45,17 @@ func (s *system) startInProcess(ctx context.Context) error {
 	return s.awaitReady(ctx, "http://"+s.workerOps+"/readyz")
 }
 
+// simulated returns the configuration of the simulated auvious.
+func (o Options) simulated() simulator.Config {
+	return simulator.Config{
+		Latency: o.FacadeLatency, KeepRequests: -1,
+		Faults: simulator.Faults{Rate: float64(o.FacadeErrors), Status: o.FacadeStatus},
+	}
+}
+
 // simulateAuvious runs the simulated auvious in this process.
 func (s *system) simulateAuvious(ctx context.Context) error {
-	simulated, err := simulator.New(simulator.Config{
-		Latency: s.FacadeLatency, KeepRequests: -1,
-		Faults: simulator.Faults{Rate: float64(s.FacadeErrors), Status: s.FacadeStatus},
-	})
+	simulated, err := simulator.New(s.simulated())
 	if err != nil {
 		return app.UsageError{Err: err}
 	}

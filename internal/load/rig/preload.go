@@ -27,7 +27,9 @@ const (
 // the test finds what a start finds.
 func (r *rig) preload(ctx context.Context) (err error) {
 	inProcess := *r
-	inProcess.Apart = false // a process of its own would not let the test publish links
+	if r.Apart { // a process of its own would not let the test publish links
+		inProcess.Apart, inProcess.Chaos = false, false
+	}
 	s, err := inProcess.start(ctx, true)
 	if err != nil {
 		return err

@@ -85,6 +85,12 @@ func (o Options) Check() error {
 	case o.Apart && (o.Split || o.AcceptOnly || o.Drain > 0):
 		return app.Usagef("--apart runs all parts together: it excludes --split, --accept-only and --drain")
 	}
+	if err := o.Attack.Check(); err != nil {
+		return app.UsageError{Err: err}
+	}
+	if _, err := simulator.New(o.simulated()); o.AuviousURL == "" && err != nil {
+		return app.UsageError{Err: err}
+	}
 	return nil
 }
 
