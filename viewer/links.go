@@ -40,7 +40,7 @@ func (v *Viewer) links(w http.ResponseWriter, r *http.Request) {
 // find returns the links that a request asks for.
 func (v *Viewer) find(r *http.Request) (linksAnswer, error) {
 	now := time.Now()
-	conversation, _, err := v.conversation(r, now)
+	conversation, identity, err := v.conversation(r, now)
 	if err != nil {
 		return linksAnswer{}, err
 	}
@@ -65,9 +65,21 @@ func (v *Viewer) find(r *http.Request) (linksAnswer, error) {
 		answer.ExpiresAt = links.ExpiresAt.String()
 		if !links.Expired(time.Now()) {
 			answer.TicketURL = links.TicketURL.Reveal()
+			v.auditTicket(r, caller{identity, messages.SourceAPI}, links)
 		}
 	}
 	return answer, nil
+}
+
+// auditTicket notes who gets the ticket of some links; nobody, if they have none.
+func (v *Viewer) auditTicket(r *http.Request, to caller, links messages.Links) {
+	if links.TicketURL == "" {
+		return
+	}
+	v.log.Info().Str("kind", "audit").Str("account", links.Account).Str("credential", to.Credential).
+		Str("credential_kind", to.Kind).Str("remote", r.RemoteAddr).Str("shape", to.source).
+		Str("interaction_id", links.InteractionID).Int("generation", links.Generation).
+		Str("outcome", "ticket_given").Msg("ticket given out")
 }
 
 // conversation returns the conversation in the address of a request, in the account of the caller, and the

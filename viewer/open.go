@@ -64,8 +64,12 @@ func (v *Viewer) join(w http.ResponseWriter, r *http.Request) {
 		v.show(w, r, cmp.Or(shown.Status, http.StatusOK), shown.following(r))
 		return
 	}
+	v.auditTicket(r, caller{customerIdentity, "page"}, state.Links.Data)
 	v.redirect(w, r, state.Links.Data.TicketURL.Reveal(), http.StatusSeeOther)
 }
+
+// customerIdentity is the identity of everybody who has the address of the customer's page.
+var customerIdentity = access.Identity{Credential: "customer", Kind: access.KindSignedURL}
 
 // pageEvent names the page to load. It tells nothing of the links.
 type pageEvent struct {

@@ -39,7 +39,7 @@ func (v *Viewer) renewCard(w http.ResponseWriter, r *http.Request) {
 type caller struct {
 	access.Identity
 
-	// source is one of the Source constants of messages.
+	// source is one of the Source constants of messages, or "page" for the customer's page.
 	source string
 }
 

@@ -42,6 +42,10 @@ func (h *Webhook) execute(w http.ResponseWriter, r *http.Request, record *auditR
 	if err != nil {
 		return 0, nil, err
 	}
+	h.log.Info().Str("kind", "audit").Str("account", account.Name).Str("credential", record.identity.Credential).
+		Str("credential_kind", record.identity.Kind).Str("remote", record.remote).Str("shape", record.shape).
+		Str("interaction_id", event.interactionID).Int("generation", links.Generation).
+		Str("outcome", "ticket_given").Msg("ticket given out")
 	return http.StatusOK, &roomAnswer{
 		AgentURL: links.AgentURL, RecordingURL: links.RecordingURL, TicketURL: links.TicketURL.Reveal(),
 	}, nil

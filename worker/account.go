@@ -13,6 +13,7 @@ import (
 
 	"roomlink/internal/accounts"
 	"roomlink/internal/store"
+	"roomlink/internal/telemetry"
 	"roomlink/worker/auvious"
 )
 
@@ -79,6 +80,8 @@ type account struct {
 	deliveries  *deliveries
 	metrics     accountMetrics
 	log         zerolog.Logger
+	// repeats bounds the log lines of retries and of failed pulls.
+	repeats telemetry.Repeats
 
 	// expectedHosts are the hosts that links are expected on.
 	expectedHosts accounts.LinkHosts
@@ -138,9 +141,9 @@ func (a *account) observe(failed *auvious.CallError, told bool) {
 	switch {
 	case told:
 	case failed.Endpoint == auvious.TokenEndpoint:
-		a.log.Warn().Err(failed).Msg("access token not renewed yet")
+		a.repeats.Line(&a.log, zerolog.WarnLevel, "renewal").Err(failed).Msg("access token not renewed yet")
 	default:
-		a.log.Warn().Err(failed).Msg("access token refused: fetching another")
+		a.repeats.Line(&a.log, zerolog.WarnLevel, "refusal").Err(failed).Msg("access token refused: fetching another")
 	}
 }
 
@@ -170,7 +173,7 @@ func (a *account) run(ctx, held context.Context) {
 			jobs.Go(func() { a.handle(ctx, held, msg) })
 		})
 		if err != nil {
-			a.log.Warn().Err(a.store.Explain(err)).Msg("pull failed")
+			a.repeats.Line(&a.log, zerolog.WarnLevel, "pull").Err(a.store.Explain(err)).Msg("pull failed")
 			pause(ctx, pullRetryDelay)
 			consumer = a.bind(ctx)
 			a.swept = time.Time{} // the broker may be another one now

@@ -7,6 +7,8 @@ import (
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/rs/zerolog"
+
+	"roomlink/internal/telemetry"
 )
 
 const (
@@ -22,27 +24,49 @@ type breaker struct {
 
 	// failure is the last failure; nil for none.
 	failure atomic.Pointer[error]
+	// opened is the time at which the breaker last left the state closed; 0 if it is closed. It is in nanoseconds of
+	// Unix time.
+	opened atomic.Int64
+
+	log     zerolog.Logger
+	repeats telemetry.Repeats
+	// told is true if the log says that the breaker is open.
+	told atomic.Bool
 }
 
 func newBreaker(log zerolog.Logger) *breaker {
-	b := &breaker{}
+	b := &breaker{log: log}
 	b.CircuitBreaker = circuitbreaker.NewBuilder[any]().
 		WithFailureThreshold(breakerThreshold).
 		WithSuccessThreshold(1).
 		WithDelay(breakerDelay).
 		WithJitterFactor(0.2).
-		OnStateChanged(func(change circuitbreaker.StateChangedEvent) {
-			line := log.Info()
-			if change.NewState == circuitbreaker.OpenState && change.OldState == circuitbreaker.ClosedState {
-				line = log.Error()
-			}
-			if failure := b.failure.Load(); failure != nil && change.NewState == circuitbreaker.OpenState {
-				line.Err(*failure)
-			}
-			line.Stringer("breaker", change.NewState).Msg("breaker changed")
-		}).
+		OnStateChanged(b.changed).
 		Build()
 	return b
+}
+
+// changed notes and logs a change of the state. An open breaker probes again and again: from level info on, it has one
+// line a minute, and one when it closes.
+func (b *breaker) changed(change circuitbreaker.StateChangedEvent) {
+	line := b.log.Debug()
+	switch now := time.Now(); change.NewState {
+	case circuitbreaker.ClosedState:
+		if opened := time.Unix(0, b.opened.Swap(0)); b.told.Swap(false) {
+			line = b.log.Info().Int64("open_ms", now.Sub(opened).Milliseconds())
+		}
+	case circuitbreaker.OpenState:
+		b.opened.CompareAndSwap(0, now.UnixNano())
+		if told := b.repeats.Line(&b.log, zerolog.ErrorLevel, "open"); told != nil {
+			line = told.Time("since", time.Unix(0, b.opened.Load()))
+			b.told.Store(true)
+		}
+		if failure := b.failure.Load(); failure != nil {
+			line = line.Err(*failure)
+		}
+	case circuitbreaker.HalfOpenState:
+	}
+	line.Stringer("breaker", change.NewState).Msg("breaker changed")
 }
 
 // value returns the state for the metric: 0 closed, 1 half-open, 2 open.

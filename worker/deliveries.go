@@ -39,6 +39,8 @@ type delivery struct {
 	// storedAt is the time at which the event was stored, on the monotonic clock of this process. The first delivery
 	// sets it; later steps of the wall clock do not move it.
 	storedAt time.Time
+	// earlier says how long the steps of earlier deliveries took.
+	earlier durations
 }
 
 func newDeliveries() *deliveries {

@@ -37,6 +37,8 @@ type job struct {
 	// token is the last token of the subject, and event the decoded data.
 	token string
 	event messages.Event[messages.Started]
+	// spent says how long the steps of this delivery took.
+	spent durations
 
 	delivery
 }
@@ -63,13 +65,15 @@ func (j *job) decode() error {
 
 // work makes the links of an event. It returns nil once they are stored, or if they were stored before.
 func (a *account) work(ctx context.Context, j *job) error {
+	began := time.Now()
 	stored, err := a.storedLinks(ctx, j)
+	j.spent.lookup += time.Since(began)
 	if err != nil {
 		return err
 	}
 	if stored != nil && stored.Data.Generation >= j.event.Data.Generation() {
 		a.metrics.settled.WithLabelValues("already_linked").Inc()
-		return a.clearDeadLetter(ctx, j)
+		return a.finish(ctx, j, "already_linked")
 	}
 	if j.meta.NumDelivered > 1 && j.number != j.meta.NumDelivered-1 {
 		// The last delivery was not given back by this process. Its job may have made a room.
@@ -80,9 +84,18 @@ func (a *account) work(ctx context.Context, j *job) error {
 	}
 	a.metrics.settled.WithLabelValues("linked").Inc()
 	a.metrics.latency.Observe(max(time.Since(j.meta.Timestamp), 0).Seconds())
-	a.log.Info().Str("interaction_id", j.event.Data.InteractionID).Int("generation", j.event.Data.Generation()).
-		Uint64("attempt", j.meta.NumDelivered).Int64("took_ms", time.Since(j.began).Milliseconds()).Msg("links stored")
-	return a.clearDeadLetter(ctx, j)
+	return a.finish(ctx, j, "linked")
+}
+
+// finish ends the work on an event whose links are stored.
+func (a *account) finish(ctx context.Context, j *job, outcome string) error {
+	began := time.Now()
+	err := a.clearDeadLetter(ctx, j)
+	j.spent.store += time.Since(began)
+	if err == nil {
+		j.end(a.log.Info().Int("generation", j.event.Data.Generation()), j.event.Data.InteractionID, outcome, "links stored")
+	}
+	return err
 }
 
 // storedLinks returns the links of a job's conversation from the leader of the stream; nil if there are none. For
@@ -121,7 +134,10 @@ func (a *account) makeLinks(ctx context.Context, j *job, stored *messages.Stored
 	if stored != nil {
 		after = stored.Sequence
 	}
-	return a.publish(ctx, j, links, after)
+	began := time.Now()
+	err = a.publish(ctx, j, links, after)
+	j.spent.store += time.Since(began)
+	return err
 }
 
 // call calls auvious if the breaker allows it.
@@ -129,12 +145,14 @@ func (a *account) call(ctx context.Context, j *job, request auvious.RoomRequest)
 	if !a.breaker.TryAcquirePermit() {
 		return auvious.Room{}, postponedError{max(a.breaker.RemainingDelay(), retryBackoff.Min)}
 	}
-	began := time.Now()
-	room, err := a.Facade.CreateRoom(ctx, request)
+	began, token := time.Now(), j.spent.token
+	room, err := a.Facade.CreateRoom(auvious.WithTokenTime(ctx, &j.spent.token), request)
+	took := time.Since(began)
+	j.spent.facade += took - (j.spent.token - token)
 	p := policyOf(err)
 	a.breaker.record(p.breaker, err)
 	a.metrics.calls.WithLabelValues(p.label).Inc()
-	a.metrics.callTime.Observe(time.Since(began).Seconds())
+	a.metrics.callTime.Observe(took.Seconds())
 	if p.when == afterUnknownRetries {
 		j.unknown++
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"roomlink/messages"
 	"roomlink/worker/auvious"
 )
@@ -45,9 +47,17 @@ func (a *account) settle(j *job, err error) {
 	// The broker keeps the event until the retry.
 	delay := retryDelay(err, j.meta.NumDelivered)
 	a.metrics.settled.WithLabelValues("retried").Inc()
-	a.log.Warn().Err(err).Str("interaction_id", j.event.Data.InteractionID).
+	a.repeats.Line(&a.log, zerolog.WarnLevel, "retry "+causeOf(err)).Err(err).Str("interaction_id", j.event.Data.InteractionID).
 		Uint64("attempt", j.meta.NumDelivered).Int64("retry_in_ms", delay.Milliseconds()).Msg("event will be retried")
 	a.giveBack(j, delay)
+}
+
+// causeOf returns a word of a closed list for an error: what came from auvious, or the label of its policy.
+func causeOf(err error) string {
+	if failed, ok := errors.AsType[*auvious.CallError](err); ok && failed.Cause != "" {
+		return string(failed.Endpoint) + " " + string(failed.Cause)
+	}
+	return policyOf(err).label
 }
 
 // replaced reports whether the event of a job is not in the queue any more. If somebody deleted the stream meanwhile, a
@@ -64,6 +74,7 @@ func (a *account) replaced(j *job) bool {
 
 // giveBack returns an event to the queue. The broker delivers it again after the delay.
 func (a *account) giveBack(j *job, delay time.Duration) {
+	j.earlier = j.earlier.plus(j.spent)
 	j.number, j.reply, j.due = j.meta.NumDelivered, j.msg.Reply(), time.Now().Add(delay)
 	a.deliveries.giveBack(j) // before the next delivery
 	a.logUnsent(j, j.msg.NakWithDelay(delay))
@@ -116,12 +127,13 @@ func (a *account) deadLetter(j *job, reason string, cause error) error {
 	// The context of the work may have ended. The dead letter must be stored all the same.
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
+	began := time.Now()
 	err := a.store.PublishDeadLetter(ctx, event, j.token)
+	j.spent.store += time.Since(began)
 	if err == nil {
 		a.metrics.settled.WithLabelValues("dead_lettered").Inc()
 		a.metrics.deadLetters.WithLabelValues(reason).Inc()
-		a.log.Error().Err(cause).Str("interaction_id", letter.InteractionID).Str("reason", reason).
-			Int("attempt", letter.Attempts).Msg("event became a dead letter")
+		j.end(a.log.Error().Err(cause).Str("reason", reason), letter.InteractionID, "dead_lettered", "event became a dead letter")
 	}
 	// Even after an error: the dead letter may be stored although its acknowledgement is lost.
 	return errors.Join(err, a.retractDeadLetter(j))

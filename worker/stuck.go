@@ -48,6 +48,7 @@ func (a *account) nextStuck(ctx context.Context, from uint64) (stuck *jetstream.
 func (a *account) finishStuck(ctx, held context.Context, stuck *jetstream.RawStreamMsg) error {
 	j := &job{
 		subject: stuck.Subject, data: stuck.Data, began: time.Now(), stopping: ctx.Done(),
+		delivery: delivery{storedAt: stuck.Time},
 		meta: &jetstream.MsgMetadata{
 			Sequence: jetstream.SequencePair{Stream: stuck.Sequence}, NumDelivered: 1, Timestamp: stuck.Time,
 		},

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -157,8 +159,8 @@ func wantLogLines(t *testing.T, r *running) {
 		}
 		message := fmt.Sprint(fields["message"])
 		found[message]++
-		if message == "links stored" && (fields["interaction_id"] != "good" || fields["attempt"] != 1.0) {
-			t.Errorf("line: got %s, want the interaction id and the attempt", line)
+		if message == "links stored" && (fields["interaction_id"] != "good" || fields["attempts"] != 1.0) {
+			t.Errorf("line: got %s, want the interaction id and the attempts", line)
 		}
 	}
 	want := map[string]int{
@@ -261,4 +263,63 @@ func TestSetAccounts(t *testing.T) {
 		return err == nil && stream.CachedInfo().State.Msgs == 1
 	})
 	r.mustStop()
+}
+
+// The one line at the end of an event says where its time went, from the storing of the event on.
+func TestEndOfEvent(t *testing.T) {
+	t.Parallel()
+	const took = 20 * time.Millisecond
+	h := newHarness(t)
+	s, client := serve(t, simulator.Config{})
+	s.Script(func(call simulator.Call) *simulator.Answer {
+		slow := make(chan struct{})
+		time.AfterFunc(took, func() { close(slow) })
+		if call.Number == 1 {
+			return &simulator.Answer{Wait: slow, Status: http.StatusServiceUnavailable}
+		}
+		return &simulator.Answer{Wait: slow}
+	})
+	event := roomlinktest.Started("call-1")
+	event.TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	h.publish(event)
+	acks := h.acksIf(func(a ack) bool { return a.kind == "+ACK" })
+	r := h.start(worker.Config{Accounts: []worker.Account{simulatedAccount(client)}})
+	wantAck(t, acks, ack{"+ACK", 2, 1})
+	r.mustStop()
+
+	var ends []map[string]any
+	for line := range strings.Lines(r.log.String()) {
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		if fields["outcome"] != nil {
+			ends = append(ends, fields)
+		}
+	}
+	if len(ends) != 1 {
+		t.Fatalf("lines at the end of the event: got %v, want one", ends)
+	}
+	for name, want := range map[string]any{
+		"message": "links stored", "outcome": "linked", "event_id": event.ID, "interaction_id": "call-1", "account": account,
+		"attempts": 2.0, "trace_id": "0af7651916cd43dd8448eb211c80319c",
+	} {
+		if ends[0][name] != want {
+			t.Errorf("%s: got %v, want %v", name, ends[0][name], want)
+		}
+	}
+	ms := func(name string) float64 {
+		value, ok := ends[0][name].(float64)
+		if !ok {
+			t.Errorf("%s: got %v, want a number", name, ends[0][name])
+		}
+		return value
+	}
+	sum := ms("queue_ms") + ms("lookup_ms") + ms("token_ms") + ms("facade_ms") + ms("store_ms")
+	if total := ms("total_ms"); total < sum || total > sum+5 { // each part is rounded down
+		t.Errorf("total: got %v ms, want the sum of the parts, %v ms", total, sum)
+	}
+	if got, want := ms("facade_ms"), float64(2*took.Milliseconds()-1); got < want {
+		t.Errorf("facade: got %v ms, want at least %v ms of two calls", got, want)
+	}
 }

@@ -44,8 +44,8 @@ func TestAudit(t *testing.T) {
 		{byKey, eventsPath, end, key + "automation ended ignored"},
 		{byKey, eventsPath, `{"event":`, key + "  refused"},
 		{byKey, eventsPath, programtest.StartEvent("{{interaction_id}}"), key + "  refused"},
-		{byToken, actionPath, action, client + "action audit-2 accepted"},
-		{byToken, actionPath, action, client + "action audit-2 known"},
+		{byToken, actionPath, action, client + "action audit-2 ticket_given\n" + client + "action audit-2 accepted"},
+		{byToken, actionPath, action, client + "action audit-2 ticket_given\n" + client + "action audit-2 known"},
 		{byToken, actionPath, `{}`, client + "action  refused"},
 		{byToken, actionPath, pageInput(t, "app-2"), client + "action  refused"},
 		{bearer(host, "made-up"), actionPath, action, nobody + "action  unauthorized"},
@@ -57,10 +57,26 @@ func TestAudit(t *testing.T) {
 		{byKey, eventsPath, programtest.StartEvent("audit-last"), key + "automation audit-last accepted"},
 	} {
 		tc.caller.post(t, tc.path, "application/json", tc.body)
-		want = append(want, tc.want)
+		want = append(want, strings.Split(tc.want, "\n")...)
 	}
 	p.Line(map[string]string{"kind": "audit", "interaction_id": "audit-last"})
 	wantAudit(t, p.Log(), want)
+}
+
+// Behind a trusted proxy, the audit has the caller's own address, also for a ticket that the customer takes.
+func TestAuditBehindProxy(t *testing.T) {
+	t.Parallel()
+	env := programtest.ServeEnv(t, programtest.StartAuvious(t, simulator.Config{}).URL)
+	env["ROOMLINK_TRUSTED_PROXIES"] = "127.0.0.0/8,::1"
+	p := start(t, env, "serve")
+	behind := caller{p.Address("public"), http.Header{
+		"X-Api-Key": {programtest.APIKey}, "X-Forwarded-For": {"127.0.0.1, 198.51.100.7"},
+	}}
+	behind.post(t, eventsPath, "application/json", programtest.StartEvent("proxied"))
+	p.Line(map[string]string{"kind": "audit", "remote": "198.51.100.7", "outcome": "accepted", "interaction_id": "proxied"})
+	p.Line(map[string]string{"message": "links stored", "interaction_id": "proxied"})
+	behind.post(t, actionPath, "application/json", strings.ReplaceAll(pageInput(t, "app-1"), "abc123", "proxied"))
+	p.Line(map[string]string{"kind": "audit", "remote": "198.51.100.7", "outcome": "ticket_given", "interaction_id": "proxied"})
 }
 
 // wantAudit compares the audit lines of a log.

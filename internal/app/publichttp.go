@@ -24,6 +24,7 @@ type publicHTTP struct {
 	maxConns      int
 	authenticator *access.Authenticator
 	pages         access.Pages
+	proxies       web.Proxies
 }
 
 // openPublic checks the settings of the public HTTP and binds its address. Without a
@@ -35,6 +36,10 @@ func (a *App) openPublic(settings PublicSettings, dataDir string) (publicHTTP, e
 	open, err := openAccount(settings, a.accounts.all())
 	if err != nil {
 		return publicHTTP{}, err
+	}
+	proxies, err := web.ParseProxies(settings.TrustedProxies)
+	if err != nil {
+		return publicHTTP{}, Usagef("ROOMLINK_TRUSTED_PROXIES: %w", err)
 	}
 	cert, err := a.certificate(keyPair{settings.TLSCert, settings.TLSKey, "ROOMLINK_TLS_CERT", "ROOMLINK_TLS_KEY"}, nil)
 	if err != nil {
@@ -72,7 +77,7 @@ func (a *App) openPublic(settings PublicSettings, dataDir string) (publicHTTP, e
 			Msg("fewer connections than ROOMLINK_MAX_CONNECTIONS: the limit of open files (ulimit -n) is low")
 	}
 	pages := access.Pages{Keys: keys, BaseURL: a.publicURL, Lifetime: settings.PageLifetime}
-	return publicHTTP{listener, maxConns, authenticator, pages}, nil
+	return publicHTTP{listener, maxConns, authenticator, pages, proxies}, nil
 }
 
 // openAccount returns the account of requests without credentials; "" if requests need
@@ -108,7 +113,7 @@ func publicURL(settings PublicSettings, scheme, address string) (string, error) 
 
 func (a *App) servePublic(public publicHTTP, routes ...func(chi.Router)) {
 	router := web.NewRouter()
-	router.Use(web.Logged(a.log.With().Str("component", "http").Logger()))
+	router.Use(public.proxies.Resolve, web.Logged(a.log.With().Str("component", "http").Logger()))
 	for _, add := range append(routes, openapi.Routes) {
 		add(router)
 	}

@@ -100,6 +100,7 @@ type PublicSettings struct {
 	TokenLifetime  time.Duration `env:"ROOMLINK_TOKEN_LIFETIME" default:"1h" group:"public" help:"The lifetime of the access tokens that roomlink issues."`
 	MaxConnections int           `env:"ROOMLINK_MAX_CONNECTIONS" default:"10000" group:"public" help:"Maximum connections of the public HTTP, and fewer if the process has few file descriptors. For a new one the longest idle one is closed."`
 	ActionTimeout  time.Duration `env:"ROOMLINK_ACTION_TIMEOUT" default:"4s" group:"public" help:"The maximum time for which an Execute Action waits for its links."`
+	TrustedProxies []string      `env:"ROOMLINK_TRUSTED_PROXIES" group:"public" help:"Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count."`
 	InsecureNoAuth bool          `group:"public" help:"Accept requests without credentials if none are configured. Only on loopback."`
 }
 

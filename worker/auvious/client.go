@@ -125,7 +125,7 @@ func (c *Client) CreateRoom(ctx context.Context, request RoomRequest) (Room, err
 		return Room{}, &CallError{Kind: ErrRejected, Detail: "the request cannot be encoded"}
 	}
 	for attempt := 1; ; attempt++ {
-		token, err := c.tokens.get(ctx)
+		token, err := c.token(ctx)
 		if err != nil {
 			return Room{}, err
 		}
@@ -144,6 +144,23 @@ func (c *Client) CreateRoom(ctx context.Context, request RoomRequest) (Room, err
 		c.report(failed, true)
 		return Room{}, failed
 	}
+}
+
+// tokenTimeKey is the key of the value of [WithTokenTime].
+type tokenTimeKey struct{}
+
+// WithTokenTime returns a context with which [Client.CreateRoom] adds to waited how long it waits for access tokens.
+func WithTokenTime(ctx context.Context, waited *time.Duration) context.Context {
+	return context.WithValue(ctx, tokenTimeKey{}, waited)
+}
+
+// token returns a valid token, and measures the wait for it.
+func (c *Client) token(ctx context.Context) (*accessToken, error) {
+	if waited, ok := ctx.Value(tokenTimeKey{}).(*time.Duration); ok {
+		began := time.Now()
+		defer func() { *waited += time.Since(began) }()
+	}
+	return c.tokens.get(ctx)
 }
 
 // call makes one call with a token.

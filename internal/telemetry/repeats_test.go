@@ -1,0 +1,33 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"roomlink/internal/telemetry"
+)
+
+func TestRepeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := zerolog.New(&out)
+		var repeats telemetry.Repeats
+		for range 130 { // two minutes and ten seconds
+			repeats.Line(&log, zerolog.WarnLevel, "one").Msg("one")
+			time.Sleep(time.Second)
+		}
+		repeats.Line(&log, zerolog.InfoLevel, "another").Msg("another")
+		want := `{"level":"warn","message":"one"}
+{"level":"warn","repeated":59,"message":"one"}
+{"level":"warn","repeated":59,"message":"one"}
+{"level":"info","message":"another"}`
+		if got := strings.TrimSpace(out.String()); got != want {
+			t.Errorf("log: got\n%s\nwant\n%s", got, want)
+		}
+	})
+}
