@@ -122,7 +122,7 @@ func (a *account) makeLinks(ctx context.Context, j *job, stored *messages.Stored
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	request := a.request(j)
+	request := Request(a.Auvious, j.event.Data)
 	room, err := a.call(ctx, j, request)
 	if err != nil {
 		return err
@@ -162,20 +162,21 @@ func (a *account) call(ctx context.Context, j *job, request auvious.RoomRequest)
 	return room, err
 }
 
-// request returns the request for auvious. The account's fields replace absent fields of the event.
-func (a *account) request(j *job) auvious.RoomRequest {
-	started, expiration := j.event.Data, int64(a.Auvious.TicketExpiration/time.Second)
+// Request returns the request for auvious that asks for the room of an event. The account's fields replace absent
+// fields of the event.
+func Request(account accounts.Auvious, started messages.Started) auvious.RoomRequest {
+	expiration := int64(account.TicketExpiration / time.Second)
 	if started.TicketExpirationSeconds != nil {
 		expiration = *started.TicketExpirationSeconds
 	}
 	return auvious.RoomRequest{
-		ApplicationID:           cmp.Or(started.ApplicationID, a.Auvious.ApplicationID),
-		Destination:             cmp.Or(started.Destination, a.Auvious.Destination),
+		ApplicationID:           cmp.Or(started.ApplicationID, account.ApplicationID),
+		Destination:             cmp.Or(started.Destination, account.Destination),
 		CustomerID:              started.CustomerID,
 		InteractionID:           started.InteractionID,
-		OrganizationID:          cmp.Or(started.OrganizationID, a.Auvious.OrganizationID),
+		OrganizationID:          cmp.Or(started.OrganizationID, account.OrganizationID),
 		TicketExpirationSeconds: &expiration,
-		URLBase:                 urlBase(cmp.Or(started.URLBase, a.Auvious.URLBase, a.Auvious.URL)),
+		URLBase:                 urlBase(cmp.Or(started.URLBase, account.URLBase, account.URL)),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -23,7 +24,7 @@ import (
 func TestBrokerTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	writeFiles(t, dir, selfSigned(t, "first.example"))
+	writeFiles(t, dir, selfSigned(t, "first.example", time.Now().Add(time.Hour)))
 	env := programtest.ServeEnv(t, programtest.StartAuvious(t, simulator.Config{}).URL)
 	env["ROOMLINK_BROKER_LISTEN"] = programtest.FreeAddress(t)
 	served := map[string]string{
@@ -57,7 +58,7 @@ func TestBrokerTLS(t *testing.T) {
 		t.Errorf("a client that checks the name: got error %v, want one about the name", err)
 	}
 
-	second := selfSigned(t, "second.example")
+	second := selfSigned(t, "second.example", time.Now().Add(time.Hour))
 	writeFiles(t, dir, second)
 	for ctx := roomlinktest.Context(t); ; { // the data directory has it after the broker has it
 		kept, err := os.ReadFile(filepath.Join(env["ROOMLINK_DATA_DIR"], "broker.crt"))

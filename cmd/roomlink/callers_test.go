@@ -110,7 +110,7 @@ func TestCallers(t *testing.T) {
 	})
 	dir, protocols := t.TempDir(), new(http.Protocols)
 	protocols.SetHTTP2(true)
-	writeFiles(t, dir, selfSigned(t, "127.0.0.1"))
+	writeFiles(t, dir, selfSigned(t, "127.0.0.1", time.Now().Add(time.Hour)))
 	secure := maps.Clone(env)
 	secure["ROOMLINK_TLS_CERT"], secure["ROOMLINK_TLS_KEY"] = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	secure["ROOMLINK_DATA_DIR"] = t.TempDir()

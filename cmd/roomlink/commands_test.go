@@ -10,28 +10,13 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"roomlink/internal/programtest"
-	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
 )
 
 // startNATS runs a NATS server that is none of ours.
 func startNATS(t *testing.T) string {
 	t.Helper()
-	srv, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	t.Cleanup(func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	})
-	if !srv.ReadyForConnections(roomlinktest.Timeout) {
-		t.Fatal("the NATS server is not ready")
-	}
-	return srv.ClientURL()
+	return startNATSWith(t, func(*server.Options) {}).ClientURL()
 }
 
 func TestDemo(t *testing.T) {

@@ -47,6 +47,7 @@ type commandLine struct {
 	Deadletters deadLettersCommand `cmd:"" name:"deadletters" help:"List, show, replay and discard the events that got no links."`
 	Subscribers subscribersCommand `cmd:"" help:"Show how far each subscriber is, and remove subscribers."`
 	Streams     streamsCommand     `cmd:"" help:"Show the streams and consumers of roomlink, and make what is missing."`
+	Check       checkCommand       `cmd:"" help:"Try everything that a start needs, and say what to do. With --ready, ask a running program."`
 	Store       storeCommand       `cmd:"" help:"Check the store of the embedded broker."`
 	NATS        natsCommand        `cmd:"" name:"nats" help:"Configure an external NATS server."`
 	Load        loadCommand        `cmd:"" help:"Run a load test of the whole path."`
@@ -108,7 +109,7 @@ func helpWithSecrets(options kong.HelpOptions, ctx *kong.Context) error {
 		return err
 	}
 	node := ctx.Selected()
-	if node == nil || !slices.Contains([]string{"serve", "webhook", "worker", "viewer"}, node.Name) {
+	if node == nil || !slices.Contains([]string{"serve", "webhook", "worker", "viewer", "check"}, node.Name) {
 		return nil
 	}
 	fmt.Fprint(ctx.Stdout, "\nSecrets, by variable or by file (append _FILE to the name), never by flag:\n")

@@ -100,7 +100,7 @@ func TestStreamOverHTTP2(t *testing.T) {
 	t.Parallel()
 	roomlinktest.SkipIfShort(t, "it waits until a stream repeats its state")
 	dir := t.TempDir()
-	writeFiles(t, dir, selfSigned(t, "rooms.example"))
+	writeFiles(t, dir, selfSigned(t, "rooms.example", time.Now().Add(time.Hour)))
 	env := programtest.ServeEnv(t, programtest.StartAuvious(t, simulator.Config{}).URL)
 	env["ROOMLINK_TLS_CERT"] = filepath.Join(dir, "cert.pem")
 	env["ROOMLINK_TLS_KEY"] = filepath.Join(dir, "key.pem")

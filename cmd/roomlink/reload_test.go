@@ -172,7 +172,7 @@ func TestRotatedAuviousSecret(t *testing.T) {
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	writeFiles(t, dir, selfSigned(t, "first.example"))
+	writeFiles(t, dir, selfSigned(t, "first.example", time.Now().Add(time.Hour)))
 	env := programtest.ServeEnv(t, programtest.StartAuvious(t, simulator.Config{}).URL)
 	env["ROOMLINK_TLS_CERT"] = filepath.Join(dir, "cert.pem")
 	env["ROOMLINK_TLS_KEY"] = filepath.Join(dir, "key.pem")
@@ -187,7 +187,7 @@ func TestTLS(t *testing.T) {
 	if got := certificateName(t, address); got != "first.example" {
 		t.Errorf("certificate after a broken one: got %q, want %q", got, "first.example")
 	}
-	writeFiles(t, dir, selfSigned(t, "second.example"))
+	writeFiles(t, dir, selfSigned(t, "second.example", time.Now().Add(time.Hour)))
 	deadline := time.Now().Add(roomlinktest.Timeout)
 	for certificateName(t, address) != "second.example" {
 		if time.Now().After(deadline) {
@@ -211,7 +211,7 @@ func certificateName(t *testing.T, address string) string {
 	return secured.ConnectionState().PeerCertificates[0].DNSNames[0]
 }
 
-func selfSigned(t *testing.T, name string) map[string]string {
+func selfSigned(t *testing.T, name string, end time.Time) map[string]string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -219,7 +219,7 @@ func selfSigned(t *testing.T, name string) map[string]string {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: end.Add(-2 * time.Hour), NotAfter: end,
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

@@ -38,7 +38,7 @@ func (a *App) openBroker(
 	case settings.NATSURL != "":
 		a.broker, err = a.dialBroker(settings, role)
 	case embedded == nil:
-		return Usagef("ROOMLINK_NATS_URL is missing: this part needs an external broker; only \"roomlink serve\" has its own")
+		return errNoBroker
 	default:
 		a.broker, err = a.embedBroker(embedded)
 		role = broker.RoleWebhook
@@ -75,6 +75,10 @@ func (a *App) openBroker(
 	}
 	return nil
 }
+
+// errNoBroker means that a part lacks an external broker.
+var errNoBroker = Usagef(
+	"ROOMLINK_NATS_URL is missing: this part needs an external broker; only \"roomlink serve\" has its own")
 
 func (a *App) embedBroker(settings *EmbeddedSettings) (*broker.Broker, error) {
 	if err := limitEmbedded(a.accounts.all()); err != nil {

@@ -8,6 +8,11 @@ import (
 // keyPair names the files of a certificate and its key, and the variables that name them.
 type keyPair struct{ certFile, keyFile, certName, keyName string }
 
+// publicPair returns the key pair of the public HTTP.
+func publicPair(settings PublicSettings) keyPair {
+	return keyPair{settings.TLSCert, settings.TLSKey, "ROOMLINK_TLS_CERT", "ROOMLINK_TLS_KEY"}
+}
+
 // certificate returns a TLS configuration with a certificate; nil if none is configured. The
 // program reads the certificate again after a change of its files. It calls changed after each
 // change; nil for nothing.
@@ -15,12 +20,9 @@ func (a *App) certificate(pair keyPair, changed func()) (*tls.Config, error) {
 	if pair.certFile == "" && pair.keyFile == "" {
 		return nil, nil
 	}
-	if pair.certFile == "" || pair.keyFile == "" {
-		return nil, Usagef("%s and %s belong together: set both", pair.certName, pair.keyName)
-	}
 	var current atomic.Pointer[tls.Certificate]
 	read := func() error {
-		loaded, err := tls.LoadX509KeyPair(pair.certFile, pair.keyFile)
+		loaded, err := pair.read()
 		if err == nil {
 			current.Store(&loaded)
 		}
@@ -36,10 +38,22 @@ func (a *App) certificate(pair keyPair, changed func()) (*tls.Config, error) {
 		}
 	})
 	if err := read(); err != nil {
-		return nil, Usagef("%s: %w", pair.certName, err)
+		return nil, err
 	}
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return current.Load(), nil },
 	}, nil
+}
+
+// read reads the certificate with its key. Its errors are [UsageError]s.
+func (p keyPair) read() (tls.Certificate, error) {
+	if p.certFile == "" || p.keyFile == "" {
+		return tls.Certificate{}, Usagef("%s and %s belong together: set both", p.certName, p.keyName)
+	}
+	pair, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
+	if err != nil {
+		return pair, Usagef("%s: %w", p.certName, err)
+	}
+	return pair, nil
 }

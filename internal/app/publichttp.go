@@ -41,7 +41,7 @@ func (a *App) openPublic(settings PublicSettings, dataDir string) (publicHTTP, e
 	if err != nil {
 		return publicHTTP{}, Usagef("ROOMLINK_TRUSTED_PROXIES: %w", err)
 	}
-	cert, err := a.certificate(keyPair{settings.TLSCert, settings.TLSKey, "ROOMLINK_TLS_CERT", "ROOMLINK_TLS_KEY"}, nil)
+	cert, err := a.certificate(publicPair(settings), nil)
 	if err != nil {
 		return publicHTTP{}, err
 	}
@@ -131,19 +131,25 @@ func (a *App) readKeys(dataDir string) (*access.Keys, error) {
 		return nil, err
 	}
 	if text == "" && dataDir == "" {
-		return nil, Usagef("%s is missing: it signs roomlink's tokens; give every webhook and viewer the same one", LinkKey)
+		return nil, errLinkKey
 	}
 	if text == "" {
 		if err := broker.PrepareDirectory(dataDir); err != nil {
 			return nil, err
 		}
-		text, err = secret.EnsureFile(filepath.Join(dataDir, keyFile), secret.String(rand.Text()+rand.Text()))
+		text, err = secret.EnsureFile(filepath.Join(dataDir, keyFile), newKey())
 		if err != nil {
 			return nil, err
 		}
 	}
 	return parseKeys(text)
 }
+
+// errLinkKey means that there is no link key, and that this process may not make one.
+var errLinkKey = Usagef("%s is missing: it signs roomlink's tokens; give every webhook and viewer the same one", LinkKey)
+
+// newKey returns a new link key.
+func newKey() secret.String { return secret.String(rand.Text() + rand.Text()) }
 
 func parseKeys(text secret.String) (*access.Keys, error) {
 	keys, err := access.ParseKeys(text)

@@ -52,6 +52,9 @@ type StreamSettings struct {
 	LinksMaxAge time.Duration
 }
 
+// QueueSize returns the maximum size of the queue of conversations, in bytes.
+func (s StreamSettings) QueueSize() int64 { return cmp.Or(s.MaxBytes, DefaultMaxBytes) }
+
 // Streams returns the configuration of the three streams.
 func (s StreamSettings) Streams() []jetstream.StreamConfig {
 	window := cmp.Or(s.DuplicateWindow, DefaultDuplicateWindow)
@@ -61,7 +64,7 @@ func (s StreamSettings) Streams() []jetstream.StreamConfig {
 		Description:          "events that wait for their room",
 		Subjects:             []string{messages.EventSubjects + "*.*"},
 		Retention:            jetstream.WorkQueuePolicy,
-		MaxBytes:             cmp.Or(s.MaxBytes, DefaultMaxBytes),
+		MaxBytes:             s.QueueSize(),
 		Discard:              jetstream.DiscardNew,
 		DiscardNewPerSubject: true,
 		Duplicates:           window,

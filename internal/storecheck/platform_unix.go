@@ -27,8 +27,8 @@ func ownerOf(info fs.FileInfo) (int, bool) {
 	return int(stat.Uid), true
 }
 
-// freeSpace returns the free space on the disk of a directory, in bytes.
-func freeSpace(dir string) (int64, error) {
+// FreeSpace returns the free space on the disk of a directory, in bytes.
+func FreeSpace(dir string) (int64, error) {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(dir, &stat); err != nil {
 		return 0, err

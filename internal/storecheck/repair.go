@@ -142,7 +142,7 @@ func copyFile(to, from string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
 	}
-	free, err := freeSpace(filepath.Dir(to))
+	free, err := FreeSpace(filepath.Dir(to))
 	if err != nil {
 		return err
 	}

@@ -113,6 +113,13 @@ func (c *Client) Close() {
 	c.transport.CloseIdleConnections()
 }
 
+// CheckToken returns nil if auvious issues an access token, which it keeps for later calls. It returns the error
+// of the context, or a [*CallError] of the kind [ErrAccount].
+func (c *Client) CheckToken(ctx context.Context) error {
+	_, err := c.tokens.get(ctx)
+	return err
+}
+
 // TokenAge returns the age of the current access token; 0 if there is none.
 func (c *Client) TokenAge() time.Duration { return c.tokens.age() }
 
