@@ -19,7 +19,7 @@ func TestRepeats(t *testing.T) {
 		var repeats telemetry.Repeats
 		for range 130 { // two minutes and ten seconds
 			repeats.Line(&log, zerolog.WarnLevel, "one").Msg("one")
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 		}
 		repeats.Line(&log, zerolog.InfoLevel, "another").Msg("another")
 		want := `{"level":"warn","message":"one"}

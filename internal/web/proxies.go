@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -51,10 +52,9 @@ func (p Proxies) Resolve(next http.Handler) http.Handler {
 
 // caller returns the last address that is no proxy, or the first one if all are; "" if an address is none.
 func (p Proxies) caller(headers []string) string {
-	hops := strings.Split(strings.Join(headers, ","), ",")
 	caller := ""
-	for i := len(hops) - 1; i >= 0; i-- {
-		address, err := parseHop(strings.TrimSpace(hops[i]))
+	for _, hop := range slices.Backward(strings.Split(strings.Join(headers, ","), ",")) {
+		address, err := parseHop(strings.TrimSpace(hop))
 		if err != nil {
 			break
 		}
