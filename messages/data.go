@@ -50,6 +50,11 @@ const (
 	ReasonUnreadable = "unreadable"
 )
 
+// Reasons returns all reasons of dead letters.
+func Reasons() []string {
+	return []string{ReasonRejected, ReasonBadAnswer, ReasonUnknownOutcome, ReasonExpired, ReasonBadEvent, ReasonUnreadable}
+}
+
 // MaxTicketExpirationSeconds bounds the lifetime of a ticket that a caller asks for, in
 // seconds. More than ten years are a mistake.
 const MaxTicketExpirationSeconds = 10 * 365 * 24 * 60 * 60

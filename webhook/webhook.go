@@ -27,6 +27,7 @@ import (
 	"roomlink/internal/access"
 	"roomlink/internal/accounts"
 	"roomlink/internal/store"
+	"roomlink/internal/telemetry"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -50,6 +51,8 @@ type Config struct {
 	Logger         zerolog.Logger
 	// Registerer registers the metrics.
 	Registerer prometheus.Registerer
+	// Labels are the labels of the accounts in the metrics; nil for their names.
+	Labels *telemetry.AccountLabels
 }
 
 // Webhook answers the calls from Talkdesk.
@@ -70,9 +73,10 @@ type limitedAccount struct {
 func New(config Config) *Webhook {
 	h := &Webhook{
 		config:  config,
-		metrics: newMetrics(config.Registerer),
+		metrics: newMetrics(config.Registerer, config.Labels),
 		log:     config.Logger.With().Str("component", "webhook").Logger(),
 	}
+	h.metrics.add("")
 	h.SetAccounts(config.Accounts)
 	return h
 }
@@ -90,6 +94,7 @@ func (h *Webhook) SetAccounts(all []accounts.Account) {
 		if account.Talkdesk.Rate > 0 {
 			limit = rate.Limit(account.Talkdesk.Rate)
 		}
+		h.metrics.add(account.Name)
 		limited[account.Name] = &limitedAccount{account, rate.NewLimiter(limit, max(1, int(account.Talkdesk.Rate)))}
 		if before == nil {
 			continue

@@ -132,12 +132,24 @@ func newAccount(config Account, w *Worker) *account {
 	}); ok {
 		facade.OnFailure(a.observe)
 	}
+	if facade, ok := a.Facade.(interface{ OnFetch(observer func(fetched bool)) }); ok {
+		facade.OnFetch(func(fetched bool) {
+			outcome := "failed"
+			if fetched {
+				outcome = "fetched"
+			}
+			a.metrics.fetches.WithLabelValues(outcome).Inc()
+		})
+	}
 	return a
 }
 
 // observe counts a failed call of an endpoint. It logs the failure if no delivery of an event ends with it.
 func (a *account) observe(failed *auvious.CallError, told bool) {
 	a.metrics.failures.WithLabelValues(string(failed.Endpoint), string(failed.Cause)).Inc()
+	if failed.Endpoint == auvious.RoomEndpoint {
+		a.metrics.answers.WithLabelValues(statusClass(failed.Status)).Inc()
+	}
 	switch {
 	case told:
 	case failed.Endpoint == auvious.TokenEndpoint:

@@ -81,6 +81,22 @@ func (b *breaker) value() float64 {
 	}
 }
 
+// openSince returns the time since which the breaker is not closed; zero if it is closed.
+func (b *breaker) openSince() time.Time {
+	if opened := b.opened.Load(); opened != 0 {
+		return time.Unix(0, opened)
+	}
+	return time.Time{}
+}
+
+// reason returns the outcome of the last call that failed; "" for none.
+func (b *breaker) reason() string {
+	if failure := b.failure.Load(); failure != nil {
+		return policyOf(*failure).label
+	}
+	return ""
+}
+
 // await waits until the breaker allows a call or ctx ends.
 func (b *breaker) await(ctx context.Context) {
 	for b.IsOpen() && ctx.Err() == nil {

@@ -84,6 +84,9 @@ func (a *account) work(ctx context.Context, j *job) error {
 	}
 	a.metrics.settled.WithLabelValues("linked").Inc()
 	a.metrics.latency.Observe(max(time.Since(j.meta.Timestamp), 0).Seconds())
+	for i, spent := range j.timing().phases() {
+		a.metrics.phases[i].Observe(spent.Seconds())
+	}
 	return a.finish(ctx, j, "linked")
 }
 
@@ -153,6 +156,9 @@ func (a *account) call(ctx context.Context, j *job, request auvious.RoomRequest)
 	a.breaker.record(p.breaker, err)
 	a.metrics.calls.WithLabelValues(p.label).Inc()
 	a.metrics.callTime.Observe(took.Seconds())
+	if err == nil {
+		a.metrics.answers.WithLabelValues("2xx").Inc() // observe counts the others
+	}
 	if p.when == afterUnknownRetries {
 		j.unknown++
 	}

@@ -27,11 +27,12 @@ import (
 
 	"roomlink/internal/accounts"
 	"roomlink/internal/store"
+	"roomlink/internal/telemetry"
 	"roomlink/worker/auvious"
 )
 
 // Facade makes rooms. If it has a Close method, the worker calls it after the last call. If it has an OnFailure method,
-// as [auvious.Client] has, the worker counts the failures that it reports.
+// as [auvious.Client] has, the worker counts the failures that it reports, and likewise OnFetch for access tokens.
 type Facade interface {
 	// CreateRoom makes one room. Its errors are those of [auvious.Client.CreateRoom].
 	CreateRoom(ctx context.Context, request auvious.RoomRequest) (auvious.Room, error)
@@ -59,10 +60,12 @@ type Config struct {
 	Logger zerolog.Logger
 	// Registerer registers the metrics; nil for none.
 	Registerer prometheus.Registerer
+	// Labels are the labels of the accounts in the metrics; nil for their names.
+	Labels *telemetry.AccountLabels
 }
 
-// Worker works on the events of its accounts. It is also the [prometheus.Collector] of the ages of its access tokens
-// and the states of its breakers.
+// Worker works on the events of its accounts. It is also a [prometheus.Collector]: of the ages of its access tokens, of
+// its breakers and of its calls.
 type Worker struct {
 	config  Config
 	metrics *metrics
@@ -89,7 +92,7 @@ func New(config Config) (*Worker, error) {
 	}
 	w := &Worker{
 		config:   config,
-		metrics:  newMetrics(config.Registerer),
+		metrics:  newMetrics(config.Registerer, config.Labels),
 		shared:   shared{requests: make(chan struct{}, maxRequests)},
 		accounts: map[string]*account{},
 	}
@@ -201,20 +204,4 @@ func (w *Worker) Ready() error {
 		}
 	}
 	return nil
-}
-
-// Describe implements [prometheus.Collector].
-func (w *Worker) Describe(out chan<- *prometheus.Desc) {
-	out <- tokenAge
-	out <- breakerState
-}
-
-// Collect implements [prometheus.Collector].
-func (w *Worker) Collect(out chan<- prometheus.Metric) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for name, a := range w.accounts {
-		out <- prometheus.MustNewConstMetric(tokenAge, prometheus.GaugeValue, a.Facade.TokenAge().Seconds(), name)
-		out <- prometheus.MustNewConstMetric(breakerState, prometheus.GaugeValue, a.breaker.value(), name)
-	}
 }

@@ -123,16 +123,23 @@ func wantMetricNames(t *testing.T, r *running) {
 		}
 	}
 	want := []string{
+		"roomlink_breaker_open_since_timestamp_seconds",
+		"roomlink_breaker_reason",
 		"roomlink_breaker_state",
 		"roomlink_dead_letters_total",
 		"roomlink_events_in_flight",
 		"roomlink_events_settled_total",
+		"roomlink_facade_answers_total",
 		"roomlink_facade_call_duration_seconds",
+		"roomlink_facade_calls_in_flight",
+		"roomlink_facade_calls_limit",
 		"roomlink_facade_calls_total",
 		"roomlink_facade_failures_total",
 		"roomlink_links_latency_seconds",
+		"roomlink_links_phase_seconds",
 		"roomlink_orphans_possible_total",
 		"roomlink_token_age_seconds",
+		"roomlink_token_fetches_total",
 		"roomlink_unexpected_link_hosts_total",
 	}
 	if !slices.Equal(got, want) {
@@ -143,6 +150,9 @@ func wantMetricNames(t *testing.T, r *running) {
 	}
 	r.wantMetric(4, "roomlink_facade_call_duration_seconds", "account", account)
 	r.wantMetric(4, "roomlink_events_settled_total", "account", account)
+	r.wantMetric(1, "roomlink_facade_answers_total", "status", "4xx")
+	r.wantMetric(1, "roomlink_token_fetches_total", "account", account, "outcome", "fetched")
+	r.wantMetric(5, "roomlink_links_phase_seconds") // of the one event with links
 }
 
 // wantLogLines compares the log messages and their fields. Operators search for them.

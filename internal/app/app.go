@@ -42,6 +42,8 @@ type App struct {
 	env      Environment
 	log      zerolog.Logger
 	registry *prometheus.Registry
+	// labels are the labels of the accounts in the metrics.
+	labels   telemetry.AccountLabels
 	accounts *accountSet
 	// files are the files that the program reads again after a change.
 	files  filewatch.Watcher

@@ -67,7 +67,7 @@ func (a *App) openBroker(
 	}
 	a.keeper = a.newKeeper(a.provisioner, streams.stream(a.broker.Embedded()))
 	a.run(a.keeper.run)
-	a.checkBroker()
+	a.checkBroker(role)
 	a.accounts.changed = a.reportRemoved
 	a.accounts.onChange(func(all []accounts.Account) error { return a.broker.SetSubscribers(subscribers(all)) })
 	if a.broker.Embedded() || role == broker.RoleServe || role == broker.RoleWorker {
@@ -241,7 +241,7 @@ func temporary(err error) bool {
 }
 
 // checkBroker adds the broker and the streams to the health checks and the metrics.
-func (a *App) checkBroker() {
+func (a *App) checkBroker(role broker.Role) {
 	check := telemetry.Check{Name: "broker", Run: func(context.Context) error { return a.broker.Health() }}
 	if a.broker.Embedded() {
 		a.live = append(a.live, check)
@@ -249,7 +249,14 @@ func (a *App) checkBroker() {
 		a.ready = append(a.ready, check)
 	}
 	a.ready = append(a.ready, telemetry.Check{Name: "streams", Run: a.keeper.ready})
-	a.registry.MustRegister(&telemetry.Queue{Store: a.store, Accounts: a.accounts.names, Logger: a.log})
+	reads := a.store
+	if a.broker.Embedded() {
+		reads = a.keeper.store // its user may list consumers
+	}
+	a.registry.MustRegister(telemetry.NewQueue(telemetry.QueueConfig{
+		Store: reads, Accounts: a.accounts.names, Labels: &a.labels, Connected: a.broker.Connected, Logger: a.log,
+		StreamsOnly: !a.broker.Embedded() && (role == broker.RoleViewer || role == broker.RoleWebhook),
+	}))
 }
 
 func (a *App) addFeed() *store.Feed {

@@ -163,6 +163,7 @@ func (a *App) webhook(public publicHTTP, config webhook.Config) func(chi.Router)
 	a.keeper.need(false, messages.ConversationsStream)
 	config.Store, config.Authenticator, config.Pages = a.store, public.authenticator, public.pages
 	config.Accounts, config.Logger, config.Registerer = a.accounts.all(), a.log, a.registry
+	config.Labels = &a.labels
 	hook := webhook.New(config)
 	a.accounts.onChange(func(all []accounts.Account) error {
 		hook.SetAccounts(all)
@@ -208,6 +209,7 @@ func (a *App) AddWorker(grace time.Duration) error {
 	a.warnWithoutApplication(a.accounts.all())
 	w, err := worker.New(worker.Config{
 		Store: connection, Provisioner: a.provisioner, Accounts: made, Grace: grace, Logger: a.log, Registerer: a.registry,
+		Labels: &a.labels,
 	})
 	if err != nil {
 		return err

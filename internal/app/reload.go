@@ -43,8 +43,11 @@ func (a *App) readAccounts(reader *accountReader) error {
 		reader: reader, log: a.log, current: all,
 		reloads: promauto.With(a.registry).NewCounterVec(prometheus.CounterOpts{
 			Name: "roomlink_account_reloads_total",
-			Help: "Changes of the accounts' files by outcome: applied, refused.",
+			Help: "Changes of the accounts' files by outcome: applied, refused. Sum over processes.",
 		}, []string{"outcome"}),
+	}
+	for _, outcome := range []string{"applied", "refused"} {
+		a.accounts.reloads.WithLabelValues(outcome)
 	}
 	a.files.Add(func() []string { return reader.files }, a.accounts.reload)
 	return nil

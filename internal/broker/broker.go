@@ -172,6 +172,16 @@ func (b *Broker) Health() error {
 	return nil
 }
 
+// Connected reports whether all connections stand.
+func (b *Broker) Connected() bool {
+	for _, c := range b.connections() {
+		if !c.js.Conn().IsConnected() {
+			return false
+		}
+	}
+	return true
+}
+
 func (b *Broker) connections() []*connection {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -95,9 +95,18 @@ func readLeader(ctx context.Context, js jetstream.JetStream, stream string, q qu
 
 // StreamState returns the state of a stream. Its errors are the broker's.
 func (s *Store) StreamState(ctx context.Context, stream string) (jetstream.StreamState, error) {
+	info, err := s.StreamInfo(ctx, stream)
+	if err != nil {
+		return jetstream.StreamState{}, err
+	}
+	return info.State, nil
+}
+
+// StreamInfo returns the configuration and the state of a stream. Its errors are the broker's.
+func (s *Store) StreamInfo(ctx context.Context, stream string) (*jetstream.StreamInfo, error) {
 	handle, err := s.js.Stream(ctx, stream)
 	if err != nil {
-		return jetstream.StreamState{}, s.explain(err)
+		return nil, s.explain(err)
 	}
-	return handle.CachedInfo().State, nil
+	return handle.CachedInfo(), nil
 }

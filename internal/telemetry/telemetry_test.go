@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,9 +164,10 @@ func TestQueue(t *testing.T) {
 		}
 	}
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(&telemetry.Queue{
+	registry.MustRegister(telemetry.NewQueue(telemetry.QueueConfig{
 		Store: client, Accounts: func() []string { return []string{"acme"} }, Logger: zerolog.Nop(),
-	})
+		Labels: &telemetry.AccountLabels{}, Connected: client.JetStream().Conn().IsConnected,
+	}))
 	_, text := get(t, telemetry.Operations{Gatherer: registry}, "/metrics")
 	for _, want := range []string{
 		`roomlink_queue_events{account="acme"} 3`, `roomlink_queue_unclaimed_events 2`,
@@ -174,9 +177,103 @@ func TestQueue(t *testing.T) {
 			t.Errorf("metrics without %q:\n%s", want, text)
 		}
 	}
+	wantLetters(t, client, registry)
+	series := seriesOf(t, registry)
+	// A stream that is missing takes nothing else away.
+	if err := client.JetStream().DeleteStream(t.Context(), messages.LinksStream); err != nil {
+		t.Fatalf("deleting a stream: %v", err)
+	}
+	_, text = get(t, telemetry.Operations{Gatherer: registry}, "/metrics")
+	for _, want := range []string{
+		`roomlink_reading_success{reading="ROOMLINK_LINKS"} 0`, `roomlink_reading_success{reading="queue"} 1`,
+		`roomlink_reading_success{reading="dead_letters"} 1`, `roomlink_broker_connected 1`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("metrics without a stream: got none %q:\n%s", want, text)
+		}
+	}
 	b.Close()
-	if status, text := get(t, telemetry.Operations{Gatherer: registry}, "/metrics"); status != http.StatusOK || strings.Contains(text, "roomlink_queue_events{") {
-		t.Errorf("without a broker: got %d and\n%s\nwant 200 without the queue", status, text)
+	_, text = get(t, telemetry.Operations{Gatherer: registry}, "/metrics")
+	for _, want := range []string{
+		`roomlink_broker_connected 0`, `roomlink_reading_success{reading="queue"} 0`, `roomlink_queue_events{account="acme"} 3`,
+		`roomlink_dead_letters{account="acme",reason="rejected"} 1`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("metrics without a broker: got none %q:\n%s", want, text)
+		}
+	}
+	if got := seriesOf(t, registry); !slices.Equal(got, series) {
+		t.Errorf("series without a broker: got %q, want %q", got, series)
+	}
+}
+
+// wantLetters stores dead letters, deletes one, and compares what the metrics say of them.
+func wantLetters(t *testing.T, client *store.Store, registry prometheus.Gatherer) {
+	t.Helper()
+	count := func(account, reason string) float64 {
+		return roomlinktest.SumMetric(t, registry, "roomlink_dead_letters", "account", account, "reason", reason)
+	}
+	for id, reason := range map[string]string{
+		"a": messages.ReasonRejected, "b": messages.ReasonRejected, "c": messages.ReasonExpired, "d": "of a later version",
+	} {
+		account := "acme"
+		if id == "c" {
+			account = "gone"
+		}
+		at := messages.At(time.Now())
+		letter := messages.DeadLetter{
+			Conversation: messages.Conversation{Account: account, InteractionID: id}, Reason: reason, Attempts: 1,
+			AcceptedAt: at, LastAttemptAt: at, Event: json.RawMessage(`{}`),
+		}
+		if err := client.PublishDeadLetter(t.Context(), messages.NewEvent(at, letter), id); err != nil {
+			t.Fatalf("storing a dead letter: %v", err)
+		}
+	}
+	if a, gone, later := count("acme", "rejected"), count("other", "expired"), count("acme", "other"); a != 2 || gone != 1 || later != 1 {
+		t.Errorf("dead letters: got %v of acme, %v of an unknown account and %v of an unknown reason, want 2, 1 and 1", a, gone, later)
+	}
+	letter, err := client.DeadLetter(t.Context(), messages.Conversation{Account: "acme", InteractionID: "b"}, store.Leader)
+	if err == nil {
+		err = client.Discard(t.Context(), letter)
+	}
+	if err != nil {
+		t.Fatalf("deleting a dead letter: %v", err)
+	}
+	if got := count("acme", "rejected"); got != 1 {
+		t.Errorf("dead letters after one was deleted: got %v, want 1", got)
+	}
+}
+
+// seriesOf returns the names and labels of all series.
+func seriesOf(t *testing.T, registry prometheus.Gatherer) []string {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatalf("gathering metrics: %v", err)
+	}
+	var series []string
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			series = append(series, family.GetName()+fmt.Sprint(metric.GetLabel()))
+		}
+	}
+	slices.Sort(series)
+	return series
+}
+
+func TestAccountLabels(t *testing.T) {
+	var labels telemetry.AccountLabels
+	for i := range telemetry.MaxAccounts + 2 {
+		name, want := fmt.Sprintf("account-%d", i), telemetry.OtherAccounts
+		if i < telemetry.MaxAccounts {
+			want = name
+		}
+		if got := labels.Of(name); got != want {
+			t.Errorf("label of %s: got %q, want %q", name, got, want)
+		}
+	}
+	if got := labels.Of("account-0"); got != "account-0" {
+		t.Errorf("label of a known account: got %q, want its name", got)
 	}
 }
 

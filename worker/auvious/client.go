@@ -44,6 +44,7 @@ type Client struct {
 	transport *http.Transport
 	tokens    *tokens
 	observer  atomic.Pointer[func(failed *CallError, told bool)]
+	fetched   atomic.Pointer[func(fetched bool)]
 }
 
 // New returns a client for the rooms of an account. It uses the fields URL, ClientID, ClientSecret, Timeout,
@@ -81,6 +82,7 @@ func New(config accounts.Rooms, options ...Option) (*Client, error) {
 		AuthStyle:    oauth2.AuthStyleInParams,
 	}
 	c.tokens = newTokens(credentials, c.transport, config.Timeout, c.report)
+	c.tokens.fetched = c.reportFetch
 	for _, set := range options {
 		set(c)
 	}
@@ -104,6 +106,16 @@ func (c *Client) OnFailure(observer func(failed *CallError, told bool)) { c.obse
 func (c *Client) report(failed *CallError, told bool) {
 	if observer := c.observer.Load(); observer != nil {
 		(*observer)(failed, told)
+	}
+}
+
+// OnFetch sets a function that the client calls after each fetch of an access token. It replaces an earlier function.
+func (c *Client) OnFetch(observer func(fetched bool)) { c.fetched.Store(&observer) }
+
+// reportFetch passes the end of a fetch to the observer.
+func (c *Client) reportFetch(fetched bool) {
+	if observer := c.fetched.Load(); observer != nil {
+		(*observer)(fetched)
 	}
 }
 

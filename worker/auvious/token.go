@@ -34,6 +34,8 @@ type tokens struct {
 	timeout time.Duration // of one fetch
 	// report gets each failed fetch; see [Client.OnFailure].
 	report  func(failed *CallError, told bool)
+	// fetched gets the end of each fetch; nil for nobody.
+	fetched func(bool)
 	current atomic.Pointer[accessToken]
 	fetches singleflight.Group
 
@@ -100,6 +102,9 @@ func (t *tokens) refresh() (any, error) {
 	token, failed := t.fetch()
 	if failed != nil && t.ctx.Err() == nil { // else close ended the fetch
 		t.report(failed, !current.valid(now))
+	}
+	if t.fetched != nil && t.ctx.Err() == nil {
+		t.fetched(failed == nil)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
