@@ -6,8 +6,11 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"roomlink/internal/access"
 	"roomlink/internal/store"
+	"roomlink/internal/tracing"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -53,7 +56,9 @@ func (v *Viewer) renew(
 	now := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), renewTimeout)
 	defer cancel()
-	outcome, err := v.config.Store.Renew(ctx, conversation, by.source, now)
+	publishing, span := tracing.Start(ctx, "publish event", trace.SpanKindProducer)
+	outcome, err := v.config.Store.Renew(publishing, conversation, by.source, now)
+	tracing.End(span, err)
 	result := "unavailable"
 	switch {
 	case err == nil:

@@ -6,7 +6,10 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"roomlink/internal/store"
+	"roomlink/internal/tracing"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -144,7 +147,9 @@ func (c *actionCall) publish(
 ) error {
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), c.storeBy)
 	defer cancel()
-	outcome, err := c.webhook.config.Store.PublishAfter(ctx, event, known)
+	publishing, span := tracing.Start(ctx, "publish event", trace.SpanKindProducer)
+	outcome, err := c.webhook.config.Store.PublishAfter(publishing, event, known)
+	tracing.End(span, err)
 	if err != nil {
 		return err
 	}

@@ -22,12 +22,14 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
 	"roomlink/internal/access"
 	"roomlink/internal/accounts"
 	"roomlink/internal/store"
 	"roomlink/internal/telemetry"
+	"roomlink/internal/tracing"
 	"roomlink/internal/web"
 	"roomlink/messages"
 )
@@ -214,5 +216,8 @@ func hasType(r *http.Request, fits func(mediaType string) bool) bool {
 func (h *Webhook) publish(ctx context.Context, event messages.Event[messages.Started]) (store.Outcome, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	return h.config.Store.Publish(ctx, event)
+	publishing, span := tracing.Start(ctx, "publish event", trace.SpanKindProducer)
+	outcome, err := h.config.Store.Publish(publishing, event)
+	tracing.End(span, err)
+	return outcome, err
 }

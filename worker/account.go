@@ -14,6 +14,7 @@ import (
 	"roomlink/internal/accounts"
 	"roomlink/internal/store"
 	"roomlink/internal/telemetry"
+	"roomlink/internal/tracing"
 	"roomlink/worker/auvious"
 )
 
@@ -75,6 +76,7 @@ type account struct {
 	store  *store.Store
 	// provisioner makes the consumer.
 	provisioner jetstream.JetStream
+	tracer      *tracing.Tracer
 	breaker     *breaker
 	clock       wallClock
 	deliveries  *deliveries
@@ -113,6 +115,7 @@ func newAccount(config Account, w *Worker) *account {
 		shared:      &w.shared,
 		store:       w.config.Store,
 		provisioner: w.config.Provisioner,
+		tracer:      w.config.Tracer,
 		clock:       wallClock{time.Now()},
 		deliveries:  newDeliveries(),
 		metrics:     w.metrics.of(config.Name),
@@ -132,7 +135,9 @@ func newAccount(config Account, w *Worker) *account {
 	}); ok {
 		facade.OnFailure(a.observe)
 	}
-	if facade, ok := a.Facade.(interface{ OnFetch(observer func(fetched bool)) }); ok {
+	if facade, ok := a.Facade.(interface {
+		OnFetch(observer func(fetched bool))
+	}); ok {
 		facade.OnFetch(func(fetched bool) {
 			outcome := "failed"
 			if fetched {
@@ -317,7 +322,9 @@ func (a *account) handle(ctx, held context.Context, msg jetstream.Msg) {
 		err = errHandedBack
 	}
 	if err == nil {
-		err = a.work(held, j)
+		working, span := a.trace(held, j)
+		err = a.work(working, j)
+		a.endTrace(span, j, err)
 	}
 	if err != nil && held.Err() != nil && policyOf(err).when != atOnce {
 		err = errHandedBack // the stop of this process interrupted the work

@@ -41,6 +41,8 @@ type delivery struct {
 	storedAt time.Time
 	// earlier says how long the steps of earlier deliveries took.
 	earlier durations
+	// before is the last attempt of this process, for the trace.
+	before attempt
 }
 
 func newDeliveries() *deliveries {

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"roomlink/internal/accounts"
 	"roomlink/internal/backoff"
 	"roomlink/internal/store"
+	"roomlink/internal/tracing"
 	"roomlink/messages"
 	"roomlink/worker/auvious"
 )
@@ -66,7 +68,9 @@ func (j *job) decode() error {
 // work makes the links of an event. It returns nil once they are stored, or if they were stored before.
 func (a *account) work(ctx context.Context, j *job) error {
 	began := time.Now()
-	stored, err := a.storedLinks(ctx, j)
+	looking, span := tracing.Start(ctx, "look up links", trace.SpanKindClient)
+	stored, err := a.storedLinks(looking, j)
+	tracing.End(span, err)
 	j.spent.lookup += time.Since(began)
 	if err != nil {
 		return err
@@ -132,13 +136,15 @@ func (a *account) makeLinks(ctx context.Context, j *job, stored *messages.Stored
 	}
 	a.countHosts(request, room)
 	links := messages.NewEvent(messages.At(time.Now()), newLinks(j, request, room))
-	links.TraceParent = j.event.TraceParent
+	links.TraceParent = cmp.Or(tracing.Parent(ctx), j.event.TraceParent)
 	after := uint64(0)
 	if stored != nil {
 		after = stored.Sequence
 	}
 	began := time.Now()
-	err = a.publish(ctx, j, links, after)
+	storing, span := tracing.Start(ctx, "store links", trace.SpanKindProducer)
+	err = a.publish(storing, j, links, after)
+	tracing.End(span, err)
 	j.spent.store += time.Since(began)
 	return err
 }

@@ -28,6 +28,7 @@ import (
 	"roomlink/internal/accounts"
 	"roomlink/internal/store"
 	"roomlink/internal/telemetry"
+	"roomlink/internal/tracing"
 	"roomlink/worker/auvious"
 )
 
@@ -58,6 +59,8 @@ type Config struct {
 	// Grace bounds the time for held events to finish after a stop.
 	Grace  time.Duration
 	Logger zerolog.Logger
+	// Tracer continues the traces of the events; nil for none.
+	Tracer *tracing.Tracer
 	// Registerer registers the metrics; nil for none.
 	Registerer prometheus.Registerer
 	// Labels are the labels of the accounts in the metrics; nil for their names.

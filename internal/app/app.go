@@ -31,6 +31,7 @@ import (
 	"roomlink/internal/secret"
 	"roomlink/internal/store"
 	"roomlink/internal/telemetry"
+	"roomlink/internal/tracing"
 	"roomlink/internal/web"
 )
 
@@ -43,7 +44,9 @@ type App struct {
 	log      zerolog.Logger
 	registry *prometheus.Registry
 	// labels are the labels of the accounts in the metrics.
-	labels   telemetry.AccountLabels
+	labels telemetry.AccountLabels
+	// tracer is nil without tracing.
+	tracer   *tracing.Tracer
 	accounts *accountSet
 	// files are the files that the program reads again after a change.
 	files  filewatch.Watcher
@@ -85,6 +88,10 @@ func start(
 		return nil, UsageError{err}
 	}
 	a := &App{env: env, log: log, registry: telemetry.NewRegistry()}
+	if a.tracer, err = tracing.New(ctx, env.Lookup, telemetry.Version(), log); err != nil {
+		return nil, UsageError{err}
+	}
+	a.closers = append(a.closers, a.tracer.Close)
 	a.connections = web.NewMetrics(a.registry)
 	a.ctx, a.stop = context.WithCancel(ctx)
 	err = a.serveOperations(operations)

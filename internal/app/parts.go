@@ -209,7 +209,7 @@ func (a *App) AddWorker(grace time.Duration) error {
 	a.warnWithoutApplication(a.accounts.all())
 	w, err := worker.New(worker.Config{
 		Store: connection, Provisioner: a.provisioner, Accounts: made, Grace: grace, Logger: a.log, Registerer: a.registry,
-		Labels: &a.labels,
+		Labels: &a.labels, Tracer: a.tracer,
 	})
 	if err != nil {
 		return err

@@ -113,7 +113,7 @@ func publicURL(settings PublicSettings, scheme, address string) (string, error) 
 
 func (a *App) servePublic(public publicHTTP, routes ...func(chi.Router)) {
 	router := web.NewRouter()
-	router.Use(public.proxies.Resolve, web.Logged(a.log.With().Str("component", "http").Logger()))
+	router.Use(public.proxies.Resolve, a.tracer.Calls, web.Logged(a.log.With().Str("component", "http").Logger()))
 	for _, add := range append(routes, openapi.Routes) {
 		add(router)
 	}

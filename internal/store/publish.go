@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"roomlink/internal/tracing"
 	"roomlink/messages"
 )
 
@@ -56,7 +58,7 @@ func MessageID(s messages.Started) string {
 // acknowledged the event, or when an event of the conversation is stored already. It
 // returns [ErrQueueFull] if the queue is full, an error that wraps [messages.ErrInvalid]
 // for an event that breaks the contract, and an error that wraps the health check's. In
-// these cases the event is not stored. After any other error it may be stored or not.
+// these cases the event is not stored. An event without a trace context gets that of ctx. After any other error it may be stored or not.
 func (s *Store) Publish(ctx context.Context, e messages.Event[messages.Started]) (Outcome, error) {
 	return s.publish(ctx, e, MessageID(e.Data))
 }
@@ -69,6 +71,7 @@ func (s *Store) publish(
 			return 0, fmt.Errorf("publishing the event: %w", err)
 		}
 	}
+	e.TraceParent = cmp.Or(e.TraceParent, tracing.Parent(ctx))
 	for attempt := 1; ; attempt++ {
 		msg, err := e.Message(e.Data.EventSubject())
 		if err != nil {

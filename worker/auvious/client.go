@@ -13,8 +13,11 @@ import (
 	"time"
 
 	"roomlink/internal/accounts"
+	"roomlink/internal/tracing"
 
 	"github.com/go-json-experiment/json"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 )
@@ -144,12 +147,19 @@ func (c *Client) CreateRoom(ctx context.Context, request RoomRequest) (Room, err
 		return Room{}, &CallError{Kind: ErrRejected, Detail: "the request cannot be encoded"}
 	}
 	for attempt := 1; ; attempt++ {
-		token, err := c.token(ctx)
+		asking, span := tracing.Start(ctx, "get access token", trace.SpanKindInternal)
+		token, err := c.token(asking)
+		tracing.End(span, err)
 		if err != nil {
 			return Room{}, err
 		}
-		room, err := c.call(ctx, token, body)
+		calling, span := tracing.Start(ctx, "call auvious", trace.SpanKindClient)
+		room, err := c.call(calling, token, body)
 		failed, ok := errors.AsType[*CallError](err)
+		if ok && span.IsRecording() {
+			span.SetAttributes(attribute.Int("http.response.status_code", failed.Status), attribute.String("error.type", string(failed.Cause)))
+		}
+		tracing.End(span, err)
 		if !ok {
 			return room, err
 		}

@@ -33,7 +33,7 @@ type tokens struct {
 	http    *http.Client
 	timeout time.Duration // of one fetch
 	// report gets each failed fetch; see [Client.OnFailure].
-	report  func(failed *CallError, told bool)
+	report func(failed *CallError, told bool)
 	// fetched gets the end of each fetch; nil for nobody.
 	fetched func(bool)
 	current atomic.Pointer[accessToken]
