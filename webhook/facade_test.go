@@ -199,6 +199,7 @@ func TestActionRefusesRevokedLinks(t *testing.T) {
 	s := newSite(t, setup{})
 	s.worker(t, makesRooms)
 	s.post(t, facadePath, action("a")).wantRoom(t, "a", 1)
+	s.awaitStored(t, 0)
 	if _, err := s.store.Revoke(roomlinktest.Context(t), roomlinktest.Conversation("a"), time.Now()); err != nil {
 		t.Fatalf("revoking: %v", err)
 	}

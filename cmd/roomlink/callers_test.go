@@ -143,6 +143,9 @@ func checkCallers(t *testing.T, p *programtest.Program, scheme string, transport
 		case strings.Contains(call.audit, "token"):
 			credential = "  "
 		}
+		if strings.HasPrefix(call.audit, "action %s") { // the answer has the ticket
+			want = append(want, credential+"action "+id+" ticket_given")
+		}
 		want = append(want, credential+fill(call.audit))
 	}
 	p.Line(map[string]string{
