@@ -128,6 +128,8 @@ func (v *Viewer) await(
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	v.waits.Inc()
+	defer v.waits.Dec()
 	err = v.config.Feed.Follow(ctx, conversation, refreshInterval, func(now store.State) bool {
 		state = now
 		return now.Done()

@@ -111,6 +111,8 @@ func (v *Viewer) stream(shown func(access.Claims) view, purposes []access.Purpos
 		// The stream outlives the deadlines of a request.
 		_ = events.control.SetReadDeadline(time.Time{})
 		_ = events.control.SetWriteDeadline(time.Time{})
+		v.following.Inc()
+		defer v.following.Dec()
 		v.follow(events, conversationOf(claims))
 	}
 }

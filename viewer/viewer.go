@@ -26,6 +26,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/access"
@@ -62,6 +64,8 @@ type Config struct {
 	// Content-Security-Policy.
 	FrameAncestors []string
 	Logger         zerolog.Logger
+	// Registerer registers the metrics; nil for none.
+	Registerer prometheus.Registerer
 }
 
 // Viewer answers people and canvas flows.
@@ -73,6 +77,10 @@ type Viewer struct {
 	policy    string
 	ancestors string
 	log       zerolog.Logger
+
+	// following and waits count the callers that follow a conversation at the moment: event
+	// streams, and calls that wait.
+	following, waits prometheus.Gauge
 }
 
 // New returns a viewer for the accounts of its configuration.
@@ -85,6 +93,12 @@ func New(config Config) *Viewer {
 		ancestors: cmp.Or(strings.Join(config.FrameAncestors, " "), "'none'"),
 		log:       config.Logger.With().Str("component", "viewer").Logger(),
 	}
+	followers := promauto.With(config.Registerer).NewGaugeVec(prometheus.GaugeOpts{
+		Name: "roomlink_viewers",
+		Help: "Callers that follow a conversation at the moment: open event streams of pages (event_stream), and calls of " +
+			"/links that wait (wait). Sum over processes.",
+	}, []string{"kind"})
+	v.following, v.waits = followers.WithLabelValues("event_stream"), followers.WithLabelValues("wait")
 	v.SetAccounts(config.Accounts)
 	return v
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"regexp"
 	"slices"
@@ -79,26 +78,6 @@ func TestReferenceCommands(t *testing.T) {
 		if name := "`roomlink " + strings.TrimPrefix(node.Path(), "roomlink ") + "`"; !strings.Contains(document, name) {
 			t.Errorf("%s lacks %s", referencePath, name)
 		}
-	}
-}
-
-// TestReferenceMetrics looks for each metric in the reference.
-func TestReferenceMetrics(t *testing.T) {
-	document := readFile(t, referencePath)
-	names := regexp.MustCompile(`"(roomlink_[a-z_]+)"`)
-	err := fs.WalkDir(os.DirFS("../.."), ".", func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		for _, match := range names.FindAllStringSubmatch(readFile(t, "../../"+path), -1) {
-			if !strings.Contains(document, "| `"+match[1]+"` |") {
-				t.Errorf("%s lacks the metric %s of %s", referencePath, match[1], path)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
 	}
 }
 

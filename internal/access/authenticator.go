@@ -69,6 +69,8 @@ type Config struct {
 	FailureDelay time.Duration
 	// Registerer registers the metrics; nil for none.
 	Registerer prometheus.Registerer
+	// Label returns the label of an account in the metrics; nil for its name. It bounds the series.
+	Label func(account string) string
 }
 
 const (
@@ -78,7 +80,8 @@ const (
 	maxDelayed = 256
 )
 
-// Authenticator checks credentials. It may be used by many goroutines at once.
+// Authenticator checks credentials. It may be used by many goroutines at once. It is also
+// the [prometheus.Collector] of the last uses of the credentials.
 type Authenticator struct {
 	config Config
 	// pepper is the HMAC key of the digests. With a digest, a map lookup reveals nothing
@@ -91,10 +94,16 @@ type Authenticator struct {
 
 // index finds identities. It is never changed, only replaced.
 type index struct {
-	credentials map[digest]Identity
+	credentials map[digest]*credential
 	// clients finds the client of an access token. Each client has one entry for each
 	// link key.
-	clients map[client]Identity
+	clients map[client]*credential
+}
+
+// credential is a configured credential and its last use, in seconds of Unix time; 0 for none.
+type credential struct {
+	Identity
+	used atomic.Int64
 }
 
 type digest [sha256.Size]byte
@@ -115,12 +124,15 @@ func NewAuthenticator(config Config) (*Authenticator, error) {
 		delayed: make(chan struct{}, maxDelayed),
 		failures: promauto.With(config.Registerer).NewCounter(prometheus.CounterOpts{
 			Name: "roomlink_authentication_failures_total",
-			Help: "Requests with missing or invalid credentials.",
+			Help: "Requests with missing or invalid credentials. Sum over processes.",
 		}),
 	}
 	_, _ = rand.Read(a.pepper) // it never fails
 	if err := a.SetAccounts(config.Accounts); err != nil {
 		return nil, err
+	}
+	if config.Registerer != nil {
+		config.Registerer.MustRegister(a)
 	}
 	return a, nil
 }
@@ -128,7 +140,7 @@ func NewAuthenticator(config Config) (*Authenticator, error) {
 // SetAccounts replaces all credentials. It returns the errors of [NewAuthenticator], and
 // changes nothing then.
 func (a *Authenticator) SetAccounts(accounts []accounts.Account) error {
-	next := &index{credentials: map[digest]Identity{}, clients: map[client]Identity{}}
+	next := &index{credentials: map[digest]*credential{}, clients: map[client]*credential{}}
 	for _, account := range accounts {
 		if err := a.add(next, account); err != nil {
 			return err
@@ -136,6 +148,9 @@ func (a *Authenticator) SetAccounts(accounts []accounts.Account) error {
 	}
 	if len(next.credentials) == 0 && a.config.Open == "" {
 		return ErrNobody
+	}
+	if before := a.index.Load(); before != nil {
+		next.keepUses(before)
 	}
 	a.index.Store(next)
 	return nil
@@ -169,10 +184,11 @@ func (a *Authenticator) addCredential(next *index, identity Identity, id string,
 		return fmt.Errorf("%w: %s %q of account %q is also %q of account %q",
 			ErrShared, identity.Kind, identity.Credential, identity.Account, other.Credential, other.Account)
 	}
-	next.credentials[key] = identity
+	known := &credential{Identity: identity}
+	next.credentials[key] = known
 	if identity.Kind == KindBearer {
 		for _, fingerprint := range a.config.Keys.fingerprints(id, secret) {
-			next.clients[client{identity.Account, id, fingerprint}] = identity
+			next.clients[client{identity.Account, id, fingerprint}] = known
 		}
 	}
 	return nil
@@ -212,10 +228,10 @@ func (a *Authenticator) identify(r *http.Request, now time.Time) (Identity, erro
 		return Identity{Account: a.config.Open, Kind: KindNone}, nil
 	}
 	if key := r.Header.Get("X-API-Key"); key != "" {
-		return a.find(KindAPIKey, "", key)
+		return a.find(KindAPIKey, "", key, now)
 	}
 	if user, password, ok := r.BasicAuth(); ok {
-		return a.find(KindBasic, user, password)
+		return a.find(KindBasic, user, password, now)
 	}
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	switch {
@@ -233,11 +249,12 @@ func (a *Authenticator) bearer(token string, now time.Time) (Identity, error) {
 		return Identity{}, ErrBadCredentials
 	}
 	id, fingerprint, _ := strings.Cut(claims.Subject, "\x00")
-	identity, ok := a.index.Load().clients[client{claims.Account, id, fingerprint}]
+	known, ok := a.index.Load().clients[client{claims.Account, id, fingerprint}]
 	if !ok {
 		return Identity{}, ErrBadCredentials
 	}
-	return identity, nil
+	known.used.Store(now.Unix())
+	return known.Identity, nil
 }
 
 // Issue makes an access token for the client with the given id and secret. It returns
@@ -247,7 +264,7 @@ func (a *Authenticator) bearer(token string, now time.Time) (Identity, error) {
 func (a *Authenticator) Issue(
 	ctx context.Context, id, clientSecret string, now time.Time,
 ) (Identity, string, time.Duration, error) {
-	identity, err := a.find(KindBearer, id, clientSecret)
+	identity, err := a.find(KindBearer, id, clientSecret, now)
 	if err != nil {
 		return Identity{}, "", 0, a.slow(ctx, err)
 	}
@@ -261,12 +278,13 @@ func (a *Authenticator) Issue(
 	return identity, token, a.config.TokenLifetime, nil
 }
 
-func (a *Authenticator) find(kind, id, password string) (Identity, error) {
-	identity, ok := a.index.Load().credentials[a.digest(kind, id, password)]
+func (a *Authenticator) find(kind, id, password string, now time.Time) (Identity, error) {
+	known, ok := a.index.Load().credentials[a.digest(kind, id, password)]
 	if !ok {
 		return Identity{}, ErrBadCredentials
 	}
-	return identity, nil
+	known.used.Store(now.Unix())
+	return known.Identity, nil
 }
 
 func (a *Authenticator) digest(kind, id, password string) digest {

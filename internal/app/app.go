@@ -46,7 +46,11 @@ type App struct {
 	// labels are the labels of the accounts in the metrics.
 	labels telemetry.AccountLabels
 	// tracer is nil without tracing.
-	tracer   *tracing.Tracer
+	tracer *tracing.Tracer
+	// reloads says how the last reading of changed files ended, and expiry when the
+	// certificates end.
+	reloads, expiry *prometheus.GaugeVec
+
 	accounts *accountSet
 	// files are the files that the program reads again after a change.
 	files  filewatch.Watcher
@@ -93,6 +97,7 @@ func start(
 	}
 	a.closers = append(a.closers, a.tracer.Close)
 	a.connections = web.NewMetrics(a.registry)
+	a.measureFiles()
 	a.ctx, a.stop = context.WithCancel(ctx)
 	err = a.serveOperations(operations)
 	if err == nil {
@@ -111,6 +116,15 @@ func start(
 	a.showChecks()
 	log.Info().Str("version", telemetry.Version()).Strs("accounts", a.accounts.names()).Msg("started")
 	return a, nil
+}
+
+// reloaded notes how the reading of changed files ended.
+func (a *App) reloaded(files string, err error) {
+	value := 1.0
+	if err != nil {
+		value = 0
+	}
+	a.reloads.WithLabelValues(files).Set(value)
 }
 
 // run runs a part until the context ends. If the part returns, all others stop.

@@ -21,7 +21,7 @@ const brokerCertFile = "broker.crt"
 // brokerTLS returns the TLS configuration of the embedded broker; nil for plain text. It
 // refuses plain text off loopback.
 func (a *App) brokerTLS(s *EmbeddedSettings) (*tls.Config, error) {
-	pair := keyPair{s.BrokerTLSCert, s.BrokerTLSKey, "ROOMLINK_BROKER_TLS_CERT", "ROOMLINK_BROKER_TLS_KEY"}
+	pair := keyPair{s.BrokerTLSCert, s.BrokerTLSKey, "ROOMLINK_BROKER_TLS_CERT", "ROOMLINK_BROKER_TLS_KEY", brokerCertificate}
 	var config *tls.Config
 	var err error
 	config, err = a.certificate(pair, func() {

@@ -61,7 +61,8 @@ func (a *App) newKeeper(js jetstream.JetStream, settings store.StreamSettings) *
 		accounts: a.accounts.names, log: a.log.With().Str("component", "broker").Logger(),
 		faults: promauto.With(a.registry).NewGaugeVec(prometheus.GaugeOpts{
 			Name: "roomlink_broker_misconfigured",
-			Help: "1 if a stream or a consumer is missing, sealed, paused or configured otherwise than roomlink needs; else 0.",
+			Help: "1 if a stream or a consumer is missing, sealed, paused or configured otherwise than roomlink needs; else 0. " +
+				"A line of the log says what to do. Take the maximum over processes.",
 		}, []string{"object"}),
 		known: map[string]string{}, missing: map[string]time.Time{},
 	}

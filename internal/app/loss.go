@@ -3,6 +3,9 @@ package app
 import (
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
 	"roomlink/internal/storecheck"
 )
 
@@ -25,6 +28,16 @@ func (a *App) settleLoss(settings *EmbeddedSettings) error {
 			"and \"roomlink store check --accept-loss\" lets the next start go on", count, settings.OnLoss)
 	}
 	a.registry.MustRegister(storecheck.Metric{Dir: settings.DataDir})
+	promauto.With(a.registry).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "roomlink_disk_free_bytes",
+		Help: "Free space on the disk of the data directory in bytes; 0 if it is unknown. Each process has its own disk.",
+	}, func() float64 {
+		free, err := storecheck.FreeSpace(settings.DataDir)
+		if err != nil {
+			return 0
+		}
+		return float64(free)
+	})
 	marker := storecheck.NewMarker(settings.DataDir, js, a.log)
 	a.closers = append(a.closers, marker.Close)
 	a.run(marker.Run)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"roomlink/internal/accounts"
 	"roomlink/internal/broker"
 	"roomlink/internal/store"
@@ -66,10 +64,9 @@ func Serve(ctx context.Context, env Environment, s ServeSettings) (*App, error) 
 			return err
 		}
 		feed := a.addFeed()
-		a.servePublic(public, a.webhook(public, webhook.Config{
+		return a.servePublic(public, a.webhook(public, webhook.Config{
 			Feed: feed, ActionTimeout: s.ActionTimeout, AnyApplication: s.AnyApplication,
 		}), a.viewer(public, pages, feed, s.FrameSettings))
-		return nil
 	})
 }
 
@@ -93,7 +90,7 @@ type WebhookSettings struct {
 
 // Webhook starts the webhook alone, on an external broker.
 func Webhook(ctx context.Context, env Environment, s WebhookSettings) (*App, error) {
-	return s.start(ctx, env, broker.RoleWebhook, func(a *App, public publicHTTP, feed *store.Feed) func(chi.Router) {
+	return s.start(ctx, env, broker.RoleWebhook, func(a *App, public publicHTTP, feed *store.Feed) routes {
 		return a.webhook(public, webhook.Config{Feed: feed, ActionTimeout: s.ActionTimeout})
 	})
 }
@@ -101,7 +98,7 @@ func Webhook(ctx context.Context, env Environment, s WebhookSettings) (*App, err
 // start starts one part with public HTTP.
 func (s WebhookSettings) start(
 	ctx context.Context, env Environment, role broker.Role,
-	routes func(*App, publicHTTP, *store.Feed) func(chi.Router),
+	part func(*App, publicHTTP, *store.Feed) routes,
 ) (*App, error) {
 	return start(ctx, env, s.LogSettings, s.OperationsSettings, func(a *App) error {
 		if err := a.readAccounts(&accountReader{settings: s.AccountSettings, credentials: true}); err != nil {
@@ -114,8 +111,7 @@ func (s WebhookSettings) start(
 		if err := a.openBroker(s.NATSSettings, s.StreamSettings, nil, role); err != nil {
 			return err
 		}
-		a.servePublic(public, routes(a, public, a.addFeed()))
-		return nil
+		return a.servePublic(public, part(a, public, a.addFeed()))
 	})
 }
 
@@ -127,7 +123,7 @@ type ViewerSettings struct {
 
 // Viewer starts the viewer alone, on an external broker.
 func Viewer(ctx context.Context, env Environment, s ViewerSettings) (*App, error) {
-	return s.start(ctx, env, broker.RoleViewer, func(a *App, public publicHTTP, feed *store.Feed) func(chi.Router) {
+	return s.start(ctx, env, broker.RoleViewer, func(a *App, public publicHTTP, feed *store.Feed) routes {
 		return a.viewer(public, a.store, feed, s.FrameSettings)
 	})
 }
@@ -159,7 +155,7 @@ func Worker(ctx context.Context, env Environment, s WorkerSettings) (*App, error
 }
 
 // webhook adds to config what all parts of the process share.
-func (a *App) webhook(public publicHTTP, config webhook.Config) func(chi.Router) {
+func (a *App) webhook(public publicHTTP, config webhook.Config) routes {
 	a.keeper.need(false, messages.ConversationsStream)
 	config.Store, config.Authenticator, config.Pages = a.store, public.authenticator, public.pages
 	config.Accounts, config.Logger, config.Registerer = a.accounts.all(), a.log, a.registry
@@ -169,22 +165,23 @@ func (a *App) webhook(public publicHTTP, config webhook.Config) func(chi.Router)
 		hook.SetAccounts(all)
 		return nil
 	})
-	return hook.Routes
+	return routes{"webhook", hook.Routes}
 }
 
 func (a *App) viewer(
 	public publicHTTP, reads *store.Store, feed *store.Feed, settings FrameSettings,
-) func(chi.Router) {
+) routes {
 	a.keeper.need(false, messages.LinksStream, messages.DeadLettersStream)
 	pages := viewer.New(viewer.Config{
 		Store: reads, Feed: feed, Authenticator: public.authenticator, Pages: public.pages,
 		Accounts: a.accounts.all(), FrameAncestors: settings.FrameAncestors, Logger: a.log,
+		Registerer: a.registry,
 	})
 	a.accounts.onChange(func(all []accounts.Account) error {
 		pages.SetAccounts(all)
 		return nil
 	})
-	return pages.Routes
+	return routes{"viewer", pages.Routes}
 }
 
 // AddWorker adds a worker to the running program, on a connection of its own. grace

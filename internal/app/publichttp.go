@@ -64,7 +64,7 @@ func (a *App) openPublic(settings PublicSettings, dataDir string) (publicHTTP, e
 	}
 	authenticator, err := access.NewAuthenticator(access.Config{
 		Accounts: a.accounts.all(), Keys: keys, TokenLifetime: settings.TokenLifetime, Open: open,
-		Registerer: a.registry,
+		Registerer: a.registry, Label: a.labels.Of,
 	})
 	if err != nil {
 		return publicHTTP{}, UsageError{err}
@@ -111,17 +111,27 @@ func publicURL(settings PublicSettings, scheme, address string) (string, error) 
 	return scheme + "://" + address, nil
 }
 
-func (a *App) servePublic(public publicHTTP, routes ...func(chi.Router)) {
-	router := web.NewRouter()
-	router.Use(public.proxies.Resolve, a.tracer.Calls, web.Logged(a.log.With().Str("component", "http").Logger()))
-	for _, add := range append(routes, openapi.Routes) {
-		add(router)
+// routes are the routes of a part.
+type routes struct {
+	part string
+	add  func(chi.Router)
+}
+
+func (a *App) servePublic(public publicHTTP, parts ...routes) error {
+	router, requests := web.NewRouter(), web.NewRequests(a.registry)
+	router.Use(public.proxies.Resolve, requests.Count, a.tracer.Calls, web.Logged(a.log.With().Str("component", "http").Logger()))
+	for _, part := range append(parts, routes{"openapi", openapi.Routes}) {
+		if err := requests.Add(part.part, part.add); err != nil {
+			return err
+		}
+		part.add(router)
 	}
 	a.run(func(ctx context.Context) error {
 		return web.Server{
 			Handler: router, Logger: a.log, MaxConnections: public.maxConns, Metrics: a.connections,
 		}.Run(ctx, public.listener)
 	})
+	return nil
 }
 
 // readKeys reads the link keys, or makes one in the data directory.

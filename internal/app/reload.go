@@ -21,6 +21,8 @@ type accountSet struct {
 	reader  *accountReader
 	log     zerolog.Logger
 	reloads *prometheus.CounterVec
+	// reloaded notes how the last reload ended.
+	reloaded func(error)
 	// listeners take over changed accounts. The first one to refuse them ends the change,
 	// and those that have accepted them get the former ones again.
 	listeners []func([]accounts.Account) error
@@ -41,6 +43,7 @@ func (a *App) readAccounts(reader *accountReader) error {
 	}
 	a.accounts = &accountSet{
 		reader: reader, log: a.log, current: all,
+		reloaded: func(err error) { a.reloaded("accounts", err) },
 		reloads: promauto.With(a.registry).NewCounterVec(prometheus.CounterOpts{
 			Name: "roomlink_account_reloads_total",
 			Help: "Changes of the accounts' files by outcome: applied, refused. Sum over processes.",
@@ -74,11 +77,13 @@ func (s *accountSet) reload() {
 	before := s.reader.files
 	all, err := s.reader.read()
 	if err == nil && reflect.DeepEqual(all, s.all()) {
+		s.reloaded(nil)
 		return
 	}
 	if err == nil {
 		err = s.apply(all)
 	}
+	s.reloaded(err)
 	if err != nil {
 		for _, path := range before { // the correction may be in any of them
 			if !slices.Contains(s.reader.files, path) {

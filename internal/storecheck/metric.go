@@ -7,7 +7,7 @@ import (
 )
 
 var missingEvents = prometheus.NewDesc("roomlink_store_missing_events",
-	"Messages that the store has lost, until somebody accepts the loss.", []string{"stream"}, nil)
+	"Messages that the store has lost, until somebody accepts the loss. Each process has its own store.", []string{"stream"}, nil)
 
 // Metric collects the number of missing messages from the report in a data directory, so that it
 // falls as soon as somebody accepts the loss.

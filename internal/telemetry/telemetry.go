@@ -49,7 +49,7 @@ func NewRegistry() *prometheus.Registry {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	promauto.With(registry).NewGauge(prometheus.GaugeOpts{
 		Name:        "roomlink_build_info",
-		Help:        "Always 1. The labels contain the versions of the program and of Go.",
+		Help:        "Always 1. The labels contain the versions of the program and of Go. Count it to count processes.",
 		ConstLabels: prometheus.Labels{"version": Version(), "go": runtime.Version()},
 	}).Set(1)
 	return registry
