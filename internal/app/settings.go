@@ -64,6 +64,8 @@ type StreamSettings struct {
 	MaxBytes        ByteSize      `env:"ROOMLINK_MAX_BYTES" group:"broker" help:"The maximum size of the queue, with the unit KiB, MiB or GiB (1GiB)."`
 	DuplicateWindow time.Duration `env:"ROOMLINK_DUPLICATE_WINDOW" group:"broker" help:"The time for which the broker remembers the message id of an event (2m)."`
 	LinksMaxAge     time.Duration `env:"ROOMLINK_LINKS_MAX_AGE" group:"broker" help:"The time for which links are kept (720h)."`
+
+	DeadLettersMaxAge time.Duration `env:"ROOMLINK_DEAD_LETTERS_MAX_AGE" group:"broker" help:"The time for which dead letters are kept (720h)."`
 }
 
 // StoreSettings say where the embedded broker is.
@@ -198,7 +200,7 @@ func (s SyncInterval) String() string {
 func (s StreamSettings) stream(embedded bool) store.StreamSettings {
 	settings := store.StreamSettings{
 		Replicas: s.Replicas, MaxBytes: int64(s.MaxBytes),
-		DuplicateWindow: s.DuplicateWindow, LinksMaxAge: s.LinksMaxAge,
+		DuplicateWindow: s.DuplicateWindow, LinksMaxAge: s.LinksMaxAge, DeadLettersMaxAge: s.DeadLettersMaxAge,
 	}
 	if !embedded {
 		settings.NewReplicas = 3

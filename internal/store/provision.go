@@ -17,11 +17,10 @@ import (
 
 // Defaults of [StreamSettings].
 const (
-	DefaultMaxBytes        = 1 << 30
-	DefaultDuplicateWindow = 2 * time.Minute
-	DefaultLinksMaxAge     = 30 * 24 * time.Hour
-
-	deadLettersMaxAge = 30 * 24 * time.Hour
+	DefaultMaxBytes          = 1 << 30
+	DefaultDuplicateWindow   = 2 * time.Minute
+	DefaultLinksMaxAge       = 30 * 24 * time.Hour
+	DefaultDeadLettersMaxAge = 30 * 24 * time.Hour
 )
 
 // AckWait is the time after which the broker delivers an event again, unless its
@@ -50,6 +49,9 @@ type StreamSettings struct {
 	// LinksMaxAge is the time for which links are kept. The default is
 	// [DefaultLinksMaxAge].
 	LinksMaxAge time.Duration
+	// DeadLettersMaxAge is the time for which dead letters are kept. The default is
+	// [DefaultDeadLettersMaxAge].
+	DeadLettersMaxAge time.Duration
 }
 
 // QueueSize returns the maximum size of the queue of conversations, in bytes.
@@ -59,6 +61,7 @@ func (s StreamSettings) QueueSize() int64 { return cmp.Or(s.MaxBytes, DefaultMax
 func (s StreamSettings) Streams() []jetstream.StreamConfig {
 	window := cmp.Or(s.DuplicateWindow, DefaultDuplicateWindow)
 	linksAge := cmp.Or(s.LinksMaxAge, DefaultLinksMaxAge)
+	lettersAge := cmp.Or(s.DeadLettersMaxAge, DefaultDeadLettersMaxAge)
 	streams := []jetstream.StreamConfig{{
 		Name:                 messages.ConversationsStream,
 		Description:          "events that wait for their room",
@@ -84,8 +87,8 @@ func (s StreamSettings) Streams() []jetstream.StreamConfig {
 		Description: "events that got no links, and why",
 		Subjects:    []string{messages.DeadLetterSubjects + "*.*"},
 		MaxBytes:    -1,
-		MaxAge:      deadLettersMaxAge,
-		Duplicates:  DefaultDuplicateWindow,
+		MaxAge:      lettersAge,
+		Duplicates:  min(DefaultDuplicateWindow, lettersAge),
 		AllowDirect: true,
 		RePublish:   republished(messages.DeadLetterSubjects, messages.FailedSubjects),
 	}}
@@ -254,6 +257,11 @@ func (s StreamSettings) merge(have, want jetstream.StreamConfig) jetstream.Strea
 	case messages.LinksStream:
 		if s.LinksMaxAge != 0 {
 			next.MaxAge = s.LinksMaxAge
+			next.Duplicates = min(next.Duplicates, next.MaxAge)
+		}
+	case messages.DeadLettersStream:
+		if s.DeadLettersMaxAge != 0 {
+			next.MaxAge = s.DeadLettersMaxAge
 			next.Duplicates = min(next.Duplicates, next.MaxAge)
 		}
 	}

@@ -158,13 +158,16 @@ func TestProvisionFromManyProcesses(t *testing.T) {
 func TestProvisionUpdatesAManagedStream(t *testing.T) {
 	js := bareBroker(t)
 	provision(t, js, store.StreamSettings{})
+	if letters := streamConfig(t, js, messages.DeadLettersStream); letters.MaxAge != 30*24*time.Hour {
+		t.Errorf("age of dead letters: got %v, want 30 days", letters.MaxAge)
+	}
 	settings := store.StreamSettings{
-		MaxBytes: 1 << 20, DuplicateWindow: 10 * time.Minute, LinksMaxAge: time.Minute,
+		MaxBytes: 1 << 20, DuplicateWindow: 10 * time.Minute, LinksMaxAge: time.Minute, DeadLettersMaxAge: time.Hour,
 	}
 	updates := streamsUpdated(t, js)
 	provision(t, js, settings)
-	if got := updates(); got != 2 {
-		t.Errorf("updates: got %d, want 2", got)
+	if got := updates(); got != 3 {
+		t.Errorf("updates: got %d, want 3", got)
 	}
 	wantSettings(t, js, settings)
 	// Zero settings change nothing.
@@ -177,12 +180,10 @@ func wantSettings(t *testing.T, js jetstream.JetStream, want store.StreamSetting
 	queue, links := streamConfig(t, js, messages.ConversationsStream), streamConfig(t, js, messages.LinksStream)
 	got := store.StreamSettings{
 		MaxBytes: queue.MaxBytes, DuplicateWindow: queue.Duplicates, LinksMaxAge: links.MaxAge,
+		DeadLettersMaxAge: streamConfig(t, js, messages.DeadLettersStream).MaxAge,
 	}
 	if got != want {
 		t.Errorf("settings: got %+v, want %+v", got, want)
-	}
-	if letters := streamConfig(t, js, messages.DeadLettersStream); letters.MaxAge != 30*24*time.Hour {
-		t.Errorf("age of dead letters: got %v, want 30 days", letters.MaxAge)
 	}
 }
 
