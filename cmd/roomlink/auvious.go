@@ -48,7 +48,7 @@ func (c *auviousCommand) Help() string {
 
 // Run implements the command.
 func (c *auviousCommand) Run(ctx context.Context, env app.Environment) error {
-	log, err := telemetry.NewLogger(env.Stderr, c.LogLevel, c.LogFormat)
+	log, _, err := telemetry.NewLogger(env.Stderr, c.LogLevel, c.LogFormat)
 	if err != nil {
 		return app.UsageError{Err: err}
 	}

@@ -203,7 +203,7 @@ func TestHealth(t *testing.T) {
 	ops := p.Address("operations")
 	p.Line(map[string]string{"message": "started"})
 	for path, want := range map[string]string{
-		"/livez": "[+] broker", "/readyz": "[+] streams", "/metrics": "roomlink_breaker_state", "/debug/pprof/": "goroutine",
+		"/livez": "[+] process", "/loglevel": "trace", "/readyz": "[+] streams", "/metrics": "roomlink_breaker_state", "/debug/pprof/": "goroutine",
 	} {
 		if _, got := programtest.Visit(t, ops+path); !strings.Contains(got, want) {
 			t.Errorf("%s: got %q; want %q in it", path, got, want)

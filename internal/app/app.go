@@ -42,6 +42,7 @@ const maxOperators = 64
 type App struct {
 	env      Environment
 	log      zerolog.Logger
+	level    *telemetry.Level
 	registry *prometheus.Registry
 	// labels are the labels of the accounts in the metrics.
 	labels telemetry.AccountLabels
@@ -71,7 +72,6 @@ type App struct {
 	handler atomic.Pointer[http.Handler]
 	// progress says how far the start is.
 	progress atomic.Pointer[string]
-	live     []telemetry.Check
 	ready    []telemetry.Check
 
 	// ctx is the context of all parts. The first part to return ends it.
@@ -87,11 +87,11 @@ type App struct {
 func start(
 	ctx context.Context, env Environment, logs LogSettings, operations OperationsSettings, build func(*App) error,
 ) (*App, error) {
-	log, err := telemetry.NewLogger(env.Stderr, logs.LogLevel, logs.LogFormat)
+	log, level, err := telemetry.NewLogger(env.Stderr, logs.LogLevel, logs.LogFormat)
 	if err != nil {
 		return nil, UsageError{err}
 	}
-	a := &App{env: env, log: log, registry: telemetry.NewRegistry()}
+	a := &App{env: env, log: log, level: level, registry: telemetry.NewRegistry()}
 	if a.tracer, err = tracing.New(ctx, env.Lookup, telemetry.Version(), log); err != nil {
 		return nil, UsageError{err}
 	}
@@ -173,28 +173,52 @@ func (a *App) serveOperations(settings OperationsSettings) error {
 		return fmt.Errorf("ROOMLINK_OPS_LISTEN: %w", err)
 	}
 	a.address, a.token = listener.Addr().String(), token
-	a.setHandler(nil, []telemetry.Check{{Name: "start", Run: func(context.Context) error {
+	a.setHandler([]telemetry.Check{{Name: "start", Run: func(context.Context) error {
 		if progress := a.progress.Load(); progress != nil {
 			return errors.New(*progress)
 		}
 		return errors.New("the program starts")
 	}}})
 	a.log.Info().Str("address", a.address).Str("part", "operations").Msg("listening")
-	a.run(func(ctx context.Context) error {
+	// It outlives the parts: while they stop, it says so.
+	ctx, stop := context.WithCancel(context.WithoutCancel(a.ctx))
+	ended := make(chan error, 1)
+	go func() {
 		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*a.handler.Load()).ServeHTTP(w, r) })
-		return web.Server{
+		ended <- web.Server{
 			Handler: handler, Logger: a.log, MaxConnections: web.AllowedConnections(maxOperators), Metrics: a.connections,
 		}.Run(ctx, listener)
+		close(ended)
+	}()
+	a.closers = append(a.closers, func() {
+		stop()
+		<-ended
+	})
+	a.run(func(ctx context.Context) error {
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
 	})
 	return nil
 }
 
 // showChecks makes the operations HTTP show the checks of all parts. They must all be there.
-func (a *App) showChecks() { a.setHandler(a.live, a.ready) }
+func (a *App) showChecks() { a.setHandler(a.ready) }
 
-func (a *App) setHandler(live, ready []telemetry.Check) {
+func (a *App) setHandler(ready []telemetry.Check) {
+	alive := telemetry.Check{Name: "process", Run: func(context.Context) error { return nil }}
+	stopping := telemetry.Check{Name: "running", Run: func(context.Context) error {
+		if a.ctx.Err() != nil {
+			return errors.New("the program stops")
+		}
+		return nil
+	}}
 	handler := telemetry.Operations{
-		Live: live, Ready: ready, Gatherer: a.registry, Open: web.IsLoopback(a.address), Token: a.token,
+		Level: a.level, Logger: a.log, Live: []telemetry.Check{alive}, Ready: append([]telemetry.Check{stopping}, ready...),
+		Gatherer: a.registry, Open: web.IsLoopback(a.address), Token: a.token,
 	}.Handler()
 	a.handler.Store(&handler)
 }

@@ -167,3 +167,39 @@ func TestTooManyAccounts(t *testing.T) {
 		}
 	}
 }
+
+// From the moment of the stop on, the program is not ready, but still says so while it finishes what it holds.
+func TestNotReadyWhileStopping(t *testing.T) {
+	auvious := programtest.StartAuvious(t, simulator.Config{})
+	called, finish := make(chan struct{}), make(chan struct{})
+	auvious.Script(func(simulator.Call) *simulator.Answer {
+		close(called)
+		return &simulator.Answer{Wait: finish}
+	})
+	ctx, stop := context.WithCancel(roomlinktest.Context(t))
+	defer stop()
+	program, err := serve(ctx, t, auvious.URL)
+	if err != nil {
+		t.Fatalf("starting: %v", err)
+	}
+	body, err := talkdesk.Automation.Sample("held")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := talkdesk.Client{URL: program.URL(), Key: programtest.APIKey}
+	if status, answer, err := client.PostEvent(ctx, body); err != nil || status != http.StatusAccepted {
+		t.Fatalf("posting: got %d %s and error %v, want 202", status, answer, err)
+	}
+	roomlinktest.Receive(t, called, "a call")
+	stop()
+	operations := talkdesk.Client{URL: "http://" + program.OperationsAddress()}
+	for path, want := range map[string]int{"/readyz": http.StatusServiceUnavailable, "/livez": http.StatusOK, "/metrics": http.StatusOK} {
+		if status, answer, err := operations.Get(t.Context(), path); err != nil || status != want {
+			t.Errorf("%s while stopping: got %d %s and error %v, want %d", path, status, answer, err, want)
+		}
+	}
+	close(finish)
+	if err := program.Wait(); err != nil {
+		t.Errorf("stopping: got error %v, want none", err)
+	}
+}

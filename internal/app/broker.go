@@ -240,15 +240,11 @@ func temporary(err error) bool {
 	return !errors.Is(err, nats.ErrPermissionViolation) && !errors.Is(err, store.ErrLimits)
 }
 
-// checkBroker adds the broker and the streams to the health checks and the metrics.
+// checkBroker adds the broker and the streams to the readiness checks and the metrics.
 func (a *App) checkBroker(role broker.Role) {
 	check := telemetry.Check{Name: "broker", Run: func(context.Context) error { return a.broker.Health() }}
-	if a.broker.Embedded() {
-		a.live = append(a.live, check)
-	} else {
-		a.ready = append(a.ready, check)
-	}
-	a.ready = append(a.ready, telemetry.Check{Name: "streams", Run: a.keeper.ready})
+	// No restart of the program would help: the broker recovers by itself, or its end is that of the program.
+	a.ready = append(a.ready, check, telemetry.Check{Name: "streams", Run: a.keeper.ready})
 	reads := a.store
 	if a.broker.Embedded() {
 		reads = a.keeper.store // its user may list consumers

@@ -65,7 +65,7 @@ func TestFailingSync(t *testing.T) {
 }
 
 // testFailingDisk runs the program on a disk that fails under load. While it fails, the program must
-// answer 503 and its liveness check must fail. After the repair, the program must recover by itself.
+// answer 503 and not be ready, but stay alive: no restart would help. After the repair, the program must recover by itself.
 func testFailingDisk(t *testing.T, dir string, fail func(*programtest.Program) (repair func())) {
 	auvious, _ := startAuvious(t)
 	env := environment(t, auvious)
@@ -73,17 +73,20 @@ func testFailingDisk(t *testing.T, dir string, fail func(*programtest.Program) (
 	p := programtest.Start(t, programtest.Command{Args: []string{"serve"}, Env: env})
 	l := startLoad(t, p.Address("public"))
 	l.awaitAccepted(50)
-	alive := p.Address("operations") + "/livez"
-	if status, text := programtest.Visit(t, alive); status != http.StatusOK {
+	ready := p.Address("operations") + "/readyz"
+	if status, text := programtest.Visit(t, ready); status != http.StatusOK {
 		t.Fatalf("health: got %d %q, want 200", status, text)
 	}
 
 	repair := fail(p)
 	l.awaitRefused(http.StatusServiceUnavailable, callers)
 	await(t, "a failed health check", func() bool {
-		status, _ := programtest.Visit(t, alive)
+		status, _ := programtest.Visit(t, ready)
 		return status == http.StatusServiceUnavailable
 	})
+	if status, text := programtest.Visit(t, p.Address("operations")+"/livez"); status != http.StatusOK {
+		t.Errorf("liveness while the disk fails: got %d %q, want 200", status, text)
+	}
 	p.AwaitLog(`"cause":"publishing the event: the broker is not healthy`) // from now on the program does not try to store events
 	before := len(l.answered())
 	l.awaitRefused(http.StatusServiceUnavailable, callers)
@@ -92,7 +95,7 @@ func testFailingDisk(t *testing.T, dir string, fail func(*programtest.Program) (
 	}
 	repair()
 	await(t, "health", func() bool {
-		status, _ := programtest.Visit(t, alive)
+		status, _ := programtest.Visit(t, ready)
 		return status == http.StatusOK
 	})
 	l.awaitAccepted(50)

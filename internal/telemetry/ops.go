@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
 
 	"roomlink/internal/secret"
 )
@@ -33,14 +34,18 @@ type Operations struct {
 	// Ready lists the checks of failures that stop the process from accepting work.
 	Ready    []Check
 	Gatherer prometheus.Gatherer
-	// Open serves the profiles without a token. Use it on loopback only.
+	// Open serves the profiles and the log level without a token. Use it on loopback only: requests with a Host header of
+	// another place are then refused, so that no page of another site reaches them by DNS rebinding.
 	Open bool
-	// Token is the bearer token for the profiles if Open is false. If it is empty, nobody has
+	// Token is the bearer token for both if Open is false. If it is empty, nobody has
 	// access.
 	Token secret.String
+	// Level is the level of the log; nil for one that nobody may change. Logger logs its changes.
+	Level  *Level
+	Logger zerolog.Logger
 }
 
-// Handler returns the endpoints /livez, /readyz, /metrics and /debug/pprof/.
+// Handler returns the endpoints /livez, /readyz, /metrics, /loglevel and /debug/pprof/.
 func (o Operations) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", answerChecks(o.Live))
@@ -53,7 +58,29 @@ func (o Operations) Handler() http.Handler {
 	profiles.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	profiles.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.Handle("/debug/pprof/", o.requireToken(profiles))
-	return mux
+	if o.Level != nil {
+		mux.Handle("GET /loglevel", o.requireToken(http.HandlerFunc(o.answerLevel)))
+		mux.Handle("PUT /loglevel", o.requireToken(http.HandlerFunc(o.answerLevel)))
+	}
+	return o.checkHost(mux)
+}
+
+// checkHost refuses requests to another host than loopback, if only loopback is served.
+func (o Operations) checkHost(next http.Handler) http.Handler {
+	if !o.Open {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if !IsLoopback(net.JoinHostPort(strings.Trim(host, "[]"), "0")) {
+			http.Error(w, "the Host header names another machine: use localhost or 127.0.0.1", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // requireToken refuses requests without the operator's bearer token.

@@ -21,20 +21,20 @@ import (
 )
 
 // NewLogger returns a logger with the given format, json or console, and minimum level: trace,
-// debug, info, warn or error. It returns an error for any other format or level.
-func NewLogger(out io.Writer, level, format string) (zerolog.Logger, error) {
-	parsed, err := zerolog.ParseLevel(level)
-	if err != nil || parsed > zerolog.ErrorLevel {
-		return zerolog.Nop(), fmt.Errorf("log level %q: want trace, debug, info, warn or error", level)
+// debug, info, warn or error. The level may be changed later. It returns an error for any other format or level.
+func NewLogger(out io.Writer, level, format string) (zerolog.Logger, *Level, error) {
+	adjustable := &Level{}
+	if err := adjustable.Set(level); err != nil {
+		return zerolog.Nop(), nil, err
 	}
 	switch format {
 	case "json":
 	case "console":
 		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !isTerminal(out)}
 	default:
-		return zerolog.Nop(), fmt.Errorf("log format %q: want json or console", format)
+		return zerolog.Nop(), nil, fmt.Errorf("log format %q: want json or console", format)
 	}
-	return zerolog.New(zerolog.SyncWriter(out)).Level(parsed).With().Timestamp().Logger(), nil
+	return zerolog.New(zerolog.SyncWriter(out)).Sample(adjustable).With().Timestamp().Logger(), adjustable, nil
 }
 
 func isTerminal(out io.Writer) bool {

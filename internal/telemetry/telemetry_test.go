@@ -24,7 +24,7 @@ import (
 
 func TestNewLogger(t *testing.T) {
 	var out bytes.Buffer
-	log, err := telemetry.NewLogger(&out, "info", "json")
+	log, _, err := telemetry.NewLogger(&out, "info", "json")
 	if err != nil {
 		t.Fatalf("making a logger: %v", err)
 	}
@@ -41,7 +41,7 @@ func TestNewLogger(t *testing.T) {
 
 func TestNewLoggerConsole(t *testing.T) {
 	var out bytes.Buffer
-	log, err := telemetry.NewLogger(&out, "trace", "console")
+	log, _, err := telemetry.NewLogger(&out, "trace", "console")
 	if err != nil {
 		t.Fatalf("making a logger: %v", err)
 	}
@@ -55,7 +55,7 @@ func TestNewLoggerRefuses(t *testing.T) {
 	for _, test := range []struct{ level, format string }{
 		{"loud", "json"}, {"fatal", "json"}, {"disabled", "json"}, {"info", "xml"},
 	} {
-		if _, err := telemetry.NewLogger(&bytes.Buffer{}, test.level, test.format); err == nil {
+		if _, _, err := telemetry.NewLogger(&bytes.Buffer{}, test.level, test.format); err == nil {
 			t.Errorf("level %q in format %q: got no error, want one", test.level, test.format)
 		}
 	}
@@ -68,6 +68,7 @@ func get(t *testing.T, o telemetry.Operations, path string, header ...string) (i
 		o.Gatherer = prometheus.NewRegistry()
 	}
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+	r.Host = "127.0.0.1:9090"
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
@@ -133,6 +134,48 @@ func TestProfiles(t *testing.T) {
 				t.Errorf("%s: %s: got %d, want 200", test.name, open, got)
 			}
 		}
+	}
+}
+
+// PUT /loglevel changes the level of the log, for whoever may see the profiles.
+func TestLogLevel(t *testing.T) {
+	const token = "an-invented-token-of-the-operator"
+	var out bytes.Buffer
+	log, level, err := telemetry.NewLogger(&out, "info", "json")
+	if err != nil {
+		t.Fatalf("making a logger: %v", err)
+	}
+	log = log.With().Str("component", "test").Logger() // made before the change
+	o := telemetry.Operations{Gatherer: prometheus.NewRegistry(), Token: token, Level: level, Logger: log}
+	for _, test := range []struct {
+		name, method, body, token, host string
+		open                            bool
+		status                          int
+		level                           string
+	}{
+		{name: "read", method: http.MethodGet, token: token, status: 200, level: "info"},
+		{name: "no token", method: http.MethodPut, body: "debug", status: 401, level: "info"},
+		{name: "no level", method: http.MethodPut, body: "loud", token: token, status: 400, level: "info"},
+		{name: "empty", method: http.MethodPut, token: token, status: 400, level: "info"},
+		{name: "changed", method: http.MethodPut, body: "debug\n", token: token, status: 200, level: "debug"},
+		{name: "another site", method: http.MethodPut, body: "error", open: true, host: "evil.example:9090", status: 403, level: "debug"},
+		{name: "on loopback", method: http.MethodPut, body: "warn", open: true, host: "localhost:9090", status: 200, level: "warn"},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), test.method, "/loglevel", strings.NewReader(test.body))
+		r.Header.Set("Authorization", "Bearer "+test.token)
+		r.Host, o.Open = test.host, test.open
+		w := httptest.NewRecorder()
+		o.Handler().ServeHTTP(w, r)
+		if w.Code != test.status || level.String() != test.level {
+			t.Errorf("%s: got %d and level %s, want %d and %s", test.name, w.Code, level, test.status, test.level)
+		}
+		if test.name == "changed" {
+			log.Debug().Msg("now seen")
+		}
+	}
+	log.Info().Msg("no longer seen")
+	if got := out.String(); !strings.Contains(got, "now seen") || strings.Contains(got, "no longer seen") {
+		t.Errorf("log: got %s, want the line at debug, and none at info after warn", got)
 	}
 }
 
