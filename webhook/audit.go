@@ -38,7 +38,7 @@ func (h *Webhook) audited(
 // audit counts and logs a call. The log names credentials and never quotes them.
 func (h *Webhook) audit(record auditRecord, err error) {
 	took := time.Since(record.began)
-	h.metrics.of(record.identity.Account, record.outcome).Inc()
+	h.metrics.count(record.identity.Account, record.outcome, 1)
 	h.metrics.duration.Observe(took.Seconds())
 	entry := h.log.Info()
 	if err != nil {

@@ -40,7 +40,7 @@ func (h *Webhook) execute(w http.ResponseWriter, r *http.Request, record *auditR
 	}
 	links, err := call.links(ctx, event.started(account.Name, record.began))
 	if err == nil && links.Revoked() {
-		record.outcome, err = "revoked", errRevoked
+		record.outcome, err = outcomeRevoked, errRevoked
 	}
 	if err != nil {
 		return 0, nil, err
@@ -71,14 +71,14 @@ type actionCall struct {
 func (c *actionCall) links(
 	ctx context.Context, event messages.Event[messages.Started],
 ) (messages.Links, error) {
-	c.record.outcome = "unavailable"
+	c.record.outcome = outcomeUnavailable
 	conversation := event.Data.Conversation
 	known, err := c.snapshot(ctx, conversation)
 	if err != nil {
 		return messages.Links{}, err
 	}
 	if known.Valid(time.Now()) || known.Revoked() {
-		c.record.outcome = "known"
+		c.record.outcome = outcomeKnown
 		return known.Links.Data, nil
 	}
 	deadline := c.storeBy
@@ -111,7 +111,7 @@ func (c *actionCall) links(
 		return messages.Links{}, err
 	}
 	if !c.published {
-		c.record.outcome = "known" // another call's event got the links meanwhile
+		c.record.outcome = outcomeKnown // another call's event got the links meanwhile
 	}
 	if result.DeadLetter != nil {
 		return messages.Links{}, roomFailed(result.DeadLetter.Data.Reason)

@@ -7,9 +7,18 @@ import (
 	"roomlink/internal/telemetry"
 )
 
+// Some outcomes of calls.
+const (
+	outcomeKnown       = "known"
+	outcomeIgnored     = "ignored"
+	outcomeUnavailable = "unavailable"
+	outcomeRevoked     = "revoked"
+)
+
 // outcomes are the outcomes of calls. Every series exists from the start.
 var outcomes = []string{
-	"accepted", "duplicate", "known", "ignored", "refused", "throttled", "unauthorized", "unavailable", "revoked",
+	"accepted", "duplicate", outcomeKnown, outcomeIgnored, "refused", "throttled", "unauthorized", outcomeUnavailable,
+	outcomeRevoked,
 	"token_issued", "token_refused",
 }
 
@@ -36,17 +45,17 @@ func newMetrics(registerer prometheus.Registerer, labels *telemetry.AccountLabel
 	}
 }
 
-// of returns the counter of calls of an account; "" for calls without one.
-func (m *metrics) of(account, outcome string) prometheus.Counter {
+// count adds a number of calls of an account; "" for calls without one.
+func (m *metrics) count(account, outcome string, calls float64) {
 	if account != "" {
 		account = m.labels.Of(account)
 	}
-	return m.events.WithLabelValues(account, outcome)
+	m.events.WithLabelValues(account, outcome).Add(calls)
 }
 
 // add makes all series of an account.
 func (m *metrics) add(account string) {
 	for _, outcome := range outcomes {
-		m.of(account, outcome)
+		m.count(account, outcome, 0)
 	}
 }

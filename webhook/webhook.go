@@ -122,13 +122,13 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request, record *auditR
 		return 0, nil, err
 	}
 	if !event.start {
-		record.outcome = "ignored"
+		record.outcome = outcomeIgnored
 		return http.StatusOK, &web.EventAnswer{Status: "ignored", InteractionID: event.interactionID}, nil
 	}
 	started := event.started(account.Name, record.began)
 	outcome, err := h.publish(r.Context(), started)
 	if err != nil {
-		record.outcome = "unavailable"
+		record.outcome = outcomeUnavailable
 		return 0, nil, err
 	}
 	record.outcome = outcome.String()

@@ -17,12 +17,12 @@ const labelAccount = "account"
 // The closed lists of labels. Every series exists from the start.
 var (
 	settledOutcomes = []string{"linked", "already_linked", "already_held", "retried", "dead_lettered", "handed_back"}
-	orphanCauses    = []string{"unknown_outcome", "bad_gateway", "redelivery", "raced", "not_stored"}
+	orphanCauses    = []string{unknownOutcome, "bad_gateway", "redelivery", "raced", "not_stored"}
 	hostPlaces      = []string{"url_base", "links"}
 	statusClasses   = []string{"2xx", "3xx", "4xx", "5xx", "other", "none"}
 	fetchOutcomes   = []string{"fetched", "failed"}
 	// breakerReasons are the outcomes of calls that a breaker counts as failures.
-	breakerReasons = []string{"account_refused", notDone, "unknown_outcome"}
+	breakerReasons = []string{"account_refused", notDone, unknownOutcome}
 )
 
 // callOutcomes returns the outcomes of calls in the table of policies.

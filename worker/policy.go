@@ -71,6 +71,9 @@ const (
 	opens
 )
 
+// unknownOutcome is the label of calls that may have made a room, and the cause of these orphan rooms.
+const unknownOutcome = "unknown_outcome"
+
 // notDone is the label of calls that made no room but may be repeated.
 const notDone = "not_done"
 
@@ -85,7 +88,7 @@ var policies = []policy{
 	{err: auvious.ErrBadGateway, expires: true, breaker: failure, orphan: "bad_gateway", label: notDone},
 	{
 		err: auvious.ErrUnknownOutcome, reason: messages.ReasonUnknownOutcome, when: afterUnknownRetries, expires: true,
-		breaker: failure, orphan: "unknown_outcome", label: "unknown_outcome",
+		breaker: failure, orphan: unknownOutcome, label: unknownOutcome,
 	},
 	{err: context.Canceled, breaker: failure, label: notDone},
 	{err: context.DeadlineExceeded, breaker: failure, label: notDone},

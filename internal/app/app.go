@@ -192,7 +192,7 @@ func (a *App) serveOperations(settings OperationsSettings) error {
 	}()
 	a.closers = append(a.closers, func() {
 		stop()
-		<-ended
+		_ = <-ended // a part of the program returns it
 	})
 	a.run(func(ctx context.Context) error {
 		select {

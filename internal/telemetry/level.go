@@ -32,7 +32,7 @@ func (l *Level) Set(text string) error {
 }
 
 // String returns the level as [Level.Set] takes it.
-func (l *Level) String() string { return zerolog.Level(l.current.Load()).String() } //nolint:gosec // Set stored it
+func (l *Level) String() string { return zerolog.Level(l.current.Load()).String() }
 
 // answerLevel answers GET and PUT /loglevel with the level. A PUT has the new one as its body.
 func (o Operations) answerLevel(w http.ResponseWriter, r *http.Request) {

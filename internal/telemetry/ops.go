@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/pprof"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"roomlink/internal/secret"
+	"roomlink/internal/web"
 )
 
 // checkTimeout bounds all checks of one request.
@@ -75,7 +77,7 @@ func (o Operations) checkHost(next http.Handler) http.Handler {
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name
 		}
-		if !IsLoopback(net.JoinHostPort(strings.Trim(host, "[]"), "0")) {
+		if !web.IsLoopback(net.JoinHostPort(strings.Trim(host, "[]"), "0")) {
 			http.Error(w, "the Host header names another machine: use localhost or 127.0.0.1", http.StatusForbidden)
 			return
 		}

@@ -15,6 +15,12 @@ import (
 // collectTimeout bounds the requests of one collection.
 const collectTimeout = 3 * time.Second
 
+// The labels of metrics.
+const (
+	labelAccount = "account"
+	labelStream  = "stream"
+)
+
 // The readings of a [Queue], beside the streams.
 const (
 	readingQueue       = "queue"
@@ -28,21 +34,21 @@ var (
 		"1 if the last reading from the broker succeeded, else 0: then its metrics are the last known. Readings are the "+
 			"streams, queue and dead_letters. Take the minimum over processes.", []string{"reading"}, nil)
 	queueEvents = prometheus.NewDesc("roomlink_queue_events",
-		"Events in the queue, waiting or in progress. Take the maximum over processes.", []string{"account"}, nil)
+		"Events in the queue, waiting or in progress. Take the maximum over processes.", []string{labelAccount}, nil)
 	queueOldest = prometheus.NewDesc("roomlink_queue_oldest_age_seconds",
 		"Age of the oldest event in the queue in seconds; 0 if the queue is empty. Take the maximum over processes.",
-		[]string{"account"}, nil)
+		[]string{labelAccount}, nil)
 	queueUnclaimed = prometheus.NewDesc("roomlink_queue_unclaimed_events",
 		"Events in the queue of accounts that this process has no configuration for. Take the minimum over processes.", nil, nil)
 	deadLetters = prometheus.NewDesc("roomlink_dead_letters",
 		"Dead letters that stand, by reason. An account that is not configured is \"other\". Take the maximum over processes.",
-		[]string{"account", "reason"}, nil)
+		[]string{labelAccount, "reason"}, nil)
 	storedMessages = prometheus.NewDesc("roomlink_stream_messages",
-		"Messages in a stream. Take the maximum over processes.", []string{"stream"}, nil)
+		"Messages in a stream. Take the maximum over processes.", []string{labelStream}, nil)
 	storedBytes = prometheus.NewDesc("roomlink_stream_bytes",
-		"Size of a stream in bytes. Take the maximum over processes.", []string{"stream"}, nil)
+		"Size of a stream in bytes. Take the maximum over processes.", []string{labelStream}, nil)
 	limitBytes = prometheus.NewDesc("roomlink_stream_limit_bytes",
-		"Largest size of a stream in bytes; 0 for no limit. Take the maximum over processes.", []string{"stream"}, nil)
+		"Largest size of a stream in bytes; 0 for no limit. Take the maximum over processes.", []string{labelStream}, nil)
 )
 
 // Queue collects the metrics of the streams from the broker on each scrape. What it cannot read keeps its last value, and
