@@ -192,7 +192,8 @@ func (a *App) serveOperations(settings OperationsSettings) error {
 	}()
 	a.closers = append(a.closers, func() {
 		stop()
-		_ = <-ended // a part of the program returns it
+		for range ended { // until the server has stopped; a part of the program returns its error
+		}
 	})
 	a.run(func(ctx context.Context) error {
 		select {
