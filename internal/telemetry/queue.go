@@ -165,11 +165,13 @@ func (q *Queue) read(connected bool) map[string]bool {
 	var mu sync.Mutex
 	var running sync.WaitGroup
 	success := map[string]bool{}
-	for name, read := range readings {
+	for name := range readings {
 		success[name] = false
-		if !connected {
-			continue
-		}
+	}
+	if !connected {
+		return success
+	}
+	for name, read := range readings {
 		running.Go(func() {
 			err := read(ctx)
 			if err != nil {

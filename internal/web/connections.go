@@ -51,11 +51,11 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 	return &Metrics{
 		closed: auto.NewCounter(prometheus.CounterOpts{
 			Name: "roomlink_http_idle_connections_closed_total",
-			Help: "Idle connections that were closed for new ones, because there were too many.",
+			Help: "Idle connections that were closed for new ones, because there were too many. Sum over processes.",
 		}),
 		refused: auto.NewCounter(prometheus.CounterOpts{
 			Name: "roomlink_http_accept_failures_total",
-			Help: "Connections that could not be accepted, mostly for too many open files.",
+			Help: "Connections that could not be accepted, mostly for too many open files. Sum over processes.",
 		}),
 	}
 }
