@@ -2,6 +2,7 @@ package viewer_test
 
 import (
 	"bytes"
+	"image"
 	"image/png"
 	"slices"
 	"strings"
@@ -69,18 +70,31 @@ func scan(t *testing.T, picture []byte) string {
 	if err != nil {
 		t.Fatalf("decoding a picture: %v", err)
 	}
-	bitmap, err := gozxing.NewBinaryBitmapFromImage(img)
-	if err != nil {
-		t.Fatalf("reading a picture: %v", err)
-	}
-	// The reader does not find every code in a picture. Then it takes the whole picture for the code.
-	for _, hint := range []gozxing.DecodeHintType{gozxing.DecodeHintType_TRY_HARDER, gozxing.DecodeHintType_PURE_BARCODE} {
+	// The reader does not find every code in every position.
+	for range 4 {
+		var bitmap *gozxing.BinaryBitmap
+		if bitmap, err = gozxing.NewBinaryBitmapFromImage(img); err != nil {
+			t.Fatalf("reading a picture: %v", err)
+		}
 		var result *gozxing.Result
-		result, err = qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{hint: true})
-		if err == nil {
+		hints := map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_TRY_HARDER: true}
+		if result, err = qrcode.NewQRCodeReader().Decode(bitmap, hints); err == nil {
 			return result.GetText()
 		}
+		img = turned(img)
 	}
 	t.Fatalf("scanning a QR code: %v", err)
 	return ""
+}
+
+// turned returns a picture turned by a right angle.
+func turned(picture image.Image) image.Image {
+	bounds := picture.Bounds()
+	result := image.NewRGBA(image.Rect(0, 0, bounds.Dy(), bounds.Dx()))
+	for x := range bounds.Dx() {
+		for y := range bounds.Dy() {
+			result.Set(bounds.Dy()-1-y, x, picture.At(bounds.Min.X+x, bounds.Min.Y+y))
+		}
+	}
+	return result
 }
