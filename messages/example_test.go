@@ -40,8 +40,8 @@ func exampleBroker(ctx context.Context) (subscriber *messages.Subscriber, stop f
 	if err := store.Provision(ctx, provisioner, store.StreamSettings{}); err != nil {
 		log.Fatal(err)
 	}
-	from := accounts.Subscriber{Name: "crm", From: accounts.FromAll}
-	if err := store.ProvisionSubscriber(ctx, provisioner, "acme", from); err != nil {
+	acme := accounts.Account{Name: "acme", Subscribers: []accounts.Subscriber{{Name: "crm", From: accounts.FromAll}}}
+	if err := store.SyncSubscribers(ctx, provisioner, []accounts.Account{acme}, time.Now()); err != nil {
 		log.Fatal(err)
 	}
 	if _, err := store.New(provisioner).PublishLinks(ctx, roomlinktest.Links("conversation-17", 1), 0); err != nil {

@@ -67,8 +67,8 @@ func printFindings(env app.Environment, findings []store.Finding, asJSON bool) e
 		return err
 	}
 	if wrong > 0 {
-		return fmt.Errorf("%d of %d streams and consumers are missing or differ: \"roomlink streams apply\" makes them",
-			wrong, len(findings))
+		return fmt.Errorf("%d of %d streams and consumers are missing or differ: \"roomlink streams apply\" makes them, "+
+			"unless the list says otherwise", wrong, len(findings))
 	}
 	return nil
 }

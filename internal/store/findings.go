@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ const (
 	Present = "ok"
 	// Missing: it is not there.
 	Missing = "missing"
-	// Different: roomlink made it, and would change it.
+	// Different: roomlink made it, and it is not as roomlink needs it or would make it.
 	Different = "differs"
 	// Foreign: an administrator made it, and roomlink leaves it alone.
 	Foreign = "foreign"
@@ -32,7 +33,7 @@ type Finding struct {
 	Consumer string `json:"consumer,omitempty"`
 	// State is [Present], [Missing], [Different] or [Foreign].
 	State string `json:"state"`
-	// Detail names what differs.
+	// Detail says what is wrong and what to do, or names what [Provision] would change.
 	Detail string `json:"detail,omitempty"`
 }
 
@@ -75,18 +76,19 @@ func inspectStream(
 		return finding, err
 	}
 	have := stream.CachedInfo().Config
-	if have.Metadata[managedKey] != managedValue {
-		finding.State = Foreign
+	fault := streamFault(have, want)
+	if !isManaged(have.Metadata) {
+		finding.State, finding.Detail = Foreign, fault
 		return finding, nil
 	}
-	finding.differs(changedFields(have, settings.merge(have, want)))
+	finding.differs(cmp.Or(fault, strings.Join(changedFields(have, settings.merge(have, want)), ", ")))
 	return finding, nil
 }
 
-// differs notes the names of what differs, if there is any.
-func (f *Finding) differs(names []string) {
-	if len(names) > 0 {
-		f.State, f.Detail = Different, strings.Join(names, ", ")
+// differs notes what differs, if there is any.
+func (f *Finding) differs(detail string) {
+	if detail != "" {
+		f.State, f.Detail = Different, detail
 	}
 }
 
@@ -109,7 +111,7 @@ func consumersOf(stream string, all []accounts.Account) (configs []jetstream.Con
 			configs = append(configs, ConsumerConfig(account.Name))
 		}
 		for _, s := range account.Subscribers {
-			if config, ok := SubscriberConsumers(account.Name, s)[stream]; ok {
+			if config, ok := subscriberConsumers(account.Name, s)[stream]; ok {
 				configs = append(configs, config)
 			}
 		}
@@ -129,11 +131,14 @@ func inspectConsumer(
 	if err != nil {
 		return finding, err
 	}
-	have := consumer.CachedInfo().Config
-	if want.Metadata[managedKey] == managedValue && !isManaged(have) {
+	have, fault := consumer.CachedInfo(), ""
+	switch subscribers := isManaged(want.Metadata); {
+	case !subscribers:
+		fault = consumerFault(have, want)
+	case !isManaged(have.Config.Metadata):
 		finding.State = Foreign
 		return finding, nil
 	}
-	finding.differs(consumerChanges(have, want))
+	finding.differs(cmp.Or(fault, strings.Join(consumerChanges(have.Config, want), ", ")))
 	return finding, nil
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,10 +71,40 @@ func TestInspect(t *testing.T) {
 	if _, err := js.CreateConsumer(ctx, messages.LinksStream, config); err != nil {
 		t.Fatalf("creating a consumer: %v", err)
 	}
-	want[1].State, want[1].Detail = store.Different, "ack wait"
-	want[2].State, want[2].Detail = store.Different, "republish, allow direct"
+	want[1].State, want[1].Detail = store.Different, "ack_wait is 1h0m0s, not 5s: "+
+		`"nats consumer rm ROOMLINK_CONVERSATIONS rooms-acme" deletes it, and its worker makes it again`
+	want[2].State, want[2].Detail = store.Different, "republish is nothing, "+
+		"not roomlink.links.*.* to roomlink.live.{{wildcard(1)}}.{{wildcard(2)}}, allow_direct is false, not true: "+
+		`a restart of roomlink or "roomlink streams apply" changes it back`
 	want[3].State = store.Foreign
-	want[4].State = store.Foreign
+	want[4].State, want[4].Detail = store.Foreign, "republish is nothing, "+
+		"not roomlink.deadletters.*.* to roomlink.failed.{{wildcard(1)}}.{{wildcard(2)}}, max_msgs_per_subject is -1, not 1, "+
+		`allow_direct is false, not true: change it with "nats stream edit ROOMLINK_DEAD_LETTERS"`
 	want[5].State = store.Missing
 	wantFindings(t, js, all, want...)
+}
+
+// What "roomlink streams apply" cannot change must show, too.
+func TestInspectShowsWhatIsFixed(t *testing.T) {
+	js, ctx := bareBroker(t), roomlinktest.Context(t)
+	provision(t, js, store.StreamSettings{})
+	links := streamConfig(t, js, messages.LinksStream)
+	links.Sealed = true
+	if _, err := js.UpdateStream(ctx, links); err != nil {
+		t.Fatalf("sealing a stream: %v", err)
+	}
+	rooms := store.ConsumerConfig(account)
+	rooms.HeadersOnly = true
+	if _, err := js.CreateConsumer(ctx, messages.ConversationsStream, rooms); err != nil {
+		t.Fatalf("creating a consumer: %v", err)
+	}
+	findings, err := store.Inspect(ctx, js, store.StreamSettings{LinksMaxAge: time.Hour}, []accounts.Account{{Name: account}})
+	if err != nil || len(findings) != 4 {
+		t.Fatalf("findings: got %+v and error %v, want 4", findings, err)
+	}
+	for i, want := range map[int]string{1: "headers_only is true, not false: ", 2: "sealed is true, not false"} {
+		if got := findings[i]; got.State != store.Different || !strings.HasPrefix(got.Detail, want) {
+			t.Errorf("finding: got %+v, want %q and a detail that begins with %q", got, store.Different, want)
+		}
+	}
 }

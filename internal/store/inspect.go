@@ -136,8 +136,8 @@ func streamFault(have, want jetstream.StreamConfig) string {
 		return ""
 	case fixed:
 		return text + ": NATS cannot change that, so save its messages and delete the stream; roomlink makes it again"
-	case have.Metadata[managedKey] == managedValue:
-		return text + ": restart roomlink, which changes it back"
+	case isManaged(have.Metadata):
+		return text + ": a restart of roomlink or \"roomlink streams apply\" changes it back"
 	}
 	return fmt.Sprintf("%s: change it with \"nats stream edit %s\"", text, want.Name)
 }

@@ -24,14 +24,9 @@ func CheckLimits(ctx context.Context, js jetstream.JetStream, settings StreamSet
 	if err != nil || info == nil {
 		return err
 	}
-	var streams []jetstream.StreamConfig // the missing ones
-	for _, config := range settings.Streams() {
-		_, err := js.Stream(ctx, config.Name)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			streams = append(streams, config)
-		} else if err != nil {
-			return err
-		}
+	missing, err := missingStreams(ctx, js, settings)
+	if err != nil {
+		return err
 	}
 	replicas, tier := settings.Streams()[0].Replicas, info.Tier
 	if len(info.Tiers) > 0 {
@@ -42,7 +37,7 @@ func CheckLimits(ctx context.Context, js jetstream.JetStream, settings StreamSet
 		}
 		replicas = 1 // a tier counts a stream once
 	}
-	return fits(tier, streams, int64(replicas), accounts)
+	return fits(tier, missing, int64(replicas), accounts)
 }
 
 // accountInfo returns the limits and the use of the connection's account; nil if the user may

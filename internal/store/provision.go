@@ -32,6 +32,9 @@ const (
 	managedValue = "managed"
 )
 
+// isManaged reports whether a stream or a subscriber's consumer has roomlink's mark.
+func isManaged(metadata map[string]string) bool { return metadata[managedKey] == managedValue }
+
 // StreamSettings are the operator's choices for the streams. A zero field means the
 // default for a new stream, and no change for an existing one: processes with different
 // settings must not undo each other's.
@@ -149,12 +152,22 @@ func Provision(ctx context.Context, js jetstream.JetStream, settings StreamSetti
 
 // MissingStreams returns the names of the streams that do not exist. Its errors are the broker's.
 func MissingStreams(ctx context.Context, js jetstream.JetStream) ([]string, error) {
-	var missing []string
-	for _, want := range (StreamSettings{}).Streams() {
+	missing, err := missingStreams(ctx, js, StreamSettings{})
+	var names []string
+	for _, config := range missing {
+		names = append(names, config.Name)
+	}
+	return names, err
+}
+
+func missingStreams(
+	ctx context.Context, js jetstream.JetStream, settings StreamSettings,
+) (missing []jetstream.StreamConfig, err error) {
+	for _, want := range settings.Streams() {
 		_, err := js.Stream(ctx, want.Name)
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound):
-			missing = append(missing, want.Name)
+			missing = append(missing, want)
 		case err != nil:
 			return nil, fmt.Errorf("reading stream %q: %w", want.Name, err)
 		}
@@ -224,7 +237,7 @@ func provisionStream(
 		return err
 	}
 	have := stream.CachedInfo().Config
-	if have.Metadata[managedKey] != managedValue {
+	if !isManaged(have.Metadata) {
 		return nil
 	}
 	next := settings.merge(have, want)

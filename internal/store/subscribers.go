@@ -35,10 +35,10 @@ var subscriberStreams = []struct{ name, subjects string }{
 	{messages.DeadLettersStream, messages.DeadLetterSubjects},
 }
 
-// SubscriberConsumers returns the durable consumers of a subscriber by stream: one on
+// subscriberConsumers returns the durable consumers of a subscriber by stream: one on
 // [messages.LinksStream], and one on [messages.DeadLettersStream] if it may read dead
 // letters.
-func SubscriberConsumers(account string, s accounts.Subscriber) map[string]jetstream.ConsumerConfig {
+func subscriberConsumers(account string, s accounts.Subscriber) map[string]jetstream.ConsumerConfig {
 	consumers := map[string]jetstream.ConsumerConfig{}
 	for _, stream := range subscriberStreams {
 		if stream.name == messages.DeadLettersStream && !s.DeadLetters {
@@ -63,28 +63,9 @@ func SubscriberConsumers(account string, s accounts.Subscriber) map[string]jetst
 	return consumers
 }
 
-// ProvisionSubscriber creates or updates the durable consumers of a subscriber. An
-// existing consumer keeps its place: From counts for a new one alone. A consumer without
-// roomlink's mark is an administrator's own: ProvisionSubscriber leaves it alone. Any
-// number of processes may call it at once. Its errors are the broker's.
-func ProvisionSubscriber(
-	ctx context.Context, js jetstream.JetStream, account string, s accounts.Subscriber,
-) error {
-	for stream, want := range SubscriberConsumers(account, s) {
-		have, err := js.Consumer(ctx, stream, want.Durable)
-		if err == nil {
-			err = provideConsumer(ctx, js, stream, have.CachedInfo(), want)
-		} else if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			err = provideConsumer(ctx, js, stream, nil, want)
-		}
-		if err != nil {
-			return fmt.Errorf("providing consumer %q on %q: %w", want.Durable, stream, err)
-		}
-	}
-	return nil
-}
-
-// provideConsumer creates a consumer, or updates it. have is nil if there is none.
+// provideConsumer creates a consumer, or updates it. have is nil if there is none. An existing
+// consumer keeps its place: From counts for a new one alone. A consumer without roomlink's mark
+// is an administrator's own: provideConsumer leaves it alone.
 func provideConsumer(
 	ctx context.Context, js jetstream.JetStream, stream string,
 	have *jetstream.ConsumerInfo, want jetstream.ConsumerConfig,
@@ -96,7 +77,7 @@ func provideConsumer(
 		}
 		return err
 	}
-	if !isManaged(have.Config) || len(consumerChanges(have.Config, want)) == 0 {
+	if !isManaged(have.Config.Metadata) || len(consumerChanges(have.Config, want)) == 0 {
 		return nil
 	}
 	next := have.Config
@@ -127,10 +108,6 @@ func consumerChanges(have, want jetstream.ConsumerConfig) (names []string) {
 	return names
 }
 
-func isManaged(config jetstream.ConsumerConfig) bool {
-	return config.Metadata[managedKey] == managedValue
-}
-
 // SyncSubscribers makes the durable consumers those of the subscribers of all accounts:
 // it creates the missing ones and updates the others. It marks a consumer whose
 // subscriber is gone, and deletes it 24 h after it was marked. A process that knows the
@@ -150,7 +127,7 @@ func wantedConsumers(stream string, all []accounts.Account) map[string]jetstream
 	wanted := map[string]jetstream.ConsumerConfig{}
 	for _, account := range all {
 		for _, s := range account.Subscribers {
-			if config, ok := SubscriberConsumers(account.Name, s)[stream]; ok {
+			if config, ok := subscriberConsumers(account.Name, s)[stream]; ok {
 				wanted[config.Durable] = config
 			}
 		}
@@ -173,7 +150,7 @@ func syncConsumers(
 		}
 	}
 	for name, have := range found {
-		if _, ok := wanted[name]; ok || !isManaged(have.Config) {
+		if _, ok := wanted[name]; ok || !isManaged(have.Config.Metadata) {
 			continue
 		}
 		if err := retireConsumer(ctx, js, stream, have, now); err != nil {
@@ -264,7 +241,7 @@ func (s *Store) Subscribers(ctx context.Context) ([]SubscriberPosition, error) {
 			return nil, fmt.Errorf("listing the consumers of %q: %w", stream.name, err)
 		}
 		for _, info := range found {
-			if isManaged(info.Config) {
+			if isManaged(info.Config.Metadata) {
 				positions = append(positions, positionOf(stream.name, info))
 			}
 		}
@@ -298,7 +275,7 @@ func (s *Store) RemoveSubscriber(ctx context.Context, account, name string) erro
 	durable, deleted := messages.DurableName(account, name), false
 	for _, stream := range subscriberStreams {
 		consumer, err := s.js.Consumer(ctx, stream.name, durable)
-		if err == nil && isManaged(consumer.CachedInfo().Config) {
+		if err == nil && isManaged(consumer.CachedInfo().Config.Metadata) {
 			err = s.js.DeleteConsumer(ctx, stream.name, durable)
 			deleted = deleted || err == nil
 		}

@@ -74,10 +74,7 @@ func TestSubscriberKeepsItsPlace(t *testing.T) {
 	s := newStore(t)
 	roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
 	roomlinktest.PublishLinks(t, s, roomlinktest.Links("b", 1), 0)
-	all := accounts.Subscriber{Name: "crm", From: accounts.FromAll}
-	if err := store.ProvisionSubscriber(roomlinktest.Context(t), s.JetStream(), account, all); err != nil {
-		t.Fatalf("providing: %v", err)
-	}
+	syncSubscribers(t, s, time.Now(), subscribed(account, accounts.Subscriber{Name: "crm", From: accounts.FromAll}))
 	consumer, err := s.JetStream().Consumer(roomlinktest.Context(t), messages.LinksStream, "acme_crm")
 	if err != nil {
 		t.Fatalf("opening the consumer: %v", err)
@@ -96,10 +93,6 @@ func TestSubscriberKeepsItsPlace(t *testing.T) {
 		t.Fatalf("changing the consumer: %v", err)
 	}
 	for range 2 {
-		err := store.ProvisionSubscriber(roomlinktest.Context(t), s.JetStream(), account, accounts.Subscriber{Name: "crm"})
-		if err != nil {
-			t.Fatalf("providing again: got error %v, want none", err)
-		}
 		syncSubscribers(t, s, time.Now(), subscribed(account, accounts.Subscriber{Name: "crm"}))
 	}
 	got := consumerInfo(t, s, messages.LinksStream, "acme_crm")
