@@ -78,11 +78,11 @@ func TestConsumeAgain(t *testing.T) {
 		return nil
 	})
 	roomlinktest.PublishLinks(t, s.store, roomlinktest.Links("a", 1), 0)
-	wantLinks(t, received, "a", 1)
-	wantLinks(t, received, "a", 1)
+	roomlinktest.WantLinks(t, received, "a", 1)
+	roomlinktest.WantLinks(t, received, "a", 1)
 	roomlinktest.PublishLinks(t, s.store, roomlinktest.Links("b", 1), 0)
-	wantLinks(t, received, "b", 1)
-	wantLinks(t, received, "b", 2)
+	roomlinktest.WantLinks(t, received, "b", 1)
+	roomlinktest.WantLinks(t, received, "b", 2)
 	for s.crm(t).NumAckPending > 0 {
 		if len(received) > 0 {
 			t.Fatalf("received: got %q again, want nothing", (<-received).Data.InteractionID)
@@ -128,7 +128,7 @@ func TestConsumeSkipsReplacedLinks(t *testing.T) {
 		t.Fatalf("reading links: %v", err)
 	}
 	roomlinktest.PublishLinks(t, s.store, roomlinktest.Links("a", 2), sequence)
-	wantLinks(t, consume(t, s.address, nil), "a", 2)
+	roomlinktest.WantLinks(t, consume(t, s.address, nil), "a", 2)
 }
 
 func TestConsumeMany(t *testing.T) {
@@ -139,7 +139,7 @@ func TestConsumeMany(t *testing.T) {
 		roomlinktest.PublishLinks(t, s.store, roomlinktest.Links(strconv.Itoa(i), 1), 0)
 	}
 	for i := range count {
-		wantLinks(t, received, strconv.Itoa(i), 1)
+		roomlinktest.WantLinks(t, received, strconv.Itoa(i), 1)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestConsumeSurvivesAReconnect(t *testing.T) {
 	received := consume(t, network.Address(), nil)
 	for _, id := range []string{"a", "b", "c"} {
 		roomlinktest.PublishLinks(t, s.store, roomlinktest.Links(id+"-before", 1), 0)
-		wantLinks(t, received, id+"-before", 1)
+		roomlinktest.WantLinks(t, received, id+"-before", 1)
 		network.Cut()
 		s.awaitPulls(t, 0) // what is on its way to a lost connection comes again only later
 		roomlinktest.PublishLinks(t, s.store, roomlinktest.Links(id, 1), 0)

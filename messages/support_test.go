@@ -90,16 +90,3 @@ func run(t *testing.T, what string, fn func(context.Context) error) {
 		}
 	})
 }
-
-func wantLinks(t *testing.T, received <-chan messages.Stored[messages.Links], id string, generation int) {
-	t.Helper()
-	links := roomlinktest.Receive(t, received, "links of "+id)
-	if links.Data.InteractionID != id || links.Data.Generation != generation {
-		t.Errorf("links: got %q, generation %d, want %q, generation %d",
-			links.Data.InteractionID, links.Data.Generation, id, generation)
-	}
-	if links.Sequence == 0 || links.StoredAt.IsZero() || links.Subject != roomlinktest.Conversation(id).LinksSubject() {
-		t.Errorf("place of the links: got subject %q, sequence %d and time %v, want all three",
-			links.Subject, links.Sequence, links.StoredAt)
-	}
-}

@@ -43,8 +43,8 @@ func TestWatch(t *testing.T) {
 	roomlinktest.PublishLinks(t, s.store, roomlinktest.Links("b", 1), 0)
 	sequence = roomlinktest.PublishLinks(t, s.store, roomlinktest.Links("a", 2), sequence)
 	roomlinktest.PublishLinks(t, s.store, roomlinktest.RevokedLinks("a", 2), sequence)
-	wantLinks(t, watched, "b", 1)
-	wantLinks(t, watched, "a", 2)
+	roomlinktest.WantLinks(t, watched, "b", 1)
+	roomlinktest.WantLinks(t, watched, "a", 2)
 	if links := roomlinktest.Receive(t, watched, "revoked links"); !links.Data.Revoked() {
 		t.Errorf("links: got %+v, want revoked ones", links.Data)
 	}
@@ -60,7 +60,7 @@ func TestWatchSurvivesAReconnect(t *testing.T) {
 	network.Open()
 	roomlinktest.Receive(t, caughtUp, "the call to catch up")
 	roomlinktest.PublishLinks(t, s.store, roomlinktest.Links("a", 1), 0)
-	wantLinks(t, watched, "a", 1)
+	roomlinktest.WantLinks(t, watched, "a", 1)
 }
 
 // A slow function costs no memory, and is told that it missed links.

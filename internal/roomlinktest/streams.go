@@ -134,3 +134,19 @@ func DeleteConsumers(tb testing.TB, js jetstream.JetStream, stream string) {
 		tb.Fatalf("listing consumers: %v", err)
 	}
 }
+
+// WantLinks receives links and checks their conversation, their generation and their place in the stream.
+func WantLinks(
+	tb testing.TB, received <-chan messages.Stored[messages.Links], id string, generation int,
+) {
+	tb.Helper()
+	links := Receive(tb, received, "links of "+id)
+	if links.Data.InteractionID != id || links.Data.Generation != generation {
+		tb.Errorf("links: got %q, generation %d, want %q, generation %d",
+			links.Data.InteractionID, links.Data.Generation, id, generation)
+	}
+	if links.Sequence == 0 || links.StoredAt.IsZero() || links.Subject != Conversation(id).LinksSubject() {
+		tb.Errorf("place of the links: got subject %q, sequence %d and time %v, want all three",
+			links.Subject, links.Sequence, links.StoredAt)
+	}
+}

@@ -10,29 +10,16 @@ import (
 	"roomlink/messages"
 )
 
-func wantWatched(t *testing.T, watched <-chan messages.Stored[messages.Links], id string, generation int) {
-	t.Helper()
-	links := roomlinktest.Receive(t, watched, "links of "+id)
-	if links.Data.InteractionID != id || links.Data.Generation != generation {
-		t.Errorf("links: got %q, generation %d, want %q, generation %d",
-			links.Data.InteractionID, links.Data.Generation, id, generation)
-	}
-	if links.Sequence == 0 || links.StoredAt.IsZero() || links.Subject != roomlinktest.Conversation(id).LinksSubject() {
-		t.Errorf("place of the links: got subject %q, sequence %d and time %v, want all three",
-			links.Subject, links.Sequence, links.StoredAt)
-	}
-}
-
 func TestWatchFromTheStart(t *testing.T) {
 	s := newStore(t)
 	first := roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 1), 0)
 	roomlinktest.PublishLinks(t, s, roomlinktest.Links("b", 1), 0)
 	roomlinktest.PublishLinks(t, s, roomlinktest.Links("a", 2), first)
 	watched := roomlinktest.Watch(t, s, false)
-	wantWatched(t, watched, "b", 1)
-	wantWatched(t, watched, "a", 2)
+	roomlinktest.WantLinks(t, watched, "b", 1)
+	roomlinktest.WantLinks(t, watched, "a", 2)
 	roomlinktest.PublishLinks(t, s, roomlinktest.Links("c", 1), 0)
-	wantWatched(t, watched, "c", 1)
+	roomlinktest.WantLinks(t, watched, "c", 1)
 }
 
 func TestWatchFromNow(t *testing.T) {
@@ -42,7 +29,7 @@ func TestWatchFromNow(t *testing.T) {
 	watched := roomlinktest.Watch(t, s, true)
 	roomlinktest.Receive(t, created, "the watch's consumer")
 	roomlinktest.PublishLinks(t, s, roomlinktest.Links("after", 1), 0)
-	wantWatched(t, watched, "after", 1)
+	roomlinktest.WantLinks(t, watched, "after", 1)
 }
 
 func TestWatchSkipsOtherAccountsAndUnreadableLinks(t *testing.T) {
@@ -52,7 +39,7 @@ func TestWatchSkipsOtherAccountsAndUnreadableLinks(t *testing.T) {
 	roomlinktest.PublishLinks(t, s, other, 0)
 	roomlinktest.PublishUnreadable(t, s, roomlinktest.Conversation("x").LinksSubject())
 	roomlinktest.PublishLinks(t, s, roomlinktest.Links("b", 1), 0)
-	wantWatched(t, roomlinktest.Watch(t, s, false), "b", 1)
+	roomlinktest.WantLinks(t, roomlinktest.Watch(t, s, false), "b", 1)
 }
 
 // The broker may delete the consumer of a watch. The watch must not miss the links that
@@ -69,7 +56,7 @@ func TestWatchSurvivesTheLossOfItsConsumer(t *testing.T) {
 				roomlinktest.DeleteConsumers(t, s.JetStream(), messages.LinksStream)
 				id := fmt.Sprintf("a-%d", generation)
 				roomlinktest.PublishLinks(t, s, roomlinktest.Links(id, 1), 0)
-				wantWatched(t, watched, id, 1)
+				roomlinktest.WantLinks(t, watched, id, 1)
 			}
 		})
 	}
