@@ -45,7 +45,8 @@ func (o Operations) answerLevel(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		o.Logger.WithLevel(zerolog.WarnLevel).Str("kind", "audit").Str("remote", r.RemoteAddr).
+		// This line passes every level, or a change to error would leave no trace.
+		o.Logger.Log().Stringer(zerolog.LevelFieldName, zerolog.WarnLevel).Str("kind", "audit").Str("remote", r.RemoteAddr).
 			Stringer("log_level", o.Level).Msg("log level changed")
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

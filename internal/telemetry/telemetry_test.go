@@ -159,6 +159,7 @@ func TestLogLevel(t *testing.T) {
 		{name: "empty", method: http.MethodPut, token: token, status: 400, level: "info"},
 		{name: "changed", method: http.MethodPut, body: "debug\n", token: token, status: 200, level: "debug"},
 		{name: "another site", method: http.MethodPut, body: "error", open: true, host: "evil.example:9090", status: 403, level: "debug"},
+		{name: "errors only", method: http.MethodPut, body: "error", token: token, status: 200, level: "error"},
 		{name: "on loopback", method: http.MethodPut, body: "warn", open: true, host: "localhost:9090", status: 200, level: "warn"},
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), test.method, "/loglevel", strings.NewReader(test.body))
@@ -172,6 +173,9 @@ func TestLogLevel(t *testing.T) {
 		if test.name == "changed" {
 			log.Debug().Msg("now seen")
 		}
+	}
+	if got := strings.Count(out.String(), `"level":"warn","kind":"audit"`); got != 3 {
+		t.Errorf("audit lines: got %d, want one for each of 3 changes:\n%s", got, &out)
 	}
 	log.Info().Msg("no longer seen")
 	if got := out.String(); !strings.Contains(got, "now seen") || strings.Contains(got, "no longer seen") {
