@@ -82,6 +82,18 @@ func (t *tab) attach(infos []*target.Info) (inner []*tab) {
 	return inner
 }
 
+// copied clicks on the button that copies the customer's link, in a card in a frame of the page, and returns the clipboard. In a
+// frame the browser blocks the clipboard API, but not execCommand.
+func (t *tab) copied(card *tab) string {
+	t.tb.Helper()
+	card.record()
+	card.click("#copy")
+	card.untilRecorded("Customer link copied")
+	t.allowClipboard(workspace, workspace)
+	t.do(chromedp.Click(chromedp.CSS("body")))
+	return eval[string](t, "focus(), navigator.clipboard.readText()")
+}
+
 func TestBrowserInAFrame(t *testing.T) {
 	p := newProgram(t)
 	release := p.hold(t, "a", asUsual)
@@ -93,13 +105,7 @@ func TestBrowserInAFrame(t *testing.T) {
 	release()
 	card.untilStatus("ready")
 
-	// In this frame the browser blocks the clipboard API, but not execCommand.
-	card.record()
-	card.click("#copy")
-	card.untilRecorded("Customer link copied")
-	browser.allowClipboard(workspace, workspace)
-	browser.do(chromedp.Click(chromedp.CSS("body")))
-	wantTicket(t, eval[string](browser, "focus(), navigator.clipboard.readText()"), p.links(t, "a"))
+	wantTicket(t, browser.copied(card), p.links(t, "a"))
 
 	card.click("#renew")
 	card.click("#confirm")

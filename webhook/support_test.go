@@ -317,17 +317,6 @@ func (s *site) wantStored(tb testing.TB, want uint64) {
 	}
 }
 
-// awaitStored waits until the queue holds a number of events: a worker acknowledges an event after
-// it has stored the links.
-func (s *site) awaitStored(tb testing.TB, want uint64) {
-	tb.Helper()
-	for ctx := roomlinktest.Context(tb); s.stream(tb).CachedInfo().State.Msgs != want; {
-		if ctx.Err() != nil {
-			tb.Fatalf("waiting for %d events in the queue: %v", want, ctx.Err())
-		}
-	}
-}
-
 // events returns the number of calls with an outcome.
 func (s *site) events(tb testing.TB, account, outcome string) float64 {
 	tb.Helper()

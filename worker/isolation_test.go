@@ -219,7 +219,7 @@ func (h *harness) publishRawFor(name, token string, data []byte) {
 // wantSettledFor waits until the queue is empty, and checks that no acknowledgement of an account is pending.
 func (h *harness) wantSettledFor(name string) {
 	h.tb.Helper()
-	h.await("an empty queue", func() bool {
+	roomlinktest.Await(h.tb, "an empty queue", func() bool {
 		stream, err := h.store.JetStream().Stream(roomlinktest.Context(h.tb), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 0
 	})
@@ -235,7 +235,7 @@ func (h *harness) wantSettledFor(name string) {
 // awaitMetric waits until a figure is at least want.
 func (r *running) awaitMetric(what string, want float64, figure func() float64) {
 	r.harness.tb.Helper()
-	r.harness.await(what, func() bool { return figure() >= want })
+	roomlinktest.Await(r.harness.tb, what, func() bool { return figure() >= want })
 }
 
 // listen serves a handler until the test ends. It returns the URL.

@@ -74,7 +74,7 @@ func TestReplayOfAWaitingEvent(t *testing.T) {
 	if err := msg.TermWithReason(messages.ReasonRejected); err != nil {
 		t.Fatalf("removing the event: %v", err)
 	}
-	h.await("the end of the delivery", func() bool { return h.consumer().NumAckPending == 0 })
+	roomlinktest.Await(h.tb, "the end of the delivery", func() bool { return h.consumer().NumAckPending == 0 })
 	state, err := h.store.State(roomlinktest.Context(t), roomlinktest.Conversation("call-1"), time.Now())
 	if err != nil || state.Status == store.StatusUnknown {
 		t.Errorf("state: got %q and error %v, want the event or its dead letter", state.Status, err)

@@ -323,7 +323,7 @@ func TestAccountsAreIndependent(t *testing.T) {
 	}
 	close(release)
 	h.next(messages.LinksStream, "roomlink.links.blocked.call-1")
-	h.await("a queue with only the event of the unknown account", func() bool {
+	roomlinktest.Await(h.tb, "a queue with only the event of the unknown account", func() bool {
 		stream, err := h.store.JetStream().Stream(roomlinktest.Context(t), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 1
 	})

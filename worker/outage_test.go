@@ -123,7 +123,7 @@ func TestOutage(t *testing.T) {
 	backlog := h.consumer()
 	r.awaitBreaker(closed)
 	events := stop()
-	h.await("all slots in use", func() bool { return calls.maxCalls() == concurrency })
+	roomlinktest.Await(h.tb, "all slots in use", func() bool { return calls.maxCalls() == concurrency })
 	close(allBusy)
 	h.wantDrained(events)
 	drained := time.Since(mended)
@@ -177,7 +177,7 @@ func (h *harness) wantDrained(events int) {
 	h.tb.Helper()
 	const atOnce = 2000 // one timeout for as many events
 	for done := 0; done < events; done += atOnce {
-		h.await("links", func() bool {
+		roomlinktest.Await(h.tb, "links", func() bool {
 			stream, err := h.store.JetStream().Stream(roomlinktest.Context(h.tb), messages.LinksStream)
 			return err == nil && stream.CachedInfo().State.Msgs >= uint64(done)
 		})

@@ -245,5 +245,5 @@ func TestConsumerDeleted(t *testing.T) {
 	}
 	h.publish(roomlinktest.Started("call-2"))
 	h.links("call-2")
-	h.await("a worker that is ready", func() bool { return r.Ready() == nil })
+	roomlinktest.Await(h.tb, "a worker that is ready", func() bool { return r.Ready() == nil })
 }

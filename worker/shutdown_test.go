@@ -52,7 +52,7 @@ func TestDeliveredAgainWhileHeld(t *testing.T) {
 	if err := roomlinktest.Connect(t, h.broker).Conn().Publish(nak, []byte("-NAK")); err != nil {
 		t.Fatalf("publishing a NAK in place of the worker: %v", err)
 	}
-	h.await("the second delivery", func() bool {
+	roomlinktest.Await(h.tb, "the second delivery", func() bool {
 		return r.metric("roomlink_events_settled_total", "outcome", "already_held") == 1
 	})
 	c.succeed()
@@ -107,7 +107,7 @@ func TestStopBeforeACall(t *testing.T) {
 		running = append(running, roomlinktest.Receive(t, calls, "a call"))
 	}
 	h.publish(roomlinktest.Started("call-ahead"))
-	h.await("one more event than calls", func() bool { return r.metric("roomlink_events_in_flight") == limit+1 })
+	roomlinktest.Await(h.tb, "one more event than calls", func() bool { return r.metric("roomlink_events_in_flight") == limit+1 })
 	r.stop()
 	roomlinktest.Receive(t, handedBack, "the NAK of the waiting event")
 	for _, c := range running {

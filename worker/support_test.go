@@ -352,19 +352,6 @@ func (h *harness) consumer() *jetstream.ConsumerInfo {
 	return consumer.CachedInfo()
 }
 
-// await waits until a condition holds. It makes a round trip to the broker between two checks.
-func (h *harness) await(what string, holds func() bool) {
-	h.tb.Helper()
-	for ctx := roomlinktest.Context(h.tb); !holds(); {
-		if ctx.Err() != nil {
-			h.tb.Fatalf("waiting for %s: got none, want one", what)
-		}
-		if err := h.store.JetStream().Conn().FlushWithContext(ctx); err != nil {
-			h.tb.Fatalf("waiting for %s: %v", what, err)
-		}
-	}
-}
-
 // wantMessages compares the number of messages in a stream.
 func (h *harness) wantMessages(stream string, want uint64) {
 	h.tb.Helper()

@@ -60,7 +60,7 @@ func TestReady(t *testing.T) {
 		t.Errorf("before Run: got error %v, want one that names the consumer", err)
 	}
 	r := h.startWith(makes())
-	h.await("a worker that is ready", func() bool { return r.Ready() == nil })
+	roomlinktest.Await(h.tb, "a worker that is ready", func() bool { return r.Ready() == nil })
 	want, got := store.ConsumerConfig(account), h.consumer().Config
 	if got.Durable != want.Durable || got.FilterSubject != want.FilterSubject || got.AckWait != want.AckWait ||
 		got.MaxDeliver != -1 || got.MaxAckPending != -1 {
@@ -223,7 +223,7 @@ func TestRate(t *testing.T) {
 		h.publish(roomlinktest.Started(id))
 	}
 	h.links("call-1")
-	h.await("the acknowledgement of the first", func() bool { return h.consumer().NumAckPending == 0 })
+	roomlinktest.Await(h.tb, "the acknowledgement of the first", func() bool { return h.consumer().NumAckPending == 0 })
 	if info := h.consumer(); info.NumPending != 2 || info.Delivered.Consumer != 1 {
 		t.Errorf("queue: got %d waiting after %d deliveries, want 2 after 1", info.NumPending, info.Delivered.Consumer)
 	}
@@ -268,7 +268,7 @@ func TestSetAccounts(t *testing.T) {
 	h.publish(e)
 	h.publish(roomlinktest.Started("call-4"))
 	h.links("call-4")
-	h.await("a queue with only the event of the removed account", func() bool {
+	roomlinktest.Await(h.tb, "a queue with only the event of the removed account", func() bool {
 		stream, err := h.store.JetStream().Stream(roomlinktest.Context(t), messages.ConversationsStream)
 		return err == nil && stream.CachedInfo().State.Msgs == 1
 	})

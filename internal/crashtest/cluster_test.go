@@ -11,6 +11,7 @@ import (
 
 	"roomlink/internal/broker"
 	"roomlink/internal/programtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/store"
 	"roomlink/messages"
 )
@@ -97,7 +98,7 @@ func TestPartition(t *testing.T) {
 // provision makes the streams. A new cluster does not answer at first.
 func provision(tb testing.TB, js jetstream.JetStream, replicas int) {
 	tb.Helper()
-	await(tb, "the streams", func() bool {
+	roomlinktest.Await(tb, "the streams", func() bool {
 		attempt, cancel := context.WithTimeout(tb.Context(), 3*time.Second)
 		defer cancel()
 		return store.Provision(attempt, js, store.StreamSettings{Replicas: replicas}) == nil
@@ -126,7 +127,7 @@ func serverOf(tb testing.TB, p *programtest.Program, servers []*natsServer) *nat
 func leaderOf(tb testing.TB, js jetstream.JetStream, servers []*natsServer) *natsServer {
 	tb.Helper()
 	var leader *natsServer
-	await(tb, "a leader", func() bool {
+	roomlinktest.Await(tb, "a leader", func() bool {
 		info, err := streamInfo(tb, js, messages.ConversationsStream)
 		if err != nil || info.Cluster == nil {
 			return false
@@ -145,7 +146,7 @@ func leaderOf(tb testing.TB, js jetstream.JetStream, servers []*natsServer) *nat
 func awaitReplicas(tb testing.TB, js jetstream.JetStream) {
 	tb.Helper()
 	for _, name := range []string{messages.ConversationsStream, messages.LinksStream, messages.DeadLettersStream} {
-		await(tb, "all replicas of "+name, func() bool {
+		roomlinktest.Await(tb, "all replicas of "+name, func() bool {
 			info, err := streamInfo(tb, js, name)
 			if err != nil {
 				return false

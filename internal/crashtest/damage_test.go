@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"roomlink/internal/programtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/internal/simulator"
 	"roomlink/internal/storecheck"
 	"roomlink/messages"
@@ -186,16 +187,14 @@ func testDamage(t *testing.T, d damaged, random *rand.Rand) {
 	if missing > 1 || len(found.Missing) > 1 {
 		t.Errorf("damaged conversations: got %d, and %v missing, want at most 1", missing, found.Missing)
 	}
-	if code := p.Stop(); code != 0 {
-		t.Errorf("exit code: got %d, want 0", code)
-	}
+	wantCleanStop(t, p)
 }
 
 // settled waits for the end of a conversation's pending event and returns its state.
 func (d damaged) settled(t *testing.T, base, id string) map[string]string {
 	t.Helper()
 	var last programtest.Reply
-	await(t, "the state of "+id, func() bool {
+	roomlinktest.Await(t, "the state of "+id, func() bool {
 		last = programtest.Ask(t, http.MethodGet, base+"/links/"+strings.ReplaceAll(id, " ", "%20"), "")
 		return last.Status == http.StatusOK && last.Fields["status"] != "pending"
 	})

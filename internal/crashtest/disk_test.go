@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"roomlink/internal/programtest"
+	"roomlink/internal/roomlinktest"
 )
 
 // TestFullDisk fills the disk under load and frees it again.
@@ -80,7 +81,7 @@ func testFailingDisk(t *testing.T, dir string, fail func(*programtest.Program) (
 
 	repair := fail(p)
 	l.awaitRefused(http.StatusServiceUnavailable, callers)
-	await(t, "a failed health check", func() bool {
+	roomlinktest.Await(t, "a failed health check", func() bool {
 		status, _ := programtest.Visit(t, ready)
 		return status == http.StatusServiceUnavailable
 	})
@@ -94,7 +95,7 @@ func testFailingDisk(t *testing.T, dir string, fail func(*programtest.Program) (
 		t.Errorf("events answered 2xx while the disk fails: got %d, want none", after-before)
 	}
 	repair()
-	await(t, "health", func() bool {
+	roomlinktest.Await(t, "health", func() bool {
 		status, _ := programtest.Visit(t, ready)
 		return status == http.StatusOK
 	})

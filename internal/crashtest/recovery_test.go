@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"roomlink/internal/programtest"
+	"roomlink/internal/roomlinktest"
 	"roomlink/messages"
 )
 
@@ -34,14 +35,12 @@ func TestEndlessRecovery(t *testing.T) {
 
 	p = programtest.Start(t, serve)
 	operations := p.Address("operations")
-	await(t, "progress", func() bool {
+	roomlinktest.Await(t, "progress", func() bool {
 		status, text := programtest.Visit(t, operations+"/readyz")
 		return status == http.StatusServiceUnavailable && strings.Contains(text, "recovering stream "+messages.LinksStream)
 	})
 	if status, text := programtest.Visit(t, operations+"/livez"); status != http.StatusOK {
 		t.Errorf("health: got %d %q, want 200", status, text)
 	}
-	if code := p.Stop(); code != 0 {
-		t.Errorf("exit code after SIGTERM: got %d, want 0", code)
-	}
+	wantCleanStop(t, p)
 }

@@ -176,7 +176,7 @@ func dialOperator(tb testing.TB, servers ...*natsServer) jetstream.JetStream {
 // awaitEmpty waits until the queue is empty.
 func awaitEmpty(tb testing.TB, js jetstream.JetStream) {
 	tb.Helper()
-	await(tb, "an empty queue", func() bool {
+	roomlinktest.Await(tb, "an empty queue", func() bool {
 		info, err := streamInfo(tb, js, messages.ConversationsStream)
 		return err == nil && info.State.Msgs == 0
 	})

@@ -22,21 +22,7 @@ const concurrency = 16
 
 func TestMain(m *testing.M) { os.Exit(programtest.Main(m)) }
 
-// await polls until a condition holds.
-func await(tb testing.TB, what string, holds func() bool) {
-	tb.Helper()
-	ctx, ticker := roomlinktest.Context(tb), time.NewTicker(50*time.Millisecond)
-	defer ticker.Stop()
-	for !holds() {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			tb.Fatalf("waiting for %s: got none after %v", what, roomlinktest.Timeout)
-		}
-	}
-}
-
-// startAuvious runs a simulator with a latency, so that kills interrupt calls. The channel receiver
+// startAuvious runs a simulator with a latency, so that kills interrupt calls. The channel receives
 // a value for each call if somebody waits.
 func startAuvious(tb testing.TB) (auvious programtest.Auvious, called <-chan struct{}) {
 	tb.Helper()
@@ -69,7 +55,7 @@ func environment(tb testing.TB, auvious programtest.Auvious) map[string]string {
 func drain(tb testing.TB, p *programtest.Program) {
 	tb.Helper()
 	metrics := p.Address("operations") + "/metrics"
-	await(tb, "an empty queue", func() bool {
+	roomlinktest.Await(tb, "an empty queue", func() bool {
 		_, text := programtest.Visit(tb, metrics)
 		return strings.Contains(text, `roomlink_stream_messages{stream="ROOMLINK_CONVERSATIONS"} 0`+"\n")
 	})

@@ -66,9 +66,7 @@ func TestNATSVersions(t *testing.T) {
 				t.Fatal(err)
 			}
 			awaitEmpty(t, js)
-			if code := serve.Stop(); code != 0 {
-				t.Errorf("exit code after SIGTERM: got %d, want 0\n%s", code, serve.Log())
-			}
+			wantCleanStop(t, serve)
 			reconcile(t, js, auvious, accepted, concurrency)
 			if got := nc.ConnectedServerVersion(); got != version {
 				t.Errorf("version of the server: got %q, want %q", got, version)

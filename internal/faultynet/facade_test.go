@@ -120,8 +120,8 @@ func TestUnknownOutcomesBecomeDeadLetters(t *testing.T) {
 	s.awaitLinks(ids...)
 	s.toAuvious.AddToxics(roomlinktest.BlackHole()[1:]...) // calls arrive and make rooms
 	stored, _ := s.flood("while", events, events)
-	s.await("dead letters", func() bool { return s.messagesIn(messages.DeadLettersStream) == events })
-	s.await("an empty queue", func() bool { return s.messagesIn(messages.ConversationsStream) == 0 })
+	roomlinktest.Await(s.tb, "dead letters", func() bool { return s.messagesIn(messages.DeadLettersStream) == events })
+	roomlinktest.Await(s.tb, "an empty queue", func() bool { return s.messagesIn(messages.ConversationsStream) == 0 })
 	if got := s.metric("roomlink_orphans_possible_total", "cause", unknownOutcome); got != events*(retries+1) {
 		t.Errorf("possible orphans: got %v, want %d, one for each call", got, events*(retries+1))
 	}

@@ -222,7 +222,7 @@ func (s *system) awaitLinks(ids ...string) {
 func (s *system) wantDone(ids []string) {
 	s.tb.Helper()
 	s.awaitLinks(ids...)
-	s.await("an empty queue", func() bool { return s.messagesIn(messages.ConversationsStream) == 0 })
+	roomlinktest.Await(s.tb, "an empty queue", func() bool { return s.messagesIn(messages.ConversationsStream) == 0 })
 	s.stopWorker()
 	for s.sum() < int(s.lastSequence(messages.LinksStream)) {
 		s.awaitNext()
@@ -265,16 +265,6 @@ func (s *system) sum() int {
 		sum += count
 	}
 	return sum
-}
-
-// await waits until a condition holds.
-func (s *system) await(what string, holds func() bool) {
-	s.tb.Helper()
-	for ctx := roomlinktest.Context(s.tb); !holds(); {
-		if err := s.observer.JetStream().Conn().FlushWithContext(ctx); err != nil {
-			s.tb.Fatalf("waiting for %s: %v", what, err)
-		}
-	}
 }
 
 func (s *system) streamState(name string) jetstream.StreamState {

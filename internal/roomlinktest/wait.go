@@ -10,6 +10,9 @@ import (
 // waits that long.
 const Timeout = 2 * time.Minute
 
+// pollInterval is the pause between two checks of [Await].
+const pollInterval = 10 * time.Millisecond
+
 // SkipIfShort skips a test if the tests run with -short. A test is slow if it starts
 // a browser, builds a program, breaks a network or waits for seconds.
 func SkipIfShort(tb testing.TB, reason string) {
@@ -38,4 +41,19 @@ func Receive[T any](tb testing.TB, from <-chan T, what string) T {
 	}
 	tb.Fatalf("waiting for %s: got none in %v, want one", what, Timeout)
 	panic("unreachable")
+}
+
+// Await polls until a condition holds. what names the condition in a failure. Prefer [Receive]
+// if something tells of the change.
+func Await(tb testing.TB, what string, holds func() bool) {
+	tb.Helper()
+	ctx, ticker := Context(tb), time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for !holds() {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			tb.Fatalf("waiting for %s: got none in %v, want it", what, Timeout)
+		}
+	}
 }

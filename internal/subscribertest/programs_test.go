@@ -3,23 +3,11 @@ package subscribertest_test
 import (
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"roomlink/internal/roomlinktest"
 )
-
-// await waits until a client has printed a line.
-func (c *client) await(t *testing.T, line string) {
-	t.Helper()
-	ctx := roomlinktest.Context(t)
-	for !slices.Contains(c.lines(), line) {
-		if ctx.Err() != nil {
-			t.Fatalf("printed: got %q, want %q", c.lines(), line)
-		}
-	}
-}
 
 // TestPrograms runs each program of the document: it receives links and their renewal, goes on
 // where it was killed, and prints no ticket.
@@ -36,15 +24,15 @@ func TestPrograms(t *testing.T) {
 				}
 			}
 			c.start()
-			c.await(t, "acme-"+id+" 1")
+			c.process.AwaitOutput("acme-" + id + " 1")
 			if got := s.renew("acme", "acme-"+id); got != http.StatusAccepted {
 				t.Fatalf("renewing: got %d, want 202", got)
 			}
-			c.await(t, "acme-"+id+" 2")
+			c.process.AwaitOutput("acme-" + id + " 2")
 			c.kill()
 			s.post("acme", "acme-"+id+"-away")
 			c.start()
-			c.await(t, "acme-"+id+"-away 1")
+			c.process.AwaitOutput("acme-" + id + "-away 1")
 			for _, line := range c.lines() {
 				if !strings.HasPrefix(line, "acme-") {
 					t.Errorf("printed: got %q, want only conversations of acme", line)
