@@ -13,7 +13,7 @@ var _ prometheus.Collector = (*Authenticator)(nil)
 func (i *index) keepUses(before *index) {
 	uses := map[Identity]int64{}
 	for _, known := range before.credentials {
-		uses[known.Identity] = known.used.Load()
+		uses[known.Identity] = max(uses[known.Identity], known.used.Load()) // two keys may have one name
 	}
 	for _, known := range i.credentials {
 		known.used.Store(uses[known.Identity])
