@@ -12,8 +12,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"roomlink/internal/accounts"
+	"roomlink/internal/repeats"
 	"roomlink/internal/store"
-	"roomlink/internal/telemetry"
 	"roomlink/internal/tracing"
 	"roomlink/worker/auvious"
 )
@@ -83,7 +83,7 @@ type account struct {
 	metrics     accountMetrics
 	log         zerolog.Logger
 	// repeats bounds the log lines of retries and of failed pulls.
-	repeats telemetry.Repeats
+	repeats repeats.Lines
 
 	// expectedHosts are the hosts that links are expected on.
 	expectedHosts accounts.LinkHosts

@@ -8,7 +8,7 @@ import (
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/rs/zerolog"
 
-	"roomlink/internal/telemetry"
+	"roomlink/internal/repeats"
 )
 
 const (
@@ -29,7 +29,7 @@ type breaker struct {
 	opened atomic.Int64
 
 	log     zerolog.Logger
-	repeats telemetry.Repeats
+	repeats repeats.Lines
 	// told is true if the log says that the breaker is open.
 	told atomic.Bool
 }

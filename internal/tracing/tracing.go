@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -31,26 +30,23 @@ import (
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
+	"roomlink/internal/repeats"
 	"roomlink/messages"
 )
 
 // scope is the instrumentation scope of all spans.
 const scope = "roomlink"
 
-const (
-	// flushTimeout bounds how long a stop waits for the last spans to be sent.
-	flushTimeout = 3 * time.Second
-	// errorInterval is the shortest time between two log lines about spans that are not sent.
-	errorInterval = time.Minute
-)
+// flushTimeout bounds how long a stop waits for the last spans to be sent.
+const flushTimeout = 3 * time.Second
 
 // Tracer begins traces and continues those of others. A nil Tracer does nothing.
 type Tracer struct {
 	tracer   trace.Tracer
 	provider *sdk.TracerProvider
 	log      zerolog.Logger
-	// reported is the time of the last log line about spans that are not sent, in nanoseconds.
-	reported atomic.Int64
+	// repeats bounds the log lines about spans that are not sent.
+	repeats repeats.Lines
 }
 
 // New returns the tracer that the OTEL_* variables describe; nil if they name no endpoint or turn tracing off. lookup
@@ -114,11 +110,7 @@ func isOn(lookup func(string) (string, bool)) (bool, error) {
 
 // report logs that spans are not sent, once a minute at most.
 func (t *Tracer) report(err error) {
-	now, last := time.Now().UnixNano(), t.reported.Load()
-	if now-last < errorInterval.Nanoseconds() || !t.reported.CompareAndSwap(last, now) {
-		return
-	}
-	t.log.Warn().Err(err).Msg("traces not sent: check OTEL_EXPORTER_OTLP_ENDPOINT")
+	t.repeats.Line(&t.log, zerolog.WarnLevel, "sending").Err(err).Msg("traces not sent: check OTEL_EXPORTER_OTLP_ENDPOINT")
 }
 
 // Close sends the last spans, for 3 s at most.

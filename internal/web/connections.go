@@ -7,11 +7,12 @@ import (
 	"net/http"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/rs/zerolog"
+
+	"roomlink/internal/repeats"
 )
 
 const (
@@ -21,8 +22,6 @@ const (
 	keptBackShare = 4
 	// minConnections are allowed even if that leaves fewer descriptors.
 	minConnections = 16
-	// acceptLogInterval is the minimum time between two log lines about the same trouble.
-	acceptLogInterval = 30 * time.Second
 )
 
 // AllowedConnections returns how many of the wanted connections the process may have: fewer if
@@ -68,8 +67,8 @@ type connections struct {
 	max     int
 	metrics *Metrics
 	log     zerolog.Logger
-	// logged is the time of the last line. Only Accept uses it.
-	logged time.Time
+	// repeats bounds the log lines about too many connections.
+	repeats repeats.Lines
 
 	// changed receives a value after a connection became idle or was closed.
 	changed chan struct{}
@@ -120,10 +119,8 @@ func (c *connections) Accept() (net.Conn, error) {
 		}
 		c.metrics.refused.Inc()
 		closed := c.closeIdle()
-		c.warn(func(line *zerolog.Event) {
-			line.Err(err).Msg("connection not accepted: raise the limit of open files (ulimit -n), " +
-				"or lower ROOMLINK_MAX_CONNECTIONS")
-		})
+		c.repeats.Line(&c.log, zerolog.WarnLevel, "not accepted").Err(err).
+			Msg("connection not accepted: raise the limit of open files (ulimit -n), or lower ROOMLINK_MAX_CONNECTIONS")
 		if !closed {
 			return nil, err // net/http waits a little and tries again
 		}
@@ -137,9 +134,8 @@ func (c *connections) Close() error { return c.close() }
 // was closed meanwhile.
 func (c *connections) makeRoom() bool {
 	for c.full() && !c.closeIdle() {
-		c.warn(func(line *zerolog.Event) {
-			line.Int("connections", c.max).Msg("all connections are busy: new ones wait")
-		})
+		c.repeats.Line(&c.log, zerolog.WarnLevel, "busy").Int("connections", c.max).
+			Msg("all connections are busy: new ones wait")
 		select {
 		case <-c.changed:
 		case <-c.stopped:
@@ -205,13 +201,4 @@ func (c *connections) observe(conn net.Conn, state http.ConnState) {
 	case c.changed <- struct{}{}:
 	default:
 	}
-}
-
-// warn logs a line, unless it logged one a short time ago.
-func (c *connections) warn(line func(*zerolog.Event)) {
-	if time.Since(c.logged) < acceptLogInterval {
-		return
-	}
-	c.logged = time.Now()
-	line(c.log.Warn())
 }

@@ -1,4 +1,4 @@
-package telemetry_test
+package repeats_test
 
 import (
 	"bytes"
@@ -9,19 +9,19 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"roomlink/internal/telemetry"
+	"roomlink/internal/repeats"
 )
 
-func TestRepeats(t *testing.T) {
+func TestLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		log := zerolog.New(&out)
-		var repeats telemetry.Repeats
+		var lines repeats.Lines
 		for range 130 { // two minutes and ten seconds
-			repeats.Line(&log, zerolog.WarnLevel, "one").Msg("one")
+			lines.Line(&log, zerolog.WarnLevel, "one").Msg("one")
 			<-time.After(time.Second)
 		}
-		repeats.Line(&log, zerolog.InfoLevel, "another").Msg("another")
+		lines.Line(&log, zerolog.InfoLevel, "another").Msg("another")
 		want := `{"level":"warn","message":"one"}
 {"level":"warn","repeated":59,"message":"one"}
 {"level":"warn","repeated":59,"message":"one"}

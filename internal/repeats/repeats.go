@@ -1,4 +1,5 @@
-package telemetry
+// Package repeats bounds the log lines of what repeats.
+package repeats
 
 import (
 	"sync"
@@ -7,12 +8,12 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// repeatInterval is the shortest time between two log lines of one state.
-const repeatInterval = time.Minute
+// interval is the shortest time between two log lines of one state.
+const interval = time.Minute
 
-// Repeats bounds the log lines of states that repeat, such as retries: each state gets one line a minute. The zero value
+// Lines bounds the log lines of states that repeat, such as retries: each state gets one line a minute. The zero value
 // is ready. Many goroutines may use it at once.
-type Repeats struct {
+type Lines struct {
 	mu     sync.Mutex
 	states map[string]*repeat
 }
@@ -25,12 +26,12 @@ type repeat struct {
 
 // Line returns a log line at a level for a state; nil, which logs nothing, if the state had a line within a minute. The
 // field "repeated" says how many lines were left out before. The states must be a closed list.
-func (r *Repeats) Line(log *zerolog.Logger, level zerolog.Level, state string) *zerolog.Event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	known := r.states[state]
+func (l *Lines) Line(log *zerolog.Logger, level zerolog.Level, state string) *zerolog.Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := l.states[state]
 	now := time.Now()
-	if known != nil && now.Sub(known.logged) < repeatInterval {
+	if known != nil && now.Sub(known.logged) < interval {
 		known.left++
 		return nil
 	}
@@ -38,9 +39,9 @@ func (r *Repeats) Line(log *zerolog.Logger, level zerolog.Level, state string) *
 	if known != nil && known.left > 0 {
 		line = line.Int("repeated", known.left)
 	}
-	if r.states == nil {
-		r.states = map[string]*repeat{}
+	if l.states == nil {
+		l.states = map[string]*repeat{}
 	}
-	r.states[state] = &repeat{logged: now}
+	l.states[state] = &repeat{logged: now}
 	return line
 }
