@@ -50,7 +50,7 @@ func (c *streamsApplyCommand) Run(ctx context.Context, env app.Environment) erro
 func printFindings(env app.Environment, findings []store.Finding, asJSON bool) error {
 	table := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 	if !asJSON {
-		fmt.Fprintln(table, "STREAM\tCONSUMER\tSTATE\tDIFFERS IN")
+		fmt.Fprintln(table, "STREAM\tCONSUMER\tSTATE\tDETAIL")
 	}
 	wrong := 0
 	for _, f := range findings {
