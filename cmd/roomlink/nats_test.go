@@ -31,6 +31,8 @@ func TestNATSConfigRefusals(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
 		{"--listen", "0.0.0.0:4222"},
+		{"--listen", "nonsense"},
+		{"--http", `127.0.0.1:8222" }`},
 		{"--tls-cert", "cert.pem"},
 	} {
 		if code, _, text := command(t, nil, append([]string{"nats", "config"}, args...)...); code != 2 || !strings.Contains(text, "--") {

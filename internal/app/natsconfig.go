@@ -1,6 +1,10 @@
 package app
 
 import (
+	"net"
+	"strconv"
+	"strings"
+
 	"roomlink/internal/broker"
 	"roomlink/internal/secret"
 	"roomlink/internal/web"
@@ -18,14 +22,34 @@ type NATSConfigSettings struct {
 	InsecurePlainBroker bool   `help:"Let clients off loopback connect without TLS."`
 }
 
+// check returns a [UsageError] for settings that do not fit together.
+func (s NATSConfigSettings) check() error {
+	for flag, address := range map[string]string{"--listen": s.Listen, "--http": s.HTTP} {
+		_, port, err := net.SplitHostPort(address)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		if err != nil {
+			return Usagef("%s %q is not an address such as 127.0.0.1:4222", flag, address)
+		}
+	}
+	if strings.ContainsAny(s.Listen+s.HTTP+s.StoreDir+s.TLSCert+s.TLSKey, "\"\\\n") {
+		return Usagef("addresses and paths must not contain quotes, backslashes or line breaks")
+	}
+	switch {
+	case (s.TLSCert == "") != (s.TLSKey == ""):
+		return Usagef("--tls-cert and --tls-key belong together: set both")
+	case s.TLSCert == "" && !web.IsLoopback(s.Listen) && !s.InsecurePlainBroker:
+		return Usagef("--listen %s is off loopback: set --tls-cert and --tls-key, or --insecure-plain-broker", s.Listen)
+	}
+	return nil
+}
+
 // Text returns the configuration. It returns a [UsageError] for settings that do not fit
 // together.
 func (s NATSConfigSettings) Text(env Environment) (string, error) {
-	switch {
-	case (s.TLSCert == "") != (s.TLSKey == ""):
-		return "", Usagef("--tls-cert and --tls-key belong together: set both")
-	case s.TLSCert == "" && !web.IsLoopback(s.Listen) && !s.InsecurePlainBroker:
-		return "", Usagef("--listen %s is off loopback: set --tls-cert and --tls-key, or --insecure-plain-broker", s.Listen)
+	if err := s.check(); err != nil {
+		return "", err
 	}
 	reader := &accountReader{env: env, settings: s.AccountSettings, passwords: true}
 	all, err := reader.read()

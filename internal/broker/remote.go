@@ -88,8 +88,8 @@ func (c RemoteConfig) options(role Role) []nats.Option {
 }
 
 // Dial waits until the external broker accepts a connection. It logs each failed attempt and
-// waits longer after each. It returns the context's error joined with the error of the last
-// attempt. It returns immediately if a file cannot be read, if the broker refuses the
+// waits longer after each. It returns the error of the last attempt together with that of the
+// context. It returns immediately if a file cannot be read, if the broker refuses the
 // credentials, or with an error that wraps [ErrUnsuitable].
 //
 // Every attempt to connect reads the files anew, so that a rotated password or certificate
@@ -157,7 +157,7 @@ func (b *Broker) waitForServer(ctx context.Context, role Role) error {
 			Str("server", WithoutCredentials(b.url)).Msg("waiting for the broker")
 		select {
 		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx), err)
+			return fmt.Errorf("%w (%w)", err, context.Cause(ctx))
 		case <-time.After(delay):
 		}
 	}
